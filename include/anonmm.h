@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anonmm: more anonymous memory than the RAM that a program may use.
+ *
+ * The Linux anonymous-page life cycle (birth, use, swap-out, swap-in, destruction) as a
+ * library in user space. This header is its manual.
+ *
+ * With real memory (ANONMM_UFFD):
+ *
+ *      struct anonmm_config config = { .memory = 64 << 20, .swap = "file:/var/tmp?size=1G" };
+ *      struct anonmm *mm;
+ *      int error = anonmm_open(&config, &mm);
+ *      char *p = anonmm_mmap(mm, NULL, 256 << 20, PROT_READ | PROT_WRITE);
+ *      ... plain loads and stores ...
+ *      anonmm_close(mm);
+ *
+ * With a software machine (ANONMM_SOFT): addresses are numbers, accesses are calls; exact
+ * and deterministic; for simulators, tests, emulated guests.
+ *
+ * Errors: functions that return int give 0 or a negative errno value; anonmm_error() gives
+ * the last failure of anonmm_open() in words.
+ *
+ * Threads: every call may be made from any thread at any time, except anonmm_close(), which
+ * must be the last one, and soft machines opened without .threads, which belong to one thread.
+ * With ANONMM_UFFD a fault is served by threads of the library (ANONMM_FAULTS_THREAD) or in a
+ * SIGBUS handler that anonmm_open() installs (ANONMM_FAULTS_SIGNAL).
+ *
+ * Caveats of real memory: fork() leaves the child without the managed memory (touching it is
+ * a SIGSEGV, never zeros) unless the program runs under `anonmm run`. In signal mode a system
+ * call on a page that is swapped out gives EFAULT; use thread mode, or touch the buffer first.
+ * A page whose content is lost (I/O error, failed check) or for which there is no memory left
+ * raises SIGBUS with its address.
+ */
+#ifndef ANONMM_H
+#define ANONMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct anonmm;
+struct anonmm_space;
+
+enum anonmm_machine { ANONMM_UFFD, ANONMM_SOFT };
+
+enum anonmm_faults {
+	ANONMM_FAULTS_AUTO,   /* what is fastest and safe on this host */
+	ANONMM_FAULTS_THREAD, /* threads of the library serve faults; system calls work too */
+	ANONMM_FAULTS_SIGNAL, /* the faulting thread serves itself, in a SIGBUS handler */
+};
+
+/* All sizes in bytes. Zero everywhere means: the default. */
+struct anonmm_config {
+	enum anonmm_machine machine;
+	uint64_t memory;	   /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
+	uint64_t address_space;	   /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
+	const char *swap;	   /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
+	enum anonmm_faults faults; /* uffd only */
+	bool copy;		   /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
+	bool threads;		   /* soft only: calls may come from several threads */
+	int swappiness;		   /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
+	uint64_t seed;		   /* keys the content checksums; 0: from the host's randomness */
+	struct anonmm_stats *stats; /* where to count, zeroed; NULL: inside. Must outlive anonmm_close() */
+};
+
+#define ANONMM_MEMORY_MIN (4ULL << 20)
+
+/*
+ * Counters since open, and states of now (marked =). Pages of 4096 bytes unless the name says otherwise.
+ * Read at any time; each is exact by itself, together they are a snapshot only at rest.
+ */
+struct anonmm_stats {
+	uint64_t faults;	    /* traps handled */
+	uint64_t minor_faults;	    /* of them, without device I/O */
+	uint64_t major_faults;	    /* of them, after a read from a device */
+	uint64_t armed_faults;	    /* of the minor ones: touches of aged pages, on machines without accessed bits */
+	uint64_t born;		    /* do_anonymous_page: new pages */
+	uint64_t zero_mapped;	    /* do_anonymous_page: reads served by the zero page */
+	uint64_t copied;	    /* do_wp_page: new pages by copy */
+	uint64_t swapped_out;	    /* pages whose frame was freed with the content on a device */
+	uint64_t written;	    /* pages written to devices */
+	uint64_t clean_dropped;	    /* of swapped_out: the slot still held the content, nothing was written */
+	uint64_t zero_dropped;	    /* pages found to be all zero, dropped without a slot */
+	uint64_t swapped_in;	    /* pages read from devices */
+	uint64_t readahead;	    /* of them, before anybody asked */
+	uint64_t readahead_hits;    /* of those, touched later */
+	uint64_t freed;		    /* pages that ended by munmap, madvise or exit */
+	uint64_t scanned;	    /* pages looked at by shrink_inactive_list */
+	uint64_t activated;	    /* of them, found referenced */
+	uint64_t deactivated;	    /* pages moved by shrink_active_list */
+	uint64_t kswapd_wakes;
+	uint64_t direct_reclaims;   /* faults that had to reclaim by themselves */
+	uint64_t io_errors;	    /* requests that a device failed */
+	uint64_t lost_pages;	    /* pages poisoned: read error or failed check */
+	uint64_t oom;		    /* faults that found no memory at all */
+	uint64_t frames;	    /* = frames that the limit pays for */
+	uint64_t frames_free;	    /* = */
+	uint64_t frames_peak;	    /* most frames ever in use */
+	uint64_t slots;		    /* = swap slots */
+	uint64_t slots_used;	    /* = */
+	uint64_t mapped_bytes;	    /* = address space mapped */
+	uint64_t metadata_bytes;    /* = the library's own structures */
+};
+
+/*
+ * Open a pager with one address space. On success *out is the caller's, to give to anonmm_close().
+ * -EINVAL: a limit below the minimum, an unknown machine, a device URI that is none.
+ * -ENOSPC, -EACCES, -ENOENT ...: the device's path. -EPERM, -ENOSYS: the host refuses userfaultfd.
+ * -ENOMEM. In each case anonmm_error() says it in words, and what to do.
+ */
+int anonmm_open(const struct anonmm_config *config, struct anonmm **out);
+
+/* The last failure of anonmm_open() in this thread, one line without a newline; "" if none. Static. */
+const char *anonmm_error(void);
+
+/* Unmap everything and free everything. Pointers into managed memory are invalid afterwards. */
+void anonmm_close(struct anonmm *mm);
+
+/*
+ * mmap(2) of private anonymous memory. @addr: NULL, or where it would be liked, page aligned.
+ * @prot: PROT_READ, PROT_WRITE, PROT_NONE. Returns NULL with errno ENOMEM or EINVAL.
+ * Real pointers with ANONMM_UFFD; with ANONMM_SOFT use anonmm_space_*.
+ */
+void *anonmm_mmap(struct anonmm *mm, void *addr, size_t length, int prot);
+int anonmm_munmap(struct anonmm *mm, void *addr, size_t length);
+int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot);
+/* mremap(2) with MREMAP_MAYMOVE. Returns NULL with errno, the old mapping is then as it was. */
+void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new_length);
+/* madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE. */
+int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
+int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
+int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
+
+void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
+
+/*
+ * ANONMM_SOFT: spaces and typed access. Addresses are numbers below the configured address_space.
+ * Accesses that cross pages are fine. -EFAULT: no mapping, or one that forbids it; -EIO: the content
+ * is lost; -ENOMEM: no frame, no swap. A failed access may have been done in part, like a memcpy that faults.
+ */
+int anonmm_space_create(struct anonmm *mm, struct anonmm_space **out);
+void anonmm_space_destroy(struct anonmm_space *space);
+int anonmm_space_mmap(struct anonmm_space *space, uint64_t *addr, uint64_t length, int prot);
+int anonmm_space_munmap(struct anonmm_space *space, uint64_t addr, uint64_t length);
+int anonmm_space_mprotect(struct anonmm_space *space, uint64_t addr, uint64_t length, int prot);
+int anonmm_space_mremap(struct anonmm_space *space, uint64_t *addr, uint64_t old_length, uint64_t new_length);
+int anonmm_space_madvise(struct anonmm_space *space, uint64_t addr, uint64_t length, int advice);
+int anonmm_space_mlock(struct anonmm_space *space, uint64_t addr, uint64_t length);
+int anonmm_space_munlock(struct anonmm_space *space, uint64_t addr, uint64_t length);
+int anonmm_read(struct anonmm_space *space, uint64_t addr, void *buf, size_t length);
+int anonmm_write(struct anonmm_space *space, uint64_t addr, const void *buf, size_t length);
+int anonmm_load64(struct anonmm_space *space, uint64_t addr, uint64_t *value);
+int anonmm_store64(struct anonmm_space *space, uint64_t addr, uint64_t value);
+
+/* "1.2.3" */
+const char *anonmm_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

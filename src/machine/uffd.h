@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The uffd machine: real memory of this process. See machine.h for what it promises to the
+ * core; this is what it offers to the library and to the preload library.
+ */
+#ifndef ANONMM_UFFD_H
+#define ANONMM_UFFD_H
+
+#include "machine/machine.h"
+#include "anonmm.h"
+
+#include <signal.h>
+
+struct uffd_config {
+	uint64_t base;	    /* where the managed range shall lie; 0: anywhere */
+	uint64_t bytes;	    /* its size */
+	uint32_t nr_frames;
+	enum anonmm_faults faults;
+	bool copy;	    /* do without UFFDIO_MOVE, even where the kernel has it */
+};
+
+/*
+ * Reserve the managed range and the pool, open the userfaultfd. -EPERM, -ENOSYS, -ENOMEM, -EINVAL with words in @why:
+ * what was asked, what was found, what to do. No thread yet.
+ */
+int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len);
+
+/* The managed range, and the mode that AUTO became. */
+uint64_t uffd_machine_base(struct machine *m);
+uint64_t uffd_machine_bytes(struct machine *m);
+enum anonmm_faults uffd_machine_faults(struct machine *m);
+bool uffd_machine_copies(struct machine *m);
+
+/* Start kswapd, and in thread mode the pager thread. => m->pager set, @space is the one space. 0 or -errno. */
+int uffd_machine_start(struct machine *m, struct space *space);
+
+/* End the threads, undo the mappings. => no space is left. */
+void uffd_machine_close(struct machine *m);
+
+/* ---- For the preload library --------------------------------------------------------- */
+
+/*
+ * Signal mode. Every thread needs an alternate stack in unmanaged memory before it touches managed
+ * memory: call at its start. Undone at its end by uffd_thread_exit(). No-ops in thread mode.
+ */
+int uffd_thread_enter(struct machine *m);
+void uffd_thread_exit(struct machine *m);
+
+/*
+ * The SIGBUS handler's work: true when the fault was ours and is resolved (return from the handler). false: not
+ * ours, or the page cannot be had: then *si_addr and si_code stand as the program should see them, and the message was said.
+ */
+bool uffd_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
+
+/*
+ * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable and opens what the child
+ * will need. parent/child: after it, in each. In the child new threads are started and the range is
+ * registered anew; 0 or -errno, after which the child must not touch managed memory.
+ */
+int uffd_fork_prepare(struct machine *m);
+void uffd_fork_parent(struct machine *m);
+int uffd_fork_child(struct machine *m);
+
+/*
+ * In thread mode threads that fault often are bound to the pager's CPU for a while. What the program may see
+ * and inherit is its own affinity: release the calling thread before fork, exec, spawn and pthread_create,
+ * and let these stand behind sched_getaffinity/sched_setaffinity of a thread of this process (tid 0: the caller).
+ */
+void uffd_unpair_self(struct machine *m);
+int uffd_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);
+int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask);
+
+/* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
+bool uffd_owns_fd(struct machine *m, int fd);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The core as its drivers see it: the machines, the public library, the tools.
+ *
+ * A pager is one world: frames, swap areas, spaces. The core never starts a thread, reads
+ * a clock or waits: these functions are called, do what can be done now, and return. What
+ * has to wait is told by a value (struct wait) and is simply called again later.
+ *
+ * Results: 0, -errno, or -EAGAIN with *wait filled: "wait, then call again with the same
+ * arguments". Progress made so far is kept.
+ *
+ * Locks, outermost first:
+ *
+ *   space lock        one writer of a space's VMAs at a time   (a value: space_lock)
+ *     page lock       PG_locked: a page's mappings, its I/O    (a value: trylock or -EAGAIN)
+ *       pager lock    every field of the core                  (machine->ops->lock)
+ *         device locks                                         (inside a device)
+ *
+ * Page locks are only ever tried, so they cannot deadlock among themselves. The functions
+ * here take the pager lock themselves: => the caller does not hold it.
+ */
+#ifndef ANONMM_PAGER_H
+#define ANONMM_PAGER_H
+
+#include "base.h"
+#include "anonmm.h"
+#include "machine/machine.h"
+#include "swapdev/swapdev.h"
+
+struct pager;
+struct space;
+
+struct pager_config {
+	struct machine *machine;     /* stays the caller's */
+	uint32_t nr_frames;	     /* at least PAGER_MIN_FRAMES */
+	unsigned nr_nodes;	     /* memory nodes that share the frames evenly; 0 means 1 */
+	int swappiness;		     /* 0..200, as Linux's; -1: 60 */
+	uint64_t seed;		     /* keys the content hashes */
+	struct anonmm_stats *stats;  /* where to count; stays the caller's, zeroed by it. NULL: inside */
+};
+
+#define PAGER_MIN_FRAMES 64
+
+/* -EINVAL: too few frames or no machine. -ENOMEM. */
+int pager_open(const struct pager_config *config, struct pager **out);
+
+/*
+ * Use @dev for swap. Higher priority is used first. The device is the pager's from now on.
+ * -ENOMEM, -ENOSPC (too many devices, or one without slots).
+ */
+int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority);
+
+/* => no space is left, nothing is in flight (else -EBUSY and nothing done). Closes the devices. */
+int pager_close(struct pager *pager);
+
+/* How many frames @limit_bytes pays for, their own and the swap's metadata set aside; 0: none. */
+uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots);
+
+/* ---- Driving ------------------------------------------------------------------------- */
+
+enum access { ACCESS_READ, ACCESS_WRITE };
+
+enum fault_result {
+	FAULT_DONE,	/* the access may be tried again, and will usually succeed */
+	FAULT_WAIT,	/* wait, then call again */
+	FAULT_SIGSEGV,	/* no VMA there, or one that forbids this access */
+	FAULT_SIGBUS,	/* the content is lost: an I/O error, or a failed check */
+	FAULT_OOM,	/* no frame, and nothing that could be reclaimed */
+};
+
+/*
+ * The trap (LIFECYCLE 2). @addr: any byte of the page. Never blocks. *wait is set when the result is FAULT_WAIT.
+ */
+enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access,
+				  struct wait *wait);
+
+enum kswapd_result {
+	KSWAPD_BALANCED, /* free frames are above the high watermark: sleep until woken */
+	KSWAPD_PROGRESS, /* call again */
+	KSWAPD_WAIT,	 /* writes are in flight and nothing else can be done: poll, then call again */
+	KSWAPD_STUCK,	 /* nothing can be reclaimed: sleep until woken, do not spin */
+};
+
+/* One batch of background reclaim (LIFECYCLE 4). One caller at a time. */
+enum kswapd_result kswapd_step(struct pager *pager);
+
+/* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
+int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
+
+/* Descriptors to poll for that; returns how many were written to @fds. */
+int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr);
+
+/* The event counter that struct wait's seq refers to. */
+_Atomic(uint32_t) *pager_events(struct pager *pager);
+bool wait_is_over(struct pager *pager, const struct wait *wait);
+
+/*
+ * Bring everything to rest for a fork: no page locked, nothing in flight, and while frozen faults and
+ * kswapd only wait. -EAGAIN: call again. => the caller holds the locks of all spaces.
+ */
+int pager_freeze(struct pager *pager, struct wait *wait);
+void pager_thaw(struct pager *pager);
+
+/*
+ * In the child of a fork, frozen: the swap areas become read-only heirs of the parent's, and new areas must be
+ * added for what the child swaps out. => single-threaded. 0 or -errno (the child cannot go on).
+ */
+int pager_fork_child(struct pager *pager);
+
+/*
+ * In the parent, frozen, before the fork: what is on the devices now must stay readable by the child until
+ * pager_lease_end() is called with the returned lease. -ENOMEM.
+ */
+struct swap_lease;
+int pager_lease_begin(struct pager *pager, struct swap_lease **out);
+void pager_lease_end(struct pager *pager, struct swap_lease *lease);
+
+void pager_stats(struct pager *pager, struct anonmm_stats *out);
+
+/* Check every equation that must hold, at rest or not. NULL: all hold; else what does not (static text or @buf). */
+const char *pager_validate(struct pager *pager, char *buf, size_t len);
+
+/* ---- Spaces -------------------------------------------------------------------------- */
+
+#define SPACE_FIXED	     0x1 /* exactly at *addr; what was there goes */
+#define SPACE_FIXED_NOREPLACE 0x2 /* exactly at *addr, or -EEXIST */
+#define SPACE_NORESERVE	     0x4 /* no check against what memory and swap could ever hold */
+#define SPACE_FOREIGN	     0x8 /* only take the addresses: the caller maps something of its own there */
+
+/* Addresses [base, base + bytes), page aligned, bytes at most 16 TiB. @machine_data: the machine's own. */
+int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out);
+void *space_machine_data(const struct space *space);
+uint64_t space_base(const struct space *space);
+uint64_t space_bytes(const struct space *space);
+struct pager *space_pager(const struct space *space);
+
+/* exit_mmap: everything goes (LIFECYCLE 6). -EAGAIN. After 0 the space is gone. => space locked */
+int space_exit(struct space *space, struct wait *wait);
+
+/* One writer at a time. -EAGAIN. */
+int space_lock(struct space *space, struct wait *wait);
+void space_unlock(struct space *space);
+
+/*
+ * The calls of the same names; all => space locked, all may return -EAGAIN with progress kept.
+ * Lengths are rounded up to pages; a length of 0, one that wraps, or an unaligned address is -EINVAL.
+ *
+ * mmap: *addr is a hint, or exact with SPACE_FIXED. -ENOMEM: no room, or larger than memory and swap together.
+ * munmap: of holes is fine.
+ * mprotect: -ENOMEM: a hole in the range. PROT_EXEC makes the pages stay in place (unevictable).
+ * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
+ * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
+ *          POPULATE_READ, POPULATE_WRITE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
+ *          -EINVAL: advice that is not known. -ENOMEM: a hole.
+ * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked.
+ */
+int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);
+int space_munmap(struct space *space, uint64_t addr, uint64_t len, struct wait *wait);
+int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, struct wait *wait);
+int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
+		 uint64_t new_addr, struct wait *wait);
+int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, struct wait *wait);
+int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait);
+
+/* What kind of VMA covers @addr: for callers that must treat foreign ranges themselves. */
+enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
+enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
+
+/* ---- Looking in ---------------------------------------------------------------------- */
+
+/* What one page is, at one moment; @list and @pte as LIFECYCLE 4.3 writes them. */
+struct page_view {
+	pfn_t pfn;	  /* PFN_NONE: no frame now */
+	int count;
+	int mapcount;
+	uint32_t flags;	  /* PG_* of mm/page.h */
+	const char *list; /* "active", "inactive", "isolated", "unevictable", "free", "none" */
+	enum pte_kind { PTE_KIND_NONE, PTE_KIND_PRESENT, PTE_KIND_SWAP, PTE_KIND_MIGRATION } pte;
+	bool pte_write, pte_dirty, pte_accessed, pte_valid;
+	unsigned swap_type;
+	uint32_t swap_slot;
+	int swap_count;	  /* PTEs that name the slot, -1: no slot */
+	bool zero_page;
+};
+
+/* One legal change of a page's state (design decision 3): which function, which page, after the change. */
+struct page_event {
+	const char *function;
+	pfn_t pfn;
+	uint64_t addr;	  /* where the change came from an address, else 0 */
+};
+
+/* @fn is called for every event, with the pager lock held: it may call space_view_locked(), nothing else. */
+typedef void (*page_tracer)(void *ctx, const struct page_event *event);
+void pager_trace(struct pager *pager, page_tracer fn, void *ctx);
+
+/* The page at @addr, or @pfn when there is no PTE for it any more. */
+void space_view(struct space *space, uint64_t addr, struct page_view *view);
+void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view);
+const char *page_flags_text(uint32_t flags, char *buf, size_t len);
+
+#endif

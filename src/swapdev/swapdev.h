@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The swap device contract: where the content of pages goes.
+ *
+ * A device is a row of slots of PAGE_BYTES each, numbered from 0. It is asynchronous in
+ * form: submit() takes requests and returns at once, poll() runs the done() of those that
+ * have ended. The two directions have queues of their own, so that who waits for a read
+ * never takes away the completion that another waits for.
+ *
+ * Threads: every function may be called from any thread at any time, also from a signal
+ * handler that runs with all signals blocked: no allocation, no lock that a caller could
+ * hold already. done() is called from poll() (or from submit(), for a device that is ready
+ * at once) with no lock of the device held.
+ *
+ * Ownership: a request belongs to the device from submit() to done(). Slots are handed out
+ * by the core (src/mm/swap_slots.c); a device never sees a write and a read of one slot at
+ * the same time.
+ */
+#ifndef ANONMM_SWAPDEV_H
+#define ANONMM_SWAPDEV_H
+
+#include "base.h"
+
+#include <sys/queue.h>
+
+enum swap_dir { SWAP_READ, SWAP_WRITE, SWAP_DIRS };
+
+/* 256 pages: one request moves up to 1 MiB. */
+#define SWAP_IO_PAGES 256
+
+struct swap_io {
+	enum swap_dir dir;
+	uint32_t slot;		     /* of the first page; the others follow it on the device */
+	uint16_t nr;		     /* pages, 1 .. SWAP_IO_PAGES */
+	int result;		     /* out: 0, or -errno when any page of it failed (-EIO, -ENOSPC) */
+	void (*done)(struct swap_io *);
+	void *owner;		     /* the submitter's */
+	STAILQ_ENTRY(swap_io) link;  /* the owner's before submit and after done, the device's between */
+	uint64_t device_word[2];     /* the device's, while it has the request */
+	pfn_t pfn[SWAP_IO_PAGES];    /* the submitter's */
+	struct swap_iov {	     /* layout of struct iovec */
+		void *base;
+		size_t bytes;
+	} iov[SWAP_IO_PAGES];	     /* one page each, aligned to PAGE_BYTES; a device may use it as scratch */
+};
+
+STAILQ_HEAD(swap_io_list, swap_io);
+
+struct swapdev;
+
+struct swapdev_ops {
+	const char *scheme; /* "file", "faulty", ... */
+
+	/*
+	 * Start all requests of @list (emptied). Never refuses: a request that cannot be
+	 * started ends with a result. Order between requests is not kept.
+	 */
+	void (*submit)(struct swapdev *, struct swap_io_list *list);
+
+	/*
+	 * End what has ended in @dir: result, then done(). Waits up to @timeout_ms for the first
+	 * one (0: not at all; never longer than asked for). Returns how many were ended.
+	 * When another thread is already waiting in poll(@dir), returns -EBUSY at once: that
+	 * thread ends the requests, and whoever waits for a page is woken by their done().
+	 */
+	int (*poll)(struct swapdev *, enum swap_dir, int timeout_ms);
+
+	/* A descriptor that is readable when poll(@dir) has something to end; -1: none, call poll. */
+	int (*poll_fd)(struct swapdev *, enum swap_dir);
+
+	/* Slots hold nothing of interest any more. A hint; may do nothing. */
+	void (*discard)(struct swapdev *, uint32_t slot, uint32_t nr);
+
+	/*
+	 * In the child of a fork, with nothing in flight: make this copy a reader of the
+	 * parent's slots. Queues are the child's own afterwards; it must not write (the core does not).
+	 * 0 or -errno. NULL: cannot.
+	 */
+	int (*fork_child)(struct swapdev *);
+
+	/* Free everything; nothing is in flight. */
+	void (*close)(struct swapdev *);
+};
+
+/* A device embeds this as its first member. */
+struct swapdev {
+	const struct swapdev_ops *ops;
+	uint32_t nr_slots;
+	char uri[256]; /* as it was asked for, for messages */
+};
+
+/*
+ * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "faulty:..." in faulty.c.
+ * On failure returns -errno and writes to @why (of @why_len bytes) one line that says what was asked,
+ * what was found and what to do. The device is the caller's, to close with ops->close().
+ */
+int swapdev_open(const char *uri, struct swapdev **out, char *why, size_t why_len);
+
+#endif
