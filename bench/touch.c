@@ -24,8 +24,8 @@
 
 enum phase { FILL, SCAN_READ, SCAN_WRITE, RANDOM_READ, RANDOM_WRITE, VERIFY, PHASES };
 
-static const char *const phase_names[PHASES] = { "fill", "scan_read", "scan_write", "random_read", "random_write",
-	"verify" };
+static const char *const phase_names[PHASES] = {
+	"fill", "scan_read", "scan_write", "random_read", "random_write", "verify"};
 
 static struct {
 	uint64_t *words;
@@ -67,8 +67,8 @@ static void check_word(uint64_t page, unsigned word)
 	if (found == wanted)
 		return;
 	fprintf(stderr, "touch: page %llu of %llu, word %u: found %016llx, wanted %016llx (version %u)\n",
-		(unsigned long long)page, (unsigned long long)region.nr_pages, word, (unsigned long long)found,
-		(unsigned long long)wanted, region.versions[page]);
+		(unsigned long long)page, (unsigned long long)region.nr_pages, word,
+		(unsigned long long)found, (unsigned long long)wanted, region.versions[page]);
 	exit(1);
 }
 
@@ -99,8 +99,8 @@ static void verify_page(uint64_t page)
 		check_word(page, word);
 }
 
-static void (*const phase_access[PHASES])(uint64_t page) = { fill_page, read_page, write_page, read_page, write_page,
-	verify_page };
+static void (*const phase_access[PHASES])(uint64_t page) = {
+	fill_page, read_page, write_page, read_page, write_page, verify_page};
 
 static uint64_t random_page(struct part *part)
 {
@@ -143,13 +143,13 @@ static void *run_part(void *arg)
 /* The first part is the main thread's own: with one thread the program has one thread. */
 static void run_parts(void)
 {
-	struct part parts[MAX_THREADS];
-	pthread_t threads[MAX_THREADS];
+	struct part parts[MAX_THREADS] = {0};
+	pthread_t threads[MAX_THREADS] = {0};
 	uint64_t share = region.nr_pages / region.nr_threads;
 
 	pthread_barrier_init(&region.barrier, NULL, region.nr_threads);
 	for (unsigned i = 0; i < region.nr_threads; i++) {
-		parts[i] = (struct part){ .thread = i, .first = i * share, .nr = share, .random = i };
+		parts[i] = (struct part){.thread = i, .first = i * share, .nr = share, .random = i};
 		if (i > 0 && pthread_create(&threads[i], NULL, run_part, &parts[i]) != 0) {
 			fprintf(stderr, "touch: cannot start thread %u\n", i);
 			exit(2);
@@ -168,8 +168,8 @@ static double us_per_page(enum phase phase)
 static void print_results(bool json)
 {
 	if (json)
-		printf("{\"pages\": %llu, \"threads\": %u, \"us_per_page\": {", (unsigned long long)region.nr_pages,
-			region.nr_threads);
+		printf("{\"pages\": %llu, \"threads\": %u, \"us_per_page\": {",
+			(unsigned long long)region.nr_pages, region.nr_threads);
 	else
 		printf("%llu pages, %u thread(s), us per page touched\n", (unsigned long long)region.nr_pages,
 			region.nr_threads);
@@ -197,11 +197,27 @@ static uint64_t parse_size(const char *text)
 	return end == text || *end ? 0 : bytes;
 }
 
+static void region_make(uint64_t bytes, bool map)
+{
+	region.nr_pages = bytes / PAGE_BYTES / region.nr_threads * region.nr_threads;
+	region.versions = calloc(region.nr_pages, 1);
+	void *memory = map ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+			   : malloc(bytes + PAGE_BYTES);
+
+	if (!region.versions || !memory || memory == MAP_FAILED) {
+		fprintf(stderr, "touch: no memory for %llu bytes\n", (unsigned long long)bytes);
+		exit(2);
+	}
+	/* Our pages are the system's pages. */
+	region.words = (uint64_t *)(((uintptr_t)memory + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
+}
+
 static void usage(FILE *out)
 {
 	fprintf(out, "touch SIZE [--threads N] [--mmap] [--json]\n\n"
-		     "Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading and for writing, read and\n"
-		     "write it at random, verify it; print the time of each by pages of 4 KiB touched.\n\n"
+		     "Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading and for writing,\n"
+		     "read and write it at random, verify it; print the time of each by pages of 4 KiB\n"
+		     "touched.\n\n"
 		     "  --threads N  share the region among N threads (1 .. 64)\n"
 		     "  --mmap       take the memory from mmap() rather than malloc()\n"
 		     "  --json       print JSON\n\n"
@@ -210,9 +226,9 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "threads", required_argument, NULL, 't' },
-		{ "mmap", no_argument, NULL, 'm' }, { "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	static const struct option options[] = {{"threads", required_argument, NULL, 't'},
+		{"mmap", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	bool json = false, map = false;
 	int option;
 
@@ -231,22 +247,13 @@ int main(int argc, char **argv)
 	}
 	uint64_t bytes = optind == argc - 1 ? parse_size(argv[optind]) : 0;
 
-	if (region.nr_threads < 1 || region.nr_threads > MAX_THREADS || bytes < region.nr_threads * PAGE_BYTES) {
+	if (region.nr_threads < 1 || region.nr_threads > MAX_THREADS ||
+		bytes < region.nr_threads * PAGE_BYTES) {
 		usage(stderr);
 		return 2;
 	}
 
-	region.nr_pages = bytes / PAGE_BYTES / region.nr_threads * region.nr_threads;
-	region.versions = calloc(region.nr_pages, 1);
-	void *memory = map ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) :
-			     malloc(bytes + PAGE_BYTES);
-
-	if (!region.versions || !memory || memory == MAP_FAILED) {
-		fprintf(stderr, "touch: no memory for %llu bytes\n", (unsigned long long)bytes);
-		return 2;
-	}
-	/* Our pages are the system's pages. */
-	region.words = (uint64_t *)(((uintptr_t)memory + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
+	region_make(bytes, map);
 	run_parts();
 	print_results(json);
 	return 0;
