@@ -28,9 +28,11 @@ demo:
 	@scripts/demo
 
 check:
+	@scripts/setup build check || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 	@tests/run-all
 
 soak:
+	@scripts/setup build check
 	@SOAK_SECONDS=$(SOAK_SECONDS) tests/run-all --soak
 
 bench: all
