@@ -80,7 +80,7 @@ static int open_swap(const struct anonmm_config *config, struct swapdev **dev)
 	if (!config->swap)
 		return 0;
 	error = swapdev_open(config->swap, dev, why, sizeof(why));
-	return error ? fail(error, "swap: %s", why) : 0;
+	return error ? fail(error, "%s", why) : 0;
 }
 
 static int count_frames(const struct anonmm_config *config, const struct swapdev *dev, uint32_t *nr_frames)

@@ -382,6 +382,8 @@ int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct sof
 	for (size_t i = 0; i < SOFT_TLB_ENTRIES; i++)
 		mmu->tlb[i] = (struct soft_tlb_entry){.read_tag = SOFT_TLB_NONE, .write_tag = SOFT_TLB_NONE};
 	mmu->machine = soft_of(m);
+	mmu->base = base;
+	mmu->bytes = bytes;
 	error = space_create(m->pager, base, bytes, mmu, &mmu->space);
 	if (error) {
 		free(mmu);
@@ -420,7 +422,7 @@ static void tlb_fill(struct soft_space *mmu, uint64_t addr, char *bytes, bool wr
 static char *mmu_walk(struct soft_space *mmu, uint64_t addr, enum access access)
 {
 	struct soft_machine *soft = mmu->machine;
-	pte_slot_t *slot = pgtable_find(mmu->space, addr >> PAGE_SHIFT);
+	pte_slot_t *slot = pgtable_find(mmu->space, (addr - mmu->base) >> PAGE_SHIFT);
 	pte_t needed = PTE_PRESENT | PTE_VALID | (access == ACCESS_WRITE ? PTE_WRITE : 0);
 	pte_t marks = PTE_ACCESSED | (access == ACCESS_WRITE ? PTE_DIRTY : 0);
 	pte_t pte = slot ? pte_load(slot) : 0;
@@ -492,11 +494,10 @@ static int access_page(struct soft_space *mmu, uint64_t addr, void *buf, size_t 
 
 static int access_range(struct soft_space *mmu, uint64_t addr, char *buf, size_t len, enum access access)
 {
-	uint64_t base = space_base(mmu->space), end = base + space_bytes(mmu->space);
-
 	while (len) {
 		size_t part = min_u64(len, PAGE_BYTES - (addr & ~PAGE_MASK));
-		int error = addr < base || addr >= end ? -EFAULT : access_page(mmu, addr, buf, part, access);
+		int error =
+			addr - mmu->base < mmu->bytes ? access_page(mmu, addr, buf, part, access) : -EFAULT;
 
 		if (error)
 			return error;

@@ -59,6 +59,7 @@ struct soft_space {
 	struct soft_tlb_entry tlb[SOFT_TLB_ENTRIES];
 	struct space *space;
 	struct soft_machine *machine;
+	uint64_t base, bytes;
 };
 
 /* A space of addresses [base, base + bytes). 0 or what space_create() says. */
