@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The start and the end of a managed process.
+ *
+ * The constructor runs before all others of the process (the library is linked with -z initfirst), so
+ * that a library which allocates, forks or starts threads from its own constructor finds everything
+ * in place. Whatever was allocated still earlier (by the dynamic linker) came from malloc's unmanaged arena,
+ * and stays there.
+ *
+ * Without ANONMM_MEMORY, or with ANONMM_OFF, all calls pass through to libc, and malloc is a
+ * plain jemalloc.
+ */
+#include "run/run.h"
+#include "run/raw.h"
+#include "size.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/*
+ * Where the managed range lies: far from where kernels put programs, their heaps, libraries and
+ * stacks, and the same in every process.
+ */
+#define MANAGED_BASE 0x200000000000ULL
+#define MANAGED_BYTES_DEFAULT (1024 * GIB)
+
+struct run run;
+
+struct settings {
+	uint64_t memory, address_space;
+	const char *swap;
+	enum anonmm_faults faults;
+	bool copy;
+	const char *stats;
+};
+
+void *run_symbol(const char *name)
+{
+	void *symbol = dlsym(RTLD_NEXT, name);
+	if (!symbol)
+		run_die("libc has no %s(), which the program calls", name);
+	return symbol;
+}
+
+static void say(const char *format, va_list args)
+{
+	char line[1024] = "anonmm: ";
+	size_t used = strlen(line);
+
+	int more = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
+	used = min_u64(used + (more > 0 ? (size_t)more : 0), sizeof(line) - 2);
+	line[used++] = '\n';
+	ssize_t written = write(STDERR_FILENO, line, used);
+	(void)written; /* nowhere else to say it */
+}
+
+void run_say(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+void run_die(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	syscall(SYS_exit_group, 125);
+	__builtin_unreachable();
+}
+
+static bool flag_set(const char *name)
+{
+	const char *text = getenv(name);
+	return text && *text && strcmp(text, "0") != 0;
+}
+
+static int faults_parse(const char *text, enum anonmm_faults *faults)
+{
+	if (!text || !strcmp(text, "auto"))
+		*faults = ANONMM_FAULTS_AUTO;
+	else if (!strcmp(text, "thread"))
+		*faults = ANONMM_FAULTS_THREAD;
+	else if (!strcmp(text, "signal"))
+		*faults = ANONMM_FAULTS_SIGNAL;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int settings_read(struct settings *settings, char *why, size_t why_len)
+{
+	const char *memory = getenv(ENV_MEMORY);
+	const char *address_space = getenv(ENV_ADDRESS_SPACE);
+	char least[32];
+
+	*settings = (struct settings){
+		.address_space = MANAGED_BYTES_DEFAULT,
+		.swap = getenv(ENV_SWAP),
+		.copy = flag_set(ENV_COPY),
+		.stats = getenv(ENV_STATS),
+	};
+	if (size_parse(memory, &settings->memory) < 0 || settings->memory < ANONMM_MEMORY_MIN) {
+		snprintf(why, why_len, "%s=%s is not a size of at least %s", ENV_MEMORY, memory,
+			size_text(ANONMM_MEMORY_MIN, least, sizeof(least)));
+		return -EINVAL;
+	}
+	if (address_space && size_parse(address_space, &settings->address_space) < 0) {
+		snprintf(why, why_len, "%s=%s is not a size", ENV_ADDRESS_SPACE, address_space);
+		return -EINVAL;
+	}
+	if (faults_parse(getenv(ENV_FAULTS), &settings->faults) < 0) {
+		snprintf(why, why_len, "%s=%s: must be auto, thread or signal", ENV_FAULTS,
+			getenv(ENV_FAULTS));
+		return -EINVAL;
+	}
+	/*
+	 * System calls on buffers that are swapped out fail in signal mode, and any program may make
+	 * them: what is fastest and safe for every program is the other one.
+	 */
+	if (settings->faults == ANONMM_FAULTS_AUTO)
+		settings->faults = ANONMM_FAULTS_THREAD;
+	return 0;
+}
+
+static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
+{
+	struct uffd_config config = {
+		.base = MANAGED_BASE,
+		.bytes = page_align_up(settings->address_space),
+		.nr_frames = nr_frames,
+		.faults = settings->faults,
+		.copy = settings->copy,
+	};
+	int error = uffd_machine_open(&config, &run.machine, why, why_len);
+	if (error == -EPERM || error == -ENOSYS || error == -EINVAL)
+		return error; /* another address would not help */
+	if (error) {
+		config.base = 0;
+		error = uffd_machine_open(&config, &run.machine, why, why_len);
+	}
+	return error;
+}
+
+static int pager_start(struct swapdev *swap, uint32_t nr_frames, const char **what)
+{
+	struct pager_config config = {
+		.machine = run.machine,
+		.nr_frames = nr_frames,
+		.swappiness = -1,
+		.stats = &run.record->live,
+	};
+	int error;
+
+	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
+		config.seed = (uintptr_t)&config ^ (uint64_t)getpid() << 32;
+	*what = "pager";
+	error = pager_open(&config, &run.pager);
+	if (error)
+		return error;
+	if (swap) {
+		*what = "swap device";
+		error = pager_add_swap(run.pager, swap, 0);
+		if (error)
+			return error;
+	}
+	*what = "address space";
+	error = space_create(
+		run.pager, uffd_machine_base(run.machine), uffd_machine_bytes(run.machine), NULL, &run.space);
+	if (error)
+		return error;
+	*what = "pager's threads";
+	return uffd_machine_start(run.machine, run.space);
+}
+
+static void record_describe(const struct settings *settings)
+{
+	run.record->limit_bytes = settings->memory;
+	run.record->faults = uffd_machine_faults(run.machine);
+	run.record->copies = uffd_machine_copies(run.machine);
+}
+
+/* Everything, in order. On failure *why says what; what was opened stays, the process ends or runs without it. */
+static int run_open(char *why, size_t why_len)
+{
+	struct settings settings;
+	struct swapdev *swap = NULL;
+	const char *what = "";
+	char size[32];
+	int error;
+
+	error = settings_read(&settings, why, why_len);
+	if (error)
+		return error;
+	run.swap_uri =
+		settings.swap && *settings.swap && strcmp(settings.swap, "none") ? settings.swap : NULL;
+	if (run.swap_uri) {
+		error = swapdev_open(run.swap_uri, &swap, why, why_len);
+		if (error)
+			return error;
+	}
+	uint32_t nr_frames = pager_frames_for(settings.memory, swap ? swap->nr_slots : 0);
+	if (nr_frames < PAGER_MIN_FRAMES) {
+		snprintf(why, why_len,
+			"%s of memory do not pay for the tables of this much swap (%s): less swap or more "
+			"memory",
+			size_text(settings.memory, size, sizeof(size)), run.swap_uri ? run.swap_uri : "none");
+		return -ENOMEM;
+	}
+	run.record = stats_claim(settings.stats);
+	if (!run.record) {
+		snprintf(why, why_len, "no memory for the counters");
+		return -ENOMEM;
+	}
+	error = machine_open(&settings, nr_frames, why, why_len);
+	if (error)
+		return error;
+	record_describe(&settings);
+	error = pager_start(swap, nr_frames, &what);
+	if (error)
+		snprintf(why, why_len, "cannot start the %s: %s", what, strerrordesc_np(-error));
+	return error;
+}
+
+static int run_start(char **envp, char *why, size_t why_len)
+{
+	int error = run_open(why, why_len);
+	if (error)
+		return error;
+
+	run.base = uffd_machine_base(run.machine);
+	run.end = run.base + uffd_machine_bytes(run.machine);
+	run.signal_mode = uffd_machine_faults(run.machine) == ANONMM_FAULTS_SIGNAL;
+	exec_start(envp);
+	error = signals_start();
+	if (!error)
+		error = uffd_thread_enter(run.machine);
+	run.active = !error; /* malloc's extents need the space from here on */
+	if (!error)
+		error = malloc_start();
+	if (error) {
+		run.active = false;
+		snprintf(why, why_len, "cannot start: %s", strerrordesc_np(-error));
+	}
+	return error;
+}
+
+__attribute__((constructor)) static void run_constructor(int argc, char **argv, char **envp)
+{
+	char why[512] = "";
+
+	(void)argc;
+	(void)argv;
+	fork_register();
+	if (!environ)
+		environ = envp; /* we may be earlier than libc's own constructor */
+	if (!getenv(ENV_MEMORY) || flag_set(ENV_OFF))
+		return;
+	if (run_start(envp, why, sizeof(why)) == 0)
+		return;
+	if (!flag_set(ENV_OPTIONAL))
+		run_die("%s", why);
+	run_say("%s; %s is set: running without", why, ENV_OPTIONAL);
+}
+
+__attribute__((destructor)) static void run_destructor(void)
+{
+	if (run.active)
+		stats_final();
+}
+
+/* Exits that pass by destructors. */
+EXPORT void _exit(int status)
+{
+	if (run.active)
+		stats_final();
+	syscall(SYS_exit_group, status);
+	__builtin_unreachable();
+}
+
+EXPORT void _Exit(int status)
+{
+	_exit(status);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel without libc's names in between: what the library and its allocator call where the
+ * plain name would come back to an interposer. Results and errno are libc's.
+ */
+#ifndef ANONMM_RAW_H
+#define ANONMM_RAW_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+void *raw_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+int raw_munmap(void *addr, size_t len);
+int raw_mprotect(void *addr, size_t len, int prot);
+int raw_madvise(void *addr, size_t len, int advice);
+void *raw_mremap(void *old, size_t old_len, size_t new_len, int flags, void *new_addr);
+void *raw_sbrk(intptr_t increment);
+int raw_open(const char *path, int flags, ...);
+int raw_creat(const char *path, mode_t mode);
+int raw_close(int fd);
+ssize_t raw_readlink(const char *path, char *buf, size_t len);
+char *raw_secure_getenv(const char *name);
+int raw_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+int raw_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+int raw_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int raw_sched_getaffinity(pid_t tid, size_t bytes, cpu_set_t *mask);
+int raw_sched_setaffinity(pid_t tid, size_t bytes, const cpu_set_t *mask);
+
+struct _Unwind_Context;
+int raw__Unwind_Backtrace(int (*each)(struct _Unwind_Context *, void *), void *arg);
+uintptr_t raw__Unwind_GetIP(struct _Unwind_Context *context);
+
+/* The kernel's signal mask of this thread, whatever it holds. */
+void raw_block_signals(sigset_t *old);
+void raw_restore_signals(const sigset_t *old);
+
+#endif

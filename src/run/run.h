@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The preload library: an unmodified program's private anonymous memory, managed.
+ *
+ * One pager, one machine and one space per process, made by a constructor that runs before
+ * every other (preload.c). The rest of the library stands in front of libc:
+ *
+ *      malloc.c, extents.c   malloc on managed extents
+ *      mmap.c                the mmap family
+ *      fork.c                fork: both processes go on with the same memory
+ *      exec.c                exec and spawn: the configuration travels on
+ *      threads.c             pthread_create, affinity
+ *      signals.c             SIGBUS stays ours in signal mode
+ *      fds.c                 our descriptors stay open
+ *
+ * Rules for all code in here:
+ *
+ *  - While the space lock or the pager lock is held, managed memory is not touched: the fault
+ *    would wait for us. call.c sees to it for stacks; arguments are copied before, results after.
+ *  - Signals are blocked meanwhile: a handler of the program's could touch managed memory.
+ *  - Calls into the system that are interposed here are made raw (raw.h) or by REAL().
+ */
+#ifndef ANONMM_RUN_H
+#define ANONMM_RUN_H
+
+#include "base.h"
+#include "mm/pager.h"
+#include "machine/uffd.h"
+#include "run/record.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/types.h>
+
+/* What this library offers to the program; everything else is hidden. */
+#define EXPORT __attribute__((visibility("default")))
+
+/* Thread-local without a call, and without an allocation at first use. */
+#define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
+
+/* libc's own function of the name that we interpose. => never in the fault path */
+#define REAL(name)                                                                                           \
+	({                                                                                                   \
+		static _Atomic(__typeof__(&name)) real_;                                                     \
+		__typeof__(&name) found_ = atomic_load_explicit(&real_, memory_order_relaxed);               \
+		if (!found_) {                                                                               \
+			found_ = (__typeof__(&name))run_symbol(#name);                                       \
+			atomic_store_explicit(&real_, found_, memory_order_relaxed);                         \
+		}                                                                                            \
+		found_;                                                                                      \
+	})
+
+void *run_symbol(const char *name);
+
+/* One process's managed world. Written by the constructor and by fork's child only; then read by all. */
+struct run {
+	bool active; /* there is managed memory; while false everything passes through to libc */
+	bool signal_mode;
+	uint64_t base, end; /* the managed range */
+	struct machine *machine;
+	struct pager *pager;
+	struct space *space;
+	const char *swap_uri;
+	struct record *record; /* where this process counts; never NULL when active */
+};
+
+extern struct run run;
+
+static inline bool run_manages(const void *p)
+{
+	return (uint64_t)(uintptr_t)p - run.base < run.end - run.base;
+}
+
+/* A line on standard error that starts with "anonmm: ". Allocates nothing. */
+void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same, then the process ends with 125. */
+void run_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* ---- call.c ------------------------------------------------------------------------------- */
+
+/* Work on the managed space: arguments in, result out. It is copied, so it must hold no pointer into itself. */
+struct call {
+	long (*work)(struct call *);
+	bool space_locked; /* set by call_run_locked() */
+	uint64_t addr, len;
+	uint64_t other_addr, other_len;
+	int prot, flags, fd;
+	int64_t offset;
+	void *data;
+	long result;
+};
+
+/*
+ * Run call->work(call) with all signals blocked, on a stack that is not managed. Returns and stores its
+ * result. errno is kept. The argument may lie in managed memory.
+ */
+long call_run(struct call *call);
+
+/* As call_run(), with the space locked. */
+long call_run_locked(struct call *call);
+
+void call_space_lock(void);
+void call_space_unlock(void);
+
+/* Try @expression, which says -EAGAIN and why in the variable wait, until it says something else. */
+#define retry(expression)                                                                                    \
+	({                                                                                                   \
+		struct wait wait;                                                                            \
+		int error_;                                                                                  \
+		while ((error_ = (expression)) == -EAGAIN)                                                   \
+			run.machine->ops->wait(run.machine, &wait);                                          \
+		error_;                                                                                      \
+	})
+
+/* Run work(arg) on a stack of our own if this one is managed. Signals are the caller's business. */
+void call_off_managed_stack(void (*work)(void *), void *arg);
+
+/* ---- malloc.c, extents.c ------------------------------------------------------------------ */
+
+/* Give malloc its managed arenas. 0 or -errno. => run.space exists */
+int malloc_start(void);
+int extents_create_arenas(unsigned nr, unsigned *first, unsigned *libc_arena);
+
+/* Memory of our own, never managed. NULL: none. */
+void *own_alloc(size_t bytes);
+void own_free(void *p);
+
+/* ---- mmap.c ------------------------------------------------------------------------------- */
+
+/* Pin what the machine or the kernel must find without a fault; 0 or -errno. Addresses outside: 0. */
+int maps_pin(const void *addr, size_t len);
+
+/* ---- fork.c ------------------------------------------------------------------------------- */
+
+/* Have our handlers run closest to the fork itself: before anybody else registers. */
+void fork_register(void);
+/* End the leases of children that have gone. => space locked */
+void fork_end_leases(void);
+bool fork_owns_fd(int fd);
+
+/* ---- exec.c ------------------------------------------------------------------------------- */
+
+/* Remember what to hand on to programs that this one starts. */
+void exec_start(char **envp);
+
+/* ---- signals.c ---------------------------------------------------------------------------- */
+
+int signals_start(void);
+
+/* ---- stats.c ------------------------------------------------------------------------------ */
+
+/* Claim a record for this process: shared with the launcher, or a private one. NULL: no memory. */
+struct record *stats_claim(const char *path);
+/* In a fork's child: the same address, another record. */
+void stats_fork_child(void);
+/* Write down what can only be known now: the process, or its program, ends. */
+void stats_final(void);
+
+#endif
