@@ -41,6 +41,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct anonmm;
 struct anonmm_space;
@@ -159,6 +160,7 @@ int anonmm_store64(struct anonmm_space *space, uint64_t addr, uint64_t value);
 /* "1.2.3" */
 const char *anonmm_version(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -105,7 +105,8 @@ struct machine_ops {
 
 	/*
 	 * Make frames disappear from their addresses, after which no thread can read or
-	 * write them there. => pager lock not held, pages locked, PTEs present and not
+	 * write them there. Machines with flush() are not asked: for them the changed PTE and
+	 * the flush are all. => pager lock not held, pages locked, PTEs present and not
 	 * valid. Cannot fail: a machine that cannot do this ends the program with a message.
 	 * An entry whose PTE was armed already is not handed over.
 	 */
@@ -146,6 +147,9 @@ struct machine_ops {
 
 	/* Free frames fell below the low watermark: have kswapd_step() called soon. => pager lock held. */
 	void (*wake_kswapd)(struct machine *);
+
+	/* One line for the person who runs this, without a newline: an I/O error, a lost page. May be NULL. => pager lock held or not. */
+	void (*say)(struct machine *, const char *text);
 
 	/*
 	 * Memory for the core's own structures, zeroed, page aligned, never managed memory,

@@ -9,6 +9,7 @@
 #include "machine/machine.h"
 #include "anonmm.h"
 
+#include <pthread.h>
 #include <signal.h>
 
 struct uffd_config {
@@ -31,11 +32,27 @@ uint64_t uffd_machine_bytes(struct machine *m);
 enum anonmm_faults uffd_machine_faults(struct machine *m);
 bool uffd_machine_copies(struct machine *m);
 
-/* Start kswapd, and in thread mode the pager thread. => m->pager set, @space is the one space. 0 or -errno. */
+/*
+ * Start kswapd, and in thread mode the pager thread. => m->pager set, its swap devices added, @space is the one
+ * space; nothing that the C library allocates for a thread lies in managed memory. 0 or -errno.
+ */
 int uffd_machine_start(struct machine *m, struct space *space);
 
-/* End the threads, undo the mappings. => no space is left. */
+/* End the threads: nobody serves faults any more. => no space is left. To be called before pager_close(). */
+void uffd_machine_stop(struct machine *m);
+
+/* Undo the mappings, and end the threads if that is still to be done. => no space is left. */
 void uffd_machine_close(struct machine *m);
+
+/* What creates our threads: pthread_create. For whoever stands in front of it. */
+extern int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/*
+ * Signal mode, for programs that use the library themselves: put a SIGBUS handler before the program's, which gets
+ * what is not ours. No-ops in thread mode. -ENOSPC: too many machines. remove: close does it too.
+ */
+int uffd_install_sigbus(struct machine *m);
+void uffd_remove_sigbus(struct machine *m);
 
 /* ---- For the preload library --------------------------------------------------------- */
 

@@ -1,0 +1,65 @@
+# A thin front of meson and ninja: the build itself is meson.build, the set-up scripts/setup.
+#
+#   make          build into build/; build/anonmm runs in place
+#   make setup    install what is missing (Debian, root or sudo)
+#   make demo     two unmodified programs in a quarter of their memory, and the life of one page
+#   make check    all tests, at most ten minutes on two cores
+#   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
+#   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make debug    build-debug/: asserts, validators, ASan and UBSan
+#   make tsan     build-tsan/: asserts and TSan
+#   make format   rewrite the sources with clang-format
+#   make lint     clang-format --dry-run, clang-tidy, cppcheck
+#   make install  into PREFIX (default /usr/local), DESTDIR is heeded
+#   make clean    remove all build directories
+
+PREFIX ?= /usr/local
+SOAK_SECONDS ?= 1800
+
+all:
+	@scripts/build release
+
+setup:
+	@scripts/setup
+
+demo:
+	@scripts/setup build
+	@scripts/build release
+	@scripts/demo
+
+check:
+	@scripts/setup build check || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+	@tests/run-all
+
+soak:
+	@scripts/setup build check
+	@SOAK_SECONDS=$(SOAK_SECONDS) tests/run-all --soak
+
+bench: all
+	@bench/run $(BENCH)
+
+debug:
+	@scripts/build debug
+
+tsan:
+	@scripts/build tsan
+
+format:
+	@scripts/lint --fix-format
+
+lint:
+	@scripts/setup lint
+	@scripts/build release
+	@scripts/lint
+
+install:
+	@scripts/build release -Dprefix=$(abspath $(PREFIX))
+	@scripts/build --install release
+
+clean:
+	rm -rf build build-*/
+
+help:
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
+
+.PHONY: all setup demo check soak bench debug tsan format lint install clean help

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public library: open and close. Each step of open either succeeds or says why not in words,
+ * and close undoes the steps in reverse order; a half-open pager is closed by the same code.
+ */
+#define _GNU_SOURCE
+#include "api.h"
+#include "size.h"
+#include "swapdev/swapdev.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#ifndef ANONMM_VERSION
+#define ANONMM_VERSION "0.1.0"
+#endif
+
+#define UFFD_SPACE_DEFAULT (1024 * GIB)
+#define SOFT_SPACE_DEFAULT (64 * GIB)
+#define SPACE_MAX (16 * 1024 * GIB) /* what space_create() takes */
+#define SPACE_MIN (1 * MIB)
+
+static _Thread_local char last_error[512];
+
+const char *anonmm_error(void)
+{
+	return last_error;
+}
+
+const char *anonmm_version(void)
+{
+	return ANONMM_VERSION;
+}
+
+__attribute__((format(printf, 2, 3))) static int fail(int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(last_error, sizeof(last_error), format, args);
+	va_end(args);
+	return error;
+}
+
+/* ---- Open, step by step ---------------------------------------------------------------- */
+
+static int check_config(const struct anonmm_config *config)
+{
+	char asked[32], least[32];
+
+	if (config->machine != ANONMM_UFFD && config->machine != ANONMM_SOFT)
+		return fail(-EINVAL, "machine %d was asked for: there are ANONMM_UFFD and ANONMM_SOFT",
+			(int)config->machine);
+	if (config->memory < ANONMM_MEMORY_MIN)
+		return fail(-EINVAL, "a memory limit of %s was asked for: the least that works is %s",
+			size_text(config->memory, asked, sizeof(asked)),
+			size_text(ANONMM_MEMORY_MIN, least, sizeof(least)));
+	if (config->address_space && (config->address_space < SPACE_MIN || config->address_space > SPACE_MAX))
+		return fail(-EINVAL, "an address space of %s was asked for: it can be 1 MiB to 16 TiB",
+			size_text(config->address_space, asked, sizeof(asked)));
+	if ((unsigned)config->faults > ANONMM_FAULTS_SIGNAL)
+		return fail(-EINVAL, "fault mode %d was asked for: there are AUTO, THREAD and SIGNAL",
+			(int)config->faults);
+	if (config->swappiness < 0 || config->swappiness > 200)
+		return fail(-EINVAL,
+			"a swappiness of %d was asked for: it can be 1 to 200, or 0 for the default",
+			config->swappiness);
+	return 0;
+}
+
+static int open_swap(const struct anonmm_config *config, struct swapdev **dev)
+{
+	char why[400] = "";
+	int error;
+
+	*dev = NULL;
+	if (!config->swap)
+		return 0;
+	error = swapdev_open(config->swap, dev, why, sizeof(why));
+	return error ? fail(error, "%s", why) : 0;
+}
+
+static int count_frames(const struct anonmm_config *config, const struct swapdev *dev, uint32_t *nr_frames)
+{
+	char limit[32], swap[32];
+	uint32_t nr = pager_frames_for(config->memory, dev ? dev->nr_slots : 0);
+
+	if (nr < PAGER_MIN_FRAMES)
+		return fail(-EINVAL,
+			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
+			"raise the limit or take less swap",
+			size_text(config->memory, limit, sizeof(limit)),
+			size_text(dev ? (uint64_t)dev->nr_slots * PAGE_BYTES : 0, swap, sizeof(swap)),
+			PAGER_MIN_FRAMES);
+	*nr_frames = nr;
+	return 0;
+}
+
+static int open_machine(struct anonmm *mm, const struct anonmm_config *config, uint32_t nr_frames)
+{
+	char why[400] = "";
+	int error;
+
+	if (mm->kind == ANONMM_SOFT) {
+		struct soft_config soft = {.nr_frames = nr_frames, .threads = config->threads};
+
+		error = soft_machine_open(&soft, &mm->machine, why, sizeof(why));
+	} else {
+		struct uffd_config uffd = {
+			.bytes = page_align_up(
+				config->address_space ? config->address_space : UFFD_SPACE_DEFAULT),
+			.nr_frames = nr_frames,
+			.faults = config->faults,
+			.copy = config->copy,
+		};
+
+		error = uffd_machine_open(&uffd, &mm->machine, why, sizeof(why));
+	}
+	return error ? fail(error, "%s", why) : 0;
+}
+
+static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uint32_t nr_frames)
+{
+	struct pager_config pager = {
+		.machine = mm->machine,
+		.nr_frames = nr_frames,
+		.swappiness = config->swappiness ? config->swappiness : -1,
+		.seed = config->seed,
+		.stats = config->stats,
+	};
+	int error;
+
+	if (!pager.seed && getrandom(&pager.seed, sizeof(pager.seed), 0) != sizeof(pager.seed))
+		return fail(-errno, "the host's randomness, which keys the checksums, cannot be read: %s",
+			strerror(errno));
+	error = pager_open(&pager, &mm->pager);
+	if (error)
+		return fail(
+			error, "the pager cannot be opened with %u frames: %s", nr_frames, strerror(-error));
+	return 0;
+}
+
+/* The device is the pager's from now on, or still the caller's if this fails. */
+static int add_swap(struct anonmm *mm, struct swapdev **dev)
+{
+	int error;
+
+	if (!*dev)
+		return 0;
+	error = pager_add_swap(mm->pager, *dev, 0);
+	if (error)
+		return fail(error, "swap: %s cannot be used: %s", (*dev)->uri, strerror(-error));
+	*dev = NULL;
+	return 0;
+}
+
+/* What makes the machine serve: on uffd its one space and its threads; on soft spaces come later. */
+static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
+{
+	int error;
+
+	if (mm->kind == ANONMM_SOFT) {
+		mm->address_space =
+			page_align_up(config->address_space ? config->address_space : SOFT_SPACE_DEFAULT);
+		error = config->threads ? soft_machine_start(mm->machine) : 0;
+	} else {
+		error = space_create(mm->pager, uffd_machine_base(mm->machine),
+			uffd_machine_bytes(mm->machine), NULL, &mm->space);
+		if (error)
+			return fail(error, "the address space cannot be set up: %s", strerror(-error));
+		error = uffd_machine_start(mm->machine, mm->space);
+	}
+	return error ? fail(error, "the threads of the machine cannot be started: %s", strerror(-error)) : 0;
+}
+
+int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
+{
+	struct anonmm *mm = NULL;
+	struct swapdev *dev = NULL;
+	uint32_t nr_frames = 0;
+	int error;
+
+	last_error[0] = '\0';
+	error = check_config(config);
+	if (!error)
+		error = open_swap(config, &dev);
+	if (!error)
+		error = count_frames(config, dev, &nr_frames);
+	if (!error && !(mm = calloc(1, sizeof(*mm))))
+		error = fail(-ENOMEM, "the host has no memory for the pager");
+	if (!error) {
+		mm->kind = config->machine;
+		LIST_INIT(&mm->spaces);
+		pthread_mutex_init(&mm->spaces_lock, NULL);
+		error = open_machine(mm, config, nr_frames);
+	}
+	if (!error)
+		error = open_pager(mm, config, nr_frames);
+	if (!error)
+		error = add_swap(mm, &dev);
+	if (!error)
+		error = start_machine(mm, config);
+	if (error) {
+		if (dev)
+			dev->ops->close(dev);
+		anonmm_close(mm);
+		return error;
+	}
+	*out = mm;
+	return 0;
+}
+
+/* ---- Close ----------------------------------------------------------------------------- */
+
+/* Readahead and writes of pages that are gone may still be on their way. */
+static void close_pager(struct anonmm *mm)
+{
+	while (pager_close(mm->pager) == -EBUSY) {
+		pager_poll(mm->pager, SWAP_READ, 1);
+		pager_poll(mm->pager, SWAP_WRITE, 1);
+	}
+	mm->pager = NULL;
+}
+
+static void close_spaces(struct anonmm *mm)
+{
+	while (!LIST_EMPTY(&mm->spaces))
+		anonmm_space_destroy(LIST_FIRST(&mm->spaces));
+	if (mm->space)
+		space_destroy(mm, mm->space);
+	mm->space = NULL;
+}
+
+void anonmm_close(struct anonmm *mm)
+{
+	if (!mm)
+		return;
+	close_spaces(mm);
+	if (mm->machine && mm->kind == ANONMM_SOFT)
+		soft_machine_stop(mm->machine);
+	if (mm->pager)
+		close_pager(mm);
+	if (mm->machine && mm->kind == ANONMM_SOFT)
+		soft_machine_close(mm->machine);
+	else if (mm->machine)
+		uffd_machine_close(mm->machine);
+	pthread_mutex_destroy(&mm->spaces_lock);
+	free(mm);
+}
+
+void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats)
+{
+	pager_stats(mm->pager, stats);
+}
+
+/* ---- Calls on a space ------------------------------------------------------------------ */
+
+void call_begin(struct call *call, struct anonmm *mm, struct space *space)
+{
+	sigset_t all;
+
+	*call = (struct call){.mm = mm, .space = space};
+	if (mm->kind == ANONMM_UFFD) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &call->mask);
+	}
+	while (call_again(call, space_lock(space, &call->wait)))
+		;
+}
+
+bool call_again(struct call *call, int result)
+{
+	call->result = result;
+	if (result != -EAGAIN)
+		return false;
+	call->mm->machine->ops->wait(call->mm->machine, &call->wait);
+	return true;
+}
+
+int call_end(struct call *call)
+{
+	space_unlock(call->space);
+	if (call->mm->kind == ANONMM_UFFD)
+		pthread_sigmask(SIG_SETMASK, &call->mask, NULL);
+	return call->result;
+}
+
+/* Like a call, but the lock goes with the space. */
+void space_destroy(struct anonmm *mm, struct space *space)
+{
+	struct call call;
+
+	call_begin(&call, mm, space);
+	while (call_again(&call, space_exit(space, &call.wait)))
+		;
+	if (mm->kind == ANONMM_UFFD)
+		pthread_sigmask(SIG_SETMASK, &call.mask, NULL);
+}

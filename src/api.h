@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The library's inside: what src/anonmm.c (open, close), src/api_uffd.c (real memory) and
+ * src/api_soft.c (spaces and typed access) share. The public manual is include/anonmm.h.
+ *
+ * A call on a space follows one pattern: the space is locked, the core's function is called until
+ * it no longer says -EAGAIN, the space is unlocked:
+ *
+ *      call_begin(&call, mm, space);
+ *      while (call_again(&call, space_munmap(space, addr, length, &call.wait)))
+ *              ;
+ *      return call_end(&call);
+ *
+ * On the uffd machine all signals are blocked meanwhile: a handler of the program's that touched
+ * managed memory would wait for the space that its own thread has locked.
+ */
+#ifndef ANONMM_API_H
+#define ANONMM_API_H
+
+#include "anonmm.h"
+#include "machine/soft.h"
+#include "machine/uffd.h"
+#include "mm/pager.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/queue.h>
+
+struct anonmm_space {
+	struct anonmm *mm;
+	struct soft_space *soft;
+	LIST_ENTRY(anonmm_space) link;
+};
+
+/* Locks: [I] set once  [L] spaces_lock */
+struct anonmm {
+	enum anonmm_machine kind; /* [I] */
+	struct machine *machine; /* [I] */
+	struct pager *pager; /* [I] */
+	struct space *space; /* [I] uffd: the one space; soft: NULL */
+	uint64_t address_space; /* [I] soft: the bytes of each space */
+	pthread_mutex_t spaces_lock;
+	LIST_HEAD(, anonmm_space) spaces; /* [L] soft: all that are open */
+};
+
+struct call {
+	struct anonmm *mm;
+	struct space *space;
+	struct wait wait;
+	int result;
+	sigset_t mask; /* what the thread's was */
+};
+
+/* Lock @space, with signals blocked where that matters. => call_end() follows */
+void call_begin(struct call *call, struct anonmm *mm, struct space *space);
+
+/* Note @result. True: it was -EAGAIN and the wait is over; make the call again. */
+bool call_again(struct call *call, int result);
+
+/* Unlock the space and give the result. */
+int call_end(struct call *call);
+
+/* Everything in @space goes, and the space with it. => nobody uses it */
+void space_destroy(struct anonmm *mm, struct space *space);
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The userfaultfd: how it is had, and its requests.
+ *
+ * Thread mode needs faults of the kernel's own accesses too (a system call on a page that is
+ * out), which is a privilege; signal mode does not get them and needs none.
+ *
+ * Our descriptors are numbered high, out of the way of programs that expect 3 to be free. A
+ * thread whose table lost them (signal mode, a program that closed what is not its own) has its
+ * requests made by kswapd, whose table is private.
+ */
+#include "machine/uffd_internal.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#define WANTED_FEATURES                                                                                      \
+	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |              \
+		UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
+
+/* Below the soft limit, and low enough that the kernel's table stays small. */
+static int fd_floor(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > 4096)
+		return 4000;
+	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 96 : 3;
+}
+
+/* Give @fd a high number; the low one when there is none. */
+static int fd_raise(int fd)
+{
+	int high = (int)host_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd_floor());
+
+	if (high < 0)
+		return fd;
+	host_close(fd);
+	return high;
+}
+
+int uffd_eventfd_open(void)
+{
+	int fd = (int)host_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? fd : fd_raise(fd);
+}
+
+/* The system call, or the device node that stands for the privilege. */
+static int fd_ask(bool kernel_faults)
+{
+	int fd, node;
+
+	if (!kernel_faults) {
+		fd = (int)host_call(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+		if (fd != -EINVAL)
+			return fd;
+	}
+	fd = (int)host_call(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd != -EPERM)
+		return fd;
+	node = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+	if (node < 0)
+		return -EPERM;
+	fd = (int)host_call(SYS_ioctl, node, USERFAULTFD_IOC_NEW, (long)(O_CLOEXEC | O_NONBLOCK));
+	host_close(node);
+	return fd;
+}
+
+/* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
+static int fd_features(bool kernel_faults, uint64_t *features)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	int fd = fd_ask(kernel_faults);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = host_ioctl(fd, UFFDIO_API, &api);
+	host_close(fd);
+	*features = api.features;
+	return error;
+}
+
+static int fd_handshake(bool kernel_faults, uint64_t features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+	int fd = fd_ask(kernel_faults);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = host_ioctl(fd, UFFDIO_API, &api);
+	if (error) {
+		host_close(fd);
+		return error;
+	}
+	return fd_raise(fd);
+}
+
+static void refuse(int error, bool thread_mode, char *why, size_t why_len)
+{
+	if (error == -EPERM && thread_mode)
+		snprintf(why, why_len,
+			"the host does not let this user handle page faults of system calls (userfaultfd: %s): run as root, "
+			"or `sysctl vm.unprivileged_userfaultfd=1`, or give the user /dev/userfaultfd (chgrp, chmod g+rw), or "
+			"use signal faults, where a system call on a page that is swapped out fails with EFAULT",
+			strerror(-error));
+	else if (error == -ENOSYS || error == -EPERM)
+		snprintf(why, why_len,
+			"the host has no userfaultfd for us (%s): a kernel with CONFIG_USERFAULTFD is needed, and a "
+			"container's seccomp profile must allow userfaultfd",
+			strerror(-error));
+	else
+		snprintf(why, why_len, "userfaultfd cannot be opened: %s", strerror(-error));
+}
+
+int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
+{
+	bool thread_mode = m->faults == ANONMM_FAULTS_THREAD;
+	uint64_t granted = 0;
+	int error = fd_features(thread_mode, &granted);
+
+	if (error) {
+		refuse(error, thread_mode, why, why_len);
+		return error;
+	}
+	m->features = granted & WANTED_FEATURES;
+	if (!(m->features & UFFD_FEATURE_MOVE))
+		copy = true;
+	if (copy)
+		m->features &= ~UFFD_FEATURE_MOVE;
+	if (!thread_mode)
+		m->features |= granted & UFFD_FEATURE_SIGBUS;
+	if (copy && !(m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)) {
+		snprintf(why, why_len,
+			"this kernel's userfaultfd has neither UFFDIO_MOVE (Linux 6.8) nor write protection (5.7 on x86-64, "
+			"6.4 on arm64): one of them is needed");
+		return -ENOSYS;
+	}
+	if (!thread_mode && !(m->features & UFFD_FEATURE_SIGBUS)) {
+		snprintf(why, why_len, "this kernel's userfaultfd has no SIGBUS mode (Linux 4.14): use thread faults");
+		return -ENOSYS;
+	}
+	m->way = copy ? &uffd_way_copy : &uffd_way_move;
+	m->fd = fd_handshake(thread_mode, m->features);
+	if (m->fd < 0) {
+		refuse(m->fd, thread_mode, why, why_len);
+		return m->fd;
+	}
+	return 0;
+}
+
+/* In the child of a fork: the same again, for this process's memory. */
+int uffd_fd_reopen(struct uffd_machine *m)
+{
+	m->fd = fd_handshake(m->faults == ANONMM_FAULTS_THREAD, m->features);
+	return m->fd < 0 ? m->fd : 0;
+}
+
+static int register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
+{
+	struct uffdio_register area = {
+		.range = {.start = start, .len = bytes},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	if (m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)
+		area.mode |= UFFDIO_REGISTER_MODE_WP;
+	return host_ioctl(m->fd, UFFDIO_REGISTER, &area);
+}
+
+int uffd_register(struct uffd_machine *m)
+{
+	int error = register_area(m, m->base, m->bytes);
+
+	return error ? error : register_area(m, frame_addr(m, 0), (uint64_t)m->nr_frames * PAGE_BYTES);
+}
+
+/* ---- Requests --------------------------------------------------------------------------- */
+
+/* Have kswapd make the request. Slow, and only for programs that close what is not theirs. */
+static int request_by_mail(struct uffd_machine *m, unsigned long request, void *arg)
+{
+	int result;
+
+	lock_take(&m->mail_lock);
+	m->mail.request = request;
+	m->mail.arg = arg;
+	atomic_store(&m->mail.state, 1);
+	uffd_wake_kswapd(&m->machine);
+	while (atomic_load(&m->mail.state) != 2) {
+		host_futex_wake(&m->kick, 1);
+		host_futex_wait(&m->mail.state, 1, 1000000);
+	}
+	result = m->mail.result;
+	atomic_store(&m->mail.state, 0);
+	lock_drop(&m->mail_lock);
+	return result;
+}
+
+void uffd_serve_mail(struct uffd_machine *m)
+{
+	if (atomic_load(&m->mail.state) != 1)
+		return;
+	m->mail.result = host_ioctl(m->fd, m->mail.request, m->mail.arg);
+	atomic_store(&m->mail.state, 2);
+	host_futex_wake(&m->mail.state, 1);
+}
+
+static int request(struct uffd_machine *m, unsigned long what, void *arg)
+{
+	int error;
+
+	if (likely(!atomic_load_explicit(&m->fds_lost, memory_order_relaxed)) || on_own_thread(m)) {
+		error = host_ioctl(m->fd, what, arg);
+		if (likely(error != -EBADF && error != -ENOTTY) || !m->started || on_own_thread(m))
+			return error;
+		atomic_store(&m->fds_lost, true);
+	}
+	return request_by_mail(m, what, arg);
+}
+
+/* Pages that a partial request has done; the request says 0 or -errno when it did none. */
+static unsigned pages_done(int64_t bytes)
+{
+	return bytes > 0 ? (unsigned)((uint64_t)bytes >> PAGE_SHIFT) : 0;
+}
+
+unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
+{
+	unsigned done = 0;
+
+	*error = 0;
+	while (done < nr) {
+		struct uffdio_move move = {
+			.dst = dst + done * PAGE_BYTES,
+			.src = src + done * PAGE_BYTES,
+			.len = (nr - done) * PAGE_BYTES,
+			.mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE,
+		};
+		int result = request(m, UFFDIO_MOVE, &move);
+
+		if (result == 0)
+			return nr;
+		done += pages_done(move.move);
+		if (result != -EAGAIN) {
+			*error = result;
+			break;
+		}
+	}
+	return done;
+}
+
+unsigned uffd_copy(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
+{
+	unsigned done = 0;
+
+	*error = 0;
+	while (done < nr) {
+		struct uffdio_copy copy = {
+			.dst = dst + done * PAGE_BYTES,
+			.src = src + done * PAGE_BYTES,
+			.len = (nr - done) * PAGE_BYTES,
+			.mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE,
+		};
+		int result = request(m, UFFDIO_COPY, &copy);
+
+		if (result == 0)
+			return nr;
+		done += pages_done(copy.copy);
+		if (result != -EAGAIN) {
+			*error = result;
+			break;
+		}
+	}
+	return done;
+}
+
+int uffd_write_protect(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	struct uffdio_writeprotect protect = {
+		.range = {.start = addr, .len = nr * PAGE_BYTES},
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int error;
+
+	do {
+		error = request(m, UFFDIO_WRITEPROTECT, &protect);
+	} while (error == -EAGAIN);
+	return error;
+}
+
+int uffd_poison_page(struct uffd_machine *m, uint64_t addr)
+{
+	struct uffdio_poison poison = {.range = {.start = addr, .len = PAGE_BYTES}};
+	int error;
+
+	if (!(m->features & UFFD_FEATURE_POISON))
+		return -ENOSYS;
+	do {
+		error = request(m, UFFDIO_POISON, &poison);
+	} while (error == -EAGAIN);
+	return error;
+}
+
+void uffd_wake_range(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	struct uffdio_range range = {.start = addr, .len = nr * PAGE_BYTES};
+
+	request(m, UFFDIO_WAKE, &range);
+}
+
+/* Give the memory of these pages, wherever they are, back to the host. */
+void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	int error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED);
+
+	if (error == -EINVAL) /* the program locked all its memory */
+		error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED_LOCKED);
+	if (error)
+		uffd_die(m, "the host does not take back %u pages at %#lx: %s", nr, addr, strerror(-error));
+}
+
+/* ---- Words ------------------------------------------------------------------------------ */
+
+/*
+ * Our threads do not hold the program's descriptors (a pipe must close when the program closes it), so they look
+ * up the standard error output of the thread that the message is about.
+ */
+static void say_text(struct uffd_machine *m, int tid, const char *text, size_t len)
+{
+	char path[64];
+	int fd = 2;
+
+	if (on_own_thread(m)) {
+		if (tid)
+			snprintf(path, sizeof(path), "/proc/self/task/%d/fd/2", tid);
+		else
+			snprintf(path, sizeof(path), "/proc/self/fd/2");
+		fd = (int)host_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
+		if (fd < 0)
+			return;
+	}
+	host_write(fd, text, len);
+	if (fd != 2)
+		host_close(fd);
+}
+
+static void say_v(struct uffd_machine *m, int tid, const char *format, va_list args)
+{
+	char text[512] = "anonmm: ";
+	size_t len = strlen(text);
+
+	len += (size_t)vsnprintf(text + len, sizeof(text) - len - 1, format, args);
+	if (len > sizeof(text) - 2)
+		len = sizeof(text) - 2;
+	text[len++] = '\n';
+	say_text(m, tid, text, len);
+}
+
+void uffd_say(struct uffd_machine *m, int tid, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(m, tid, format, args);
+	va_end(args);
+}
+
+void uffd_die(struct uffd_machine *m, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(m, 0, format, args);
+	va_end(args);
+	abort();
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kswapd thread: calls kswapd_step() while there is something to do, sleeps when there is
+ * not. It also reaps reads that nobody waits for, and makes the requests of threads that lost
+ * our descriptors.
+ */
+#include "machine/uffd_internal.h"
+
+#define WRITE_WAIT_MS  10
+#define STUCK_SLEEP_NS (50 * 1000000LL)
+#define IDLE_SLEEP_NS  (20 * 1000000LL)
+
+/* Sleep until kicked. A kick after @kick was cleared ends it at once. */
+static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)
+{
+	atomic_store(&m->kswapd_asleep, true);
+	if (!atomic_load(&m->kick) && !atomic_load(&m->stop))
+		host_futex_wait(&m->kick, 0, timeout_ns);
+	atomic_store(&m->kswapd_asleep, false);
+}
+
+/* What is in flight when the work is done shall still end; when nothing is, sleep without end. */
+static void kswapd_rest(struct uffd_machine *m)
+{
+	do {
+		kswapd_sleep(m, IDLE_SLEEP_NS);
+		if (atomic_load(&m->kick) || atomic_load(&m->stop))
+			return;
+	} while (uffd_reap(m, true));
+	kswapd_sleep(m, -1);
+}
+
+void *uffd_kswapd_main(void *machine)
+{
+	struct uffd_machine *m = machine;
+
+	uffd_thread_settle(m, "anonmm-kswapd");
+	atomic_store(&m->kswapd_tid, host_tid());
+	while (!atomic_load(&m->stop)) {
+		atomic_store(&m->kick, 0);
+		uffd_serve_mail(m);
+		uffd_reap(m, true);
+		switch (kswapd_step(m->machine.pager)) {
+		case KSWAPD_PROGRESS:
+			break;
+		case KSWAPD_WAIT:
+			pager_poll(m->machine.pager, SWAP_WRITE, WRITE_WAIT_MS);
+			break;
+		case KSWAPD_STUCK:
+			kswapd_sleep(m, STUCK_SLEEP_NS);
+			break;
+		case KSWAPD_BALANCED:
+			kswapd_rest(m);
+			break;
+		}
+	}
+	return NULL;
+}

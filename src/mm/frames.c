@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* Free frames and watermarks; see frames.h. */
+#include "mm/mm.h"
+
+#include <string.h>
+
+#define POISON 0x5a
+
+/*
+ * min: what a burst of faults takes while reclaim gets going, 1/128 of the node but no more than
+ * 4 MiB; low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of
+ * another CPU costs as much as reclaiming tens of pages.
+ */
+static void node_set_watermarks(struct node *node)
+{
+	node->wmark_min = (uint32_t)min_u64(max_u64(node->nr / 128, 4), 1024);
+	node->wmark_low = 2 * node->wmark_min;
+	node->wmark_high = 4 * node->wmark_min;
+}
+
+static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32_t nr)
+{
+	node->first = first;
+	node->nr = nr;
+	node->nr_words = (nr + 63) / 64;
+	node->free_map = pager_chunk_alloc(pager, page_align_up(node->nr_words * sizeof(uint64_t)));
+	if (!node->free_map)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nr; i++)
+		node->free_map[i / 64] |= 1ull << (i % 64);
+	node->nr_free = nr;
+	for (int i = 0; i < NR_LISTS; i++)
+		TAILQ_INIT(&node->lists[i]);
+	node_set_watermarks(node);
+	return 0;
+}
+
+int frames_init(struct pager *pager)
+{
+	uint32_t each = pager->nr_frames / pager->nr_nodes;
+
+	pager->pages = pager_chunk_alloc(pager, page_align_up(pager->nr_frames * sizeof(struct page)));
+	if (!pager->pages)
+		return -ENOMEM;
+	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++) {
+		pager->pages[pfn]._mapcount = -1;
+		page_set_list(&pager->pages[pfn], LIST_FREE);
+	}
+	for (unsigned n = 0; n < pager->nr_nodes; n++) {
+		uint32_t nr = n + 1 == pager->nr_nodes ? pager->nr_frames - n * each : each;
+		int error = node_init(pager, &pager->nodes[n], n * each, nr);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+void frames_destroy(struct pager *pager)
+{
+	for (unsigned n = 0; n < pager->nr_nodes; n++) {
+		struct node *node = &pager->nodes[n];
+
+		if (node->free_map)
+			pager_chunk_free(pager, node->free_map, page_align_up(node->nr_words * sizeof(uint64_t)));
+	}
+	if (pager->pages)
+		pager_chunk_free(pager, pager->pages, page_align_up(pager->nr_frames * sizeof(struct page)));
+}
+
+struct node *page_node(struct pager *pager, const struct page *page)
+{
+	uint32_t each = pager->nr_frames / pager->nr_nodes;
+	uint32_t n = page_pfn(pager, page) / each;
+
+	return &pager->nodes[n < pager->nr_nodes ? n : pager->nr_nodes - 1];
+}
+
+/* The first free frame at or after the cursor, wrapping round. => one is free */
+static uint32_t node_next_free(const struct node *node)
+{
+	uint32_t w = node->cursor / 64;
+	uint64_t word = node->free_map[w] & (~0ull << (node->cursor % 64));
+
+	while (!word) {
+		w = w + 1 == node->nr_words ? 0 : w + 1;
+		word = node->free_map[w];
+	}
+	return w * 64 + (uint32_t)__builtin_ctzll(word);
+}
+
+static bool node_is_free(const struct node *node, uint32_t frame)
+{
+	return node->free_map[frame / 64] >> (frame % 64) & 1;
+}
+
+static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
+{
+	uint32_t at = node_next_free(node);
+	unsigned got = 0;
+
+	*first = &pager->pages[node->first + at];
+	while (got < want && at + got < node->nr && node_is_free(node, at + got)) {
+		node->free_map[(at + got) / 64] &= ~(1ull << ((at + got) % 64));
+		page_init(*first + got);
+		got++;
+	}
+	node->nr_free -= got;
+	node->cursor = at + got < node->nr ? at + got : 0;
+	return got;
+}
+
+static struct node *node_with_most_free(struct pager *pager)
+{
+	struct node *best = &pager->nodes[0];
+
+	for (unsigned n = 1; n < pager->nr_nodes; n++)
+		if (pager->nodes[n].nr_free > best->nr_free)
+			best = &pager->nodes[n];
+	return best;
+}
+
+unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)
+{
+	struct node *node = node_with_most_free(pager);
+	unsigned got = 0;
+
+	if (node->nr_free > 0) {
+		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
+
+		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);
+		pager->nr_used += got;
+		pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
+	}
+	if (node->nr_free < node->wmark_low)
+		pager_wake_kswapd(pager);
+	return got;
+}
+
+struct page *frame_alloc(struct pager *pager)
+{
+	struct page *page = NULL;
+
+	return frame_alloc_run(pager, 1, &page) ? page : NULL;
+}
+
+void frame_free(struct pager *pager, struct page *page)
+{
+	struct node *node = page_node(pager, page);
+	uint32_t frame = page_pfn(pager, page) - node->first;
+
+	assert(!node_is_free(node, frame));
+	node->free_map[frame / 64] |= 1ull << (frame % 64);
+	node->nr_free++;
+	pager->nr_used--;
+	page_set_list(page, LIST_FREE);
+#ifndef NDEBUG
+	if (pager->machine->ops->can_share) /* its frames always have memory behind them */
+		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON, PAGE_BYTES);
+#endif
+	if (pager->frame_waiters) {
+		pager->frame_waiters = false;
+		pager_event(pager);
+	}
+}
+
+uint32_t frames_free(const struct pager *pager)
+{
+	return pager->nr_frames - pager->nr_used;
+}
+
+bool frames_below_min(const struct pager *pager)
+{
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		if (pager->nodes[n].nr_free > pager->nodes[n].wmark_min)
+			return false;
+	return true;
+}
+
+bool frames_below_low(const struct pager *pager)
+{
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		if (pager->nodes[n].nr_free > pager->nodes[n].wmark_low)
+			return false;
+	return true;
+}

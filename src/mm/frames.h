@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Physical frames: free lists per node, and the watermarks that start reclaim.
+ *
+ * A node's free list is a bitmap, taken in ascending order from where the last one was taken:
+ * pages that are born or read together get frames that follow each other, so that the machine
+ * moves them in one call.
+ *
+ *      min   below it a fault reclaims by itself (direct reclaim)
+ *      low   below it kswapd is woken
+ *      high  at it kswapd stops
+ */
+#ifndef ANONMM_FRAMES_H
+#define ANONMM_FRAMES_H
+
+#include "mm/page.h"
+
+#define MAX_NODES 8
+
+/* Locks: [I] set once  [L] pager lock */
+struct node {
+	pfn_t first;	     /* [I] */
+	uint32_t nr;	     /* [I] frames of this node */
+	uint64_t *free_map;  /* [I] the array, [L] its words: bit set = free */
+	uint32_t nr_words;   /* [I] */
+	uint32_t cursor;     /* [L] frame, relative to first, where the search goes on */
+	uint32_t nr_free;    /* [L] */
+	uint32_t wmark_min, wmark_low, wmark_high; /* [I] */
+	struct page_head lists[NR_LISTS];	   /* [L] */
+	uint32_t nr_pages[NR_LISTS];		   /* [L] pages on each */
+	uint64_t evictions;			   /* [L] the refault clock: pages removed */
+	uint32_t fruitless;			   /* [L] pages kswapd has looked at since its last gain */
+};
+
+int frames_init(struct pager *pager);
+void frames_destroy(struct pager *pager);
+
+struct node *page_node(struct pager *pager, const struct page *page);
+
+/*
+ * Up to @want frames that follow each other, page_init()ed. Returns how many (0: none is free);
+ * wakes kswapd below the low watermark. More than one only while above it.
+ */
+unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
+struct page *frame_alloc(struct pager *pager);
+
+/* => called by free_page() alone */
+void frame_free(struct pager *pager, struct page *page);
+
+uint32_t frames_free(const struct pager *pager);
+bool frames_below_min(const struct pager *pager);
+bool frames_below_low(const struct pager *pager);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The core's inside: the pager, and how its parts see each other.
+ *
+ *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
+ *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
+ *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
+ *                  '------ page tables                   pgtable.h
+ *
+ * fault.c, vmscan.c and space.c orchestrate; the others never call up.
+ *
+ * Unless a comment says otherwise every function in src/mm is entered and left with the pager
+ * lock held. Those that let go of it in between say "drops the lock"; what they hold across
+ * that is locked pages, isolated pages, or nothing.
+ */
+#ifndef ANONMM_MM_H
+#define ANONMM_MM_H
+
+#include "mm/pager.h"
+#include "mm/pool.h"
+#include "mm/page.h"
+#include "mm/frames.h"
+#include "mm/lru.h"
+#include "mm/pgtable.h"
+#include "mm/rmap.h"
+#include "mm/space.h"
+#include "mm/swap_slots.h"
+#include "mm/swap_cache.h"
+#include "mm/page_io.h"
+#include "mm/readahead.h"
+#include "mm/vmscan.h"
+
+/* Locks: [I] set once  [L] pager lock  [a] atomic */
+struct pager {
+	struct machine *machine;	/* [I] */
+	struct anonmm_stats *stats;	/* [I] the pointer, [L] the counters */
+	struct anonmm_stats own_stats;
+	uint64_t seed;			/* [I] */
+	int swappiness;			/* [I] */
+
+	struct page *pages;		/* [I] */
+	uint32_t nr_frames;		/* [I] */
+	unsigned nr_nodes;		/* [I] */
+	struct node nodes[MAX_NODES];
+	uint32_t nr_used;		/* [L] frames that are not free */
+	uint32_t nr_locked;		/* [L] pages with PG_locked */
+	uint32_t nr_writeback;		/* [L] pages with PG_writeback */
+	pfn_t zero_pfn;			/* [I] the zero page; PFN_NONE where frames cannot be shared */
+
+	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] in order of priority */
+	unsigned nr_areas;		/* [L] */
+	uint64_t slots_total, slots_used; /* [L] */
+	struct swap_lease_list leases;	/* [L] */
+
+	struct swap_io *io_array;	/* [I] */
+	unsigned nr_io;			/* [I] */
+	struct swap_io_list io_free;	/* [L] */
+	uint32_t nr_inflight[SWAP_DIRS]; /* [L] requests between their making and their done() */
+
+	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool; /* [L] */
+
+	TAILQ_HEAD(, space) spaces;	/* [L] */
+
+	page_tracer tracer;		/* [L] */
+	void *tracer_ctx;
+
+	_Atomic(uint32_t) events;	/* [a] moves on when somebody who waits may go on */
+	bool frame_waiters;		/* [L] somebody waits for a free frame */
+	bool kswapd_woken;		/* [L] */
+	bool rotated;			/* [L] written pages went to the inactive tail since kswapd looked */
+	bool frozen;			/* [L] for a fork */
+	uint32_t nr_reclaimers;		/* [L] threads inside reclaim */
+	uint64_t metadata_bytes;	/* [L] */
+};
+
+static inline void pager_lock(struct pager *pager)
+{
+	pager->machine->ops->lock(pager->machine);
+}
+
+static inline void pager_unlock(struct pager *pager)
+{
+	pager->machine->ops->unlock(pager->machine);
+}
+
+/* Something that somebody waits for has happened. */
+void pager_event(struct pager *pager);
+
+/* Fill *wait: over at the next event. */
+void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn);
+/* Wait for @page to be unlocked (WAIT_PAGE) or written (WAIT_WRITE). */
+void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait);
+
+void pager_wake_kswapd(struct pager *pager);
+
+void *pager_chunk_alloc(struct pager *pager, size_t bytes);
+void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes);
+
+void pager_say(struct pager *pager, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static inline void *frame_bytes(struct pager *pager, const struct page *page)
+{
+	return pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page));
+}
+
+#endif

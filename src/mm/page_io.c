@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages on their way to and from a device; see page_io.h. */
+#include "mm/mm.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <string.h>
+
+/* ---- Content --------------------------------------------------------------------------- */
+
+static bool is_zero(const void *bytes)
+{
+	const uint64_t *word = bytes;
+
+	for (size_t i = 0; i < PAGE_BYTES / sizeof(*word); i += 8)
+		if (word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] | word[i + 5] | word[i + 6] |
+			word[i + 7])
+			return false;
+	return true;
+}
+
+static void hash_bytes(struct pager *pager, const void *bytes, uint64_t hash[2])
+{
+	XXH128_hash_t h = XXH3_128bits_withSeed(bytes, PAGE_BYTES, pager->seed);
+
+	hash[0] = h.low64;
+	hash[1] = h.high64;
+}
+
+void page_content(struct pager *pager, struct page *page, struct content *content)
+{
+	const void *bytes = frame_bytes(pager, page);
+
+	content->zero = is_zero(bytes);
+	if (!content->zero)
+		hash_bytes(pager, bytes, content->hash);
+}
+
+bool slot_holds(struct pager *pager, swp_entry_t entry, const struct content *content)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	return (slot->flags & SLOT_HASHED) && slot->hash[0] == content->hash[0] && slot->hash[1] == content->hash[1];
+}
+
+/* ---- Requests -------------------------------------------------------------------------- */
+
+static size_t io_array_bytes(const struct pager *pager)
+{
+	return page_align_up(pager->nr_io * sizeof(struct swap_io));
+}
+
+int page_io_init(struct pager *pager)
+{
+	/* Enough to keep a disk busy both ways; small pagers cannot fill that many. */
+	pager->nr_io = (unsigned)min_u64(max_u64(pager->nr_frames / 128, 8), 64);
+	STAILQ_INIT(&pager->io_free);
+	pager->io_array = pager_chunk_alloc(pager, io_array_bytes(pager));
+	if (!pager->io_array)
+		return -ENOMEM;
+	for (unsigned i = 0; i < pager->nr_io; i++)
+		STAILQ_INSERT_TAIL(&pager->io_free, &pager->io_array[i], link);
+	return 0;
+}
+
+void page_io_destroy(struct pager *pager)
+{
+	if (pager->io_array)
+		pager_chunk_free(pager, pager->io_array, io_array_bytes(pager));
+}
+
+void plug_init(struct plug *plug)
+{
+	plug->open = NULL;
+	STAILQ_INIT(&plug->ready);
+}
+
+static void plug_close(struct plug *plug)
+{
+	if (plug->open)
+		STAILQ_INSERT_TAIL(&plug->ready, plug->open, link);
+	plug->open = NULL;
+}
+
+/* A request takes this slot when it is the next one on its device. */
+static bool io_continues(struct pager *pager, const struct swap_io *io, enum swap_dir dir, swp_entry_t entry)
+{
+	return io && io->dir == dir && io->nr < SWAP_IO_PAGES && io->owner == &pager->areas[entry.type] &&
+	       io->slot + io->nr == entry.slot;
+}
+
+static void end_swap_bio(struct swap_io *io);
+
+static struct swap_io *io_start(struct pager *pager, enum swap_dir dir, swp_entry_t entry)
+{
+	struct swap_io *io = STAILQ_FIRST(&pager->io_free);
+
+	if (!io)
+		return NULL;
+	/* Writes leave some for reads: a fault must not wait for the writes of reclaim. */
+	if (dir == SWAP_WRITE && pager->nr_inflight[SWAP_WRITE] >= pager->nr_io - pager->nr_io / 4)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&pager->io_free, link);
+	io->dir = dir;
+	io->slot = entry.slot;
+	io->nr = 0;
+	io->result = 0;
+	io->done = end_swap_bio;
+	io->owner = &pager->areas[entry.type];
+	pager->nr_inflight[dir]++;
+	return io;
+}
+
+static int plug_add(struct pager *pager, struct plug *plug, enum swap_dir dir, struct page *page)
+{
+	swp_entry_t entry = word_entry(page->private);
+
+	if (!io_continues(pager, plug->open, dir, entry)) {
+		struct swap_io *io = io_start(pager, dir, entry);
+
+		if (!io)
+			return -EBUSY;
+		plug_close(plug);
+		plug->open = io;
+	}
+	struct swap_io *io = plug->open;
+
+	io->pfn[io->nr] = page_pfn(pager, page);
+	io->iov[io->nr] = (struct swap_iov){frame_bytes(pager, page), PAGE_BYTES};
+	io->nr++;
+	return 0;
+}
+
+/*
+ * Put memory behind the frames that a device is about to fill: in runs, since reads ahead get frames that follow
+ * each other. => pager lock not held
+ */
+static int populate(struct pager *pager, const struct swap_io *io)
+{
+	for (unsigned i = 0, run; i < io->nr; i += run) {
+		for (run = 1; i + run < io->nr && io->pfn[i + run] == io->pfn[i] + run;)
+			run++;
+		int error = pager->machine->ops->frame_populate(pager->machine, io->pfn[i], run);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* The next request that can go to @area's device. One that has no memory to read into ends here. */
+static void take_for(struct pager *pager, struct plug *plug, struct swap_area *area, struct swap_io_list *list)
+{
+	while (!STAILQ_EMPTY(&plug->ready) && STAILQ_FIRST(&plug->ready)->owner == area) {
+		struct swap_io *io = STAILQ_FIRST(&plug->ready);
+
+		STAILQ_REMOVE_HEAD(&plug->ready, link);
+		io->result = io->dir == SWAP_READ ? populate(pager, io) : 0;
+		if (io->result)
+			io->done(io);
+		else
+			STAILQ_INSERT_TAIL(list, io, link);
+	}
+}
+
+void plug_submit(struct pager *pager, struct plug *plug)
+{
+	plug_close(plug);
+	if (STAILQ_EMPTY(&plug->ready))
+		return;
+	pager_unlock(pager);
+	while (!STAILQ_EMPTY(&plug->ready)) {
+		struct swap_area *area = STAILQ_FIRST(&plug->ready)->owner;
+		struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
+
+		take_for(pager, plug, area, &list);
+		area->dev->ops->submit(area->dev, &list);
+	}
+	pager_lock(pager);
+}
+
+int swap_writepage(struct pager *pager, struct page *page, const struct content *content, struct plug *plug)
+{
+	swp_entry_t entry = word_entry(page->private);
+	struct swap_slot *slot = swap_slot(pager, entry);
+	int error = plug_add(pager, plug, SWAP_WRITE, page);
+
+	assert(slot_writable(pager, entry));
+	if (error)
+		return error;
+	slot->hash[0] = content->hash[0];
+	slot->hash[1] = content->hash[1];
+	slot->flags |= SLOT_HASHED;
+	page_set(page, PG_writeback | PG_reclaim);
+	pager->nr_writeback++;
+	page_unlock(pager, page);
+	return 0;
+}
+
+int swap_readpage(struct pager *pager, struct page *page, struct plug *plug)
+{
+	assert(page_has(page, PG_locked) && page_has(page, PG_swapcache));
+	return plug_add(pager, plug, SWAP_READ, page);
+}
+
+/* ---- The end of a request --------------------------------------------------------------- */
+
+static void end_page_writeback(struct pager *pager, struct page *page)
+{
+	page_clear(page, PG_writeback);
+	pager->nr_writeback--;
+	if (page_has(page, PG_reclaim)) {
+		page_clear(page, PG_reclaim);
+		rotate_reclaimable_page(pager, page);
+		pager->rotated = true;
+	}
+	wake_up_page(pager, page);
+}
+
+/* A failed write: content and page stay, the slot is never used again. */
+static void write_failed(struct page *page, struct swap_slot *slot)
+{
+	slot->flags = (uint16_t)((slot->flags & ~SLOT_HASHED) | SLOT_RETIRED);
+	page_clear(page, PG_reclaim);
+	page_set(page, PG_dirty);
+}
+
+static void end_swap_bio_write(struct pager *pager, struct page *page, int result)
+{
+	struct swap_slot *slot = swap_slot(pager, word_entry(page->private));
+
+	if (result)
+		write_failed(page, slot);
+	else if (slot->flags & SLOT_HASHED) /* not written to since */
+		page_clear(page, PG_dirty);
+	end_page_writeback(pager, page);
+	if (!result)
+		pager->stats->written++;
+	page_step(pager, page, "end_swap_bio_write", 0);
+	free_swap_cache(pager, page);
+}
+
+enum read_outcome {
+	READ_GOOD,
+	READ_LOST,  /* an error of this page's own, or bytes that are not what was written */
+	READ_AGAIN, /* a request of many pages failed, or the host had no memory: ask again for this page alone */
+};
+
+static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_outcome outcome)
+{
+	struct swap_slot *slot = swap_slot(pager, word_entry(page->private));
+
+	if (outcome == READ_GOOD) {
+		page_set(page, PG_uptodate);
+		pager->stats->swapped_in++;
+	} else if (outcome == READ_LOST) {
+		/* Nobody ever gets these bytes: the slot says so to all who name it. */
+		slot->flags |= SLOT_POISONED;
+		pager->stats->lost_pages++;
+	} else {
+		slot->flags |= SLOT_ALONE;
+	}
+	page_step(pager, page, "end_swap_bio_read", 0);
+	page_unlock(pager, page);
+	if (outcome != READ_GOOD)
+		delete_from_swap_cache(pager, page, NO_SHADOW);
+	else
+		free_swap_cache(pager, page);
+	page_put(pager, page); /* the reader's reference */
+}
+
+/* Check what was read while nobody else can see it. => pager lock not held, pages locked */
+static void check_contents(struct pager *pager, struct swap_area *area, struct swap_io *io,
+			   enum read_outcome outcome[])
+{
+	for (unsigned i = 0; i < io->nr; i++) {
+		const struct swap_slot *slot = &area->slots[io->slot + i];
+		uint64_t hash[2];
+
+		hash_bytes(pager, frame_bytes(pager, pfn_page(pager, io->pfn[i])), hash);
+		outcome[i] = (slot->flags & SLOT_HASHED) && hash[0] == slot->hash[0] && hash[1] == slot->hash[1]
+				     ? READ_GOOD
+				     : READ_LOST;
+	}
+}
+
+static void say_failure(struct pager *pager, const struct swap_area *area, const struct swap_io *io)
+{
+	uint64_t n = ++pager->stats->io_errors;
+
+	if ((n & (n - 1)) == 0) /* the first, and then ever more rarely */
+		pager_say(pager, "%s of %u pages at slot %u of %s failed: %s (%llu failed so far)%s",
+			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
+			io->result == -ENOSPC ? "no space left on the device" :
+			io->result ? "input/output error" : "the content is not what was written", (unsigned long long)n,
+			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS" :
+					       "; the pages stay in memory");
+}
+
+static void judge_read(struct pager *pager, struct swap_area *area, struct swap_io *io, enum read_outcome outcome[])
+{
+	if (io->result == 0) {
+		check_contents(pager, area, io, outcome);
+		return;
+	}
+	for (unsigned i = 0; i < io->nr; i++)
+		outcome[i] = io->nr > 1 || io->result == -ENOMEM ? READ_AGAIN : READ_LOST;
+}
+
+/* Both directions' done(). => called by a device, pager lock not held */
+static void end_swap_bio(struct swap_io *io)
+{
+	struct swap_area *area = io->owner;
+	struct pager *pager = area->pager;
+	enum read_outcome outcome[SWAP_IO_PAGES];
+	bool failed = io->result != 0;
+
+	if (io->dir == SWAP_READ)
+		judge_read(pager, area, io, outcome);
+	pager_lock(pager);
+	for (unsigned i = 0; i < io->nr; i++) {
+		struct page *page = pfn_page(pager, io->pfn[i]);
+
+		if (io->dir == SWAP_WRITE) {
+			end_swap_bio_write(pager, page, io->result);
+			continue;
+		}
+		failed = failed || outcome[i] == READ_LOST;
+		end_swap_bio_read(pager, page, outcome[i]);
+	}
+	if (failed)
+		say_failure(pager, area, io);
+	pager->nr_inflight[io->dir]--;
+	STAILQ_INSERT_HEAD(&pager->io_free, io, link);
+	pager_event(pager); /* a request, or a wait of reclaim for any write, may be over */
+	pager_unlock(pager);
+}

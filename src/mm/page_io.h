@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages on their way to and from a device.
+ *
+ * Requests come from a fixed set, so that nothing here allocates. Pages are added to a plug one by one; those whose
+ * slots follow each other travel in one request.
+ *
+ * A page's content has a keyed 128-bit hash while it has a slot. It is taken when the page is written, after
+ * no thread can write to it any more; it tells at the next eviction whether the slot still holds the content, and
+ * proves the content when it is read.
+ */
+#ifndef ANONMM_PAGE_IO_H
+#define ANONMM_PAGE_IO_H
+
+#include "mm/page.h"
+#include "mm/pgtable.h"
+#include "swapdev/swapdev.h"
+
+/* Requests in the making. One thread's own. */
+struct plug {
+	struct swap_io *open; /* the one that can still grow */
+	struct swap_io_list ready;
+};
+
+void plug_init(struct plug *plug);
+
+/* Have the devices start all that was plugged. Drops the lock. */
+void plug_submit(struct pager *pager, struct plug *plug);
+
+struct content {
+	uint64_t hash[2];
+	bool zero; /* all bytes are 0 */
+};
+
+/* => pager lock not held; page locked, nobody can write to it */
+void page_content(struct pager *pager, struct page *page, struct content *content);
+
+/*
+ * Start writing a page to its slot: PG_writeback, unlocked. -EBUSY: no request is free, the page is as it was.
+ * => page locked, in the swap cache, its slot writable
+ */
+int swap_writepage(struct pager *pager, struct page *page, const struct content *content, struct plug *plug);
+
+/* Start reading a page from its slot. It stays locked until the read has ended. -EBUSY as above. => page locked, in the swap cache, not up to date */
+int swap_readpage(struct pager *pager, struct page *page, struct plug *plug);
+
+/* Does the slot hold exactly this content, proven by a write that ended well? */
+bool slot_holds(struct pager *pager, swp_entry_t entry, const struct content *content);
+
+int page_io_init(struct pager *pager);
+void page_io_destroy(struct pager *pager);
+
+#endif

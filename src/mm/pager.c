@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pager: opening, closing, waiting, looking in. What it is made of is drawn in mm.h.
+ */
+#include "mm/mm.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Services of the machine, for the rest of the core ---------------------------------------- */
+
+void *pager_chunk_alloc(struct pager *pager, size_t bytes)
+{
+	void *chunk = pager->machine->ops->chunk_alloc(pager->machine, bytes);
+
+	if (chunk)
+		pager->metadata_bytes += bytes;
+	return chunk;
+}
+
+void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes)
+{
+	pager->metadata_bytes -= bytes;
+	pager->machine->ops->chunk_free(pager->machine, chunk, bytes);
+}
+
+void pager_event(struct pager *pager)
+{
+	atomic_fetch_add_explicit(&pager->events, 1, memory_order_release);
+	pager->machine->ops->wake(pager->machine);
+}
+
+_Atomic(uint32_t) *pager_events(struct pager *pager)
+{
+	return &pager->events;
+}
+
+void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn)
+{
+	*wait = (struct wait){what, pfn, atomic_load_explicit(&pager->events, memory_order_relaxed)};
+}
+
+void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait)
+{
+	assert(page_has(page, what == WAIT_PAGE ? PG_locked : PG_writeback));
+	page_set(page, PG_waiters);
+	wait_set(pager, wait, what, page_pfn(pager, page));
+}
+
+bool wait_is_over(struct pager *pager, const struct wait *wait)
+{
+	return atomic_load_explicit(&pager->events, memory_order_acquire) != wait->seq;
+}
+
+void pager_wake_kswapd(struct pager *pager)
+{
+	if (pager->kswapd_woken)
+		return;
+	pager->kswapd_woken = true;
+	pager->stats->kswapd_wakes++;
+	pager->machine->ops->wake_kswapd(pager->machine);
+}
+
+void pager_say(struct pager *pager, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!pager->machine->ops->say)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	pager->machine->ops->say(pager->machine, text);
+}
+
+/* ---- Opening and closing ------------------------------------------------------------------------ */
+
+/*
+ * What one frame costs: itself, its struct page, its PTE; and for as many swapped-out pages as four times the frames, a
+ * program in a quarter of its memory, the PTE and slot of each.
+ */
+uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots)
+{
+	uint64_t each = PAGE_BYTES + sizeof(struct page) + sizeof(pte_t);
+	uint64_t swapped_each = sizeof(struct swap_slot) + sizeof(pte_t);
+	uint64_t fixed = 64 * sizeof(struct swap_io) + 64 * KIB;
+
+	if (limit_bytes <= fixed)
+		return 0;
+	uint64_t plain = (limit_bytes - fixed) / each;
+	uint64_t swapped = min_u64(swap_slots, 4 * plain);
+	uint64_t frames = (limit_bytes - fixed - min_u64(swapped * swapped_each, (limit_bytes - fixed) / 2)) / each;
+
+	return (uint32_t)min_u64(frames, 1u << 30);
+}
+
+static void pools_init(struct pager *pager)
+{
+	pool_init(&pager->table_pool, PT_ENTRIES * sizeof(pte_t), 16 * PAGE_BYTES);
+	pool_init(&pager->vma_pool, sizeof(struct vma), 4 * PAGE_BYTES);
+	pool_init(&pager->anon_vma_pool, sizeof(struct anon_vma), PAGE_BYTES);
+	pool_init(&pager->avc_pool, sizeof(struct anon_vma_chain), PAGE_BYTES);
+}
+
+static void pools_destroy(struct pager *pager)
+{
+	pool_destroy(pager, &pager->table_pool);
+	pool_destroy(pager, &pager->vma_pool);
+	pool_destroy(pager, &pager->anon_vma_pool);
+	pool_destroy(pager, &pager->avc_pool);
+}
+
+/* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
+static int zero_page_init(struct pager *pager)
+{
+	pager->zero_pfn = PFN_NONE;
+	if (!pager->machine->ops->can_share)
+		return 0;
+	struct page *page = frame_alloc(pager);
+
+	if (!page)
+		return -ENOMEM;
+	memset(frame_bytes(pager, page), 0, PAGE_BYTES);
+	page_set(page, PG_uptodate);
+	pager->zero_pfn = page_pfn(pager, page);
+	return 0;
+}
+
+static void pager_free(struct pager *pager)
+{
+	struct machine *machine = pager->machine;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+
+		swap_area_destroy(pager, &pager->areas[type]);
+		dev->ops->close(dev);
+	}
+	pools_destroy(pager);
+	page_io_destroy(pager);
+	frames_destroy(pager);
+	machine->pager = NULL;
+	machine->ops->chunk_free(machine, pager, page_align_up(sizeof(*pager)));
+}
+
+int pager_open(const struct pager_config *config, struct pager **out)
+{
+	struct machine *machine = config->machine;
+	unsigned nr_nodes = config->nr_nodes ? config->nr_nodes : 1;
+
+	*out = NULL;
+	if (!machine || nr_nodes > MAX_NODES || config->nr_frames < PAGER_MIN_FRAMES * nr_nodes)
+		return -EINVAL;
+	struct pager *pager = machine->ops->chunk_alloc(machine, page_align_up(sizeof(*pager)));
+
+	if (!pager)
+		return -ENOMEM;
+	pager->machine = machine;
+	pager->metadata_bytes = page_align_up(sizeof(*pager));
+	pager->nr_frames = config->nr_frames;
+	pager->nr_nodes = nr_nodes;
+	pager->seed = config->seed;
+	pager->swappiness = config->swappiness < 0 ? 60 : config->swappiness;
+	pager->stats = config->stats ? config->stats : &pager->own_stats;
+	TAILQ_INIT(&pager->spaces);
+	TAILQ_INIT(&pager->leases);
+	pools_init(pager);
+	machine->pager = pager;
+	int error = frames_init(pager);
+
+	if (!error)
+		error = page_io_init(pager);
+	if (!error)
+		error = zero_page_init(pager);
+	if (error)
+		pager_free(pager);
+	else
+		*out = pager;
+	return error;
+}
+
+/* Areas are numbered as they come, since entries name them; they are asked in order of priority by being added so. */
+int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
+{
+	int error;
+
+	if (dev->nr_slots == 0 || pager->nr_areas == MAX_SWAP_AREAS)
+		return -ENOSPC;
+	pager_lock(pager);
+	error = swap_area_init(pager, &pager->areas[pager->nr_areas], dev, priority);
+	if (!error)
+		pager->nr_areas++;
+	pager_unlock(pager);
+	return error;
+}
+
+int pager_close(struct pager *pager)
+{
+	pager_lock(pager);
+	bool busy = !TAILQ_EMPTY(&pager->spaces) || pager->nr_inflight[SWAP_READ] || pager->nr_inflight[SWAP_WRITE];
+
+	pager_unlock(pager);
+	if (busy)
+		return -EBUSY;
+	pager_free(pager);
+	return 0;
+}
+
+/* ---- Driving the devices -------------------------------------------------------------------------- */
+
+int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms)
+{
+	int ended = 0;
+	bool busy = false;
+
+	/* Areas are only ever added: what we see of them without the lock is whole. */
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+		bool last = type + 1 == pager->nr_areas;
+		int n = dev->ops->poll(dev, dir, last && ended == 0 ? timeout_ms : 0);
+
+		if (n > 0)
+			ended += n;
+		busy = busy || n == -EBUSY;
+	}
+	return ended == 0 && busy ? -EBUSY : ended;
+}
+
+int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr)
+{
+	int found = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas && found < nr; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+		int fd = dev->ops->poll_fd ? dev->ops->poll_fd(dev, dir) : -1;
+
+		if (fd >= 0)
+			fds[found++] = fd;
+	}
+	return found;
+}
+
+/* ---- Rest, for a fork ---------------------------------------------------------------------------------- */
+
+int pager_freeze(struct pager *pager, struct wait *wait)
+{
+	int error = 0;
+
+	pager_lock(pager);
+	pager->frozen = true;
+	if (pager->nr_locked || pager->nr_writeback || pager->nr_reclaimers || pager->nr_inflight[SWAP_READ] ||
+		pager->nr_inflight[SWAP_WRITE]) {
+		wait_set(pager, wait, WAIT_SPACE, PFN_NONE);
+		error = -EAGAIN;
+	}
+	pager_unlock(pager);
+	return error;
+}
+
+void pager_thaw(struct pager *pager)
+{
+	pager_lock(pager);
+	pager->frozen = false;
+	pager_event(pager);
+	if (frames_below_low(pager))
+		pager_wake_kswapd(pager);
+	pager_unlock(pager);
+}
+
+/* ---- Looking in ------------------------------------------------------------------------------------------ */
+
+void pager_stats(struct pager *pager, struct anonmm_stats *out)
+{
+	pager_lock(pager);
+	struct anonmm_stats *s = pager->stats;
+
+	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
+	s->frames = pager->nr_frames;
+	s->frames_free = frames_free(pager);
+	s->slots = pager->slots_total;
+	s->slots_used = pager->slots_used;
+	s->metadata_bytes = pager->metadata_bytes;
+	if (out && out != s)
+		*out = *s;
+	pager_unlock(pager);
+}
+
+void pager_trace(struct pager *pager, page_tracer fn, void *ctx)
+{
+	pager_lock(pager);
+	pager->tracer_ctx = ctx;
+	pager->tracer = fn;
+	pager_unlock(pager);
+}
+
+static const char *list_name(const struct page *page)
+{
+	switch (page_list(page)) {
+	case LIST_FREE:
+		return "free";
+	case LIST_ISOLATED:
+		return "isolated";
+	case LIST_INACTIVE_ANON:
+	case LIST_INACTIVE_FILE:
+		return "inactive";
+	case LIST_ACTIVE_ANON:
+	case LIST_ACTIVE_FILE:
+		return "active";
+	case LIST_UNEVICTABLE:
+		return "unevictable";
+	default:
+		return "none";
+	}
+}
+
+static void view_slot(struct pager *pager, swp_entry_t entry, struct page_view *view)
+{
+	view->swap_type = entry.type;
+	view->swap_slot = entry.slot;
+	view->swap_count = swap_slot(pager, entry)->count;
+}
+
+void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view)
+{
+	struct pager *pager = space->pager;
+	pte_slot_t *ptep = pgtable_find(space, space_index(space, addr));
+	pte_t pte = ptep ? pte_load(ptep) : 0;
+
+	*view = (struct page_view){.pfn = pfn, .list = "none", .swap_count = -1, .mapcount = -1};
+	if (pte_is_present(pte)) {
+		view->pte = PTE_KIND_PRESENT;
+		view->pte_valid = pte_is_valid(pte);
+		view->pte_write = pte & PTE_WRITE;
+		view->pte_dirty = pte & PTE_DIRTY;
+		view->pte_accessed = pte & PTE_ACCESSED;
+		view->zero_page = pte & PTE_ZERO;
+		view->pfn = pte_pfn(pte);
+	} else if (pte_is_swap(pte)) {
+		struct page *cached = lookup_swap_cache(pager, pte_entry(pte));
+
+		view->pte = PTE_KIND_SWAP;
+		view_slot(pager, pte_entry(pte), view);
+		if (cached)
+			view->pfn = page_pfn(pager, cached);
+	}
+	if (view->pfn == PFN_NONE)
+		return;
+	struct page *page = pfn_page(pager, view->pfn);
+
+	view->count = page->_count;
+	view->mapcount = page->_mapcount;
+	view->flags = page_flags(page);
+	view->list = list_name(page);
+	if (page_has(page, PG_swapcache))
+		view_slot(pager, word_entry(page->private), view);
+}
+
+void space_view(struct space *space, uint64_t addr, struct page_view *view)
+{
+	pager_lock(space->pager);
+	space_view_locked(space, addr, PFN_NONE, view);
+	pager_unlock(space->pager);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reverse map: from a page to every PTE that maps it.
+ *
+ *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma
+ *
+ * A page is born into its VMA's anon_vma. A chain link joins one anon_vma and one VMA whose PTEs may
+ * map its pages: after a split both halves are linked, after a fork (of a space) the child's VMAs are too. The links
+ * of an anon_vma form an interval tree over page indexes, so a walk meets only VMAs that cover the page.
+ *
+ * page->index and vma->pgoff count pages from a common origin: the page is at
+ * vma->start + (page->index - vma->pgoff) pages. It survives mremap, since the new VMA keeps its pgoff.
+ */
+#ifndef ANONMM_RMAP_H
+#define ANONMM_RMAP_H
+
+#include "mm/page.h"
+#include "mm/pgtable.h"
+
+#define RB_AUGMENT(link) anon_vma_chain_augment(link)
+#include <bsd/sys/tree.h>
+#define RB_LOCAL __attribute__((unused)) static
+
+struct vma;
+
+/* Locks: [L] pager lock */
+struct anon_vma_chain {
+	struct vma *vma;			  /* [L] */
+	struct anon_vma *anon_vma;		  /* [L] */
+	TAILQ_ENTRY(anon_vma_chain) same_vma;	  /* [L] the links of one VMA */
+	RB_ENTRY(anon_vma_chain) rb;		  /* [L] the links of one anon_vma, by first page index */
+	uint32_t subtree_last;			  /* [L] largest last index below and including this one */
+};
+
+void anon_vma_chain_augment(struct anon_vma_chain *link);
+
+RB_HEAD(anon_vma_tree, anon_vma_chain);
+
+struct anon_vma {
+	struct anon_vma_tree links; /* [L] never empty while it lives */
+};
+
+/* Before a page is born in @vma. -ENOMEM */
+int anon_vma_prepare(struct pager *pager, struct vma *vma);
+/* @vma becomes one more that may map the pages of @from's anon_vmas. -ENOMEM: @vma has no link then */
+int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from);
+/* Unlink @vma from all; an anon_vma goes with its last link. => no page of it is mapped there */
+void unlink_anon_vmas(struct pager *pager, struct vma *vma);
+/* Around a change of vma->start, end or pgoff. */
+void anon_vma_interval_tree_pre_update(struct vma *vma);
+void anon_vma_interval_tree_post_update(struct vma *vma);
+
+/* A PTE has come to map the page, or has ceased to; _mapcount only. The first mapping gives the page its anon_vma. */
+void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr);
+void page_remove_rmap(struct page *page);
+
+/* Called for each PTE that maps the page; false ends the walk. */
+typedef bool (*rmap_one)(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep);
+/* Returns false when a call ended the walk. => page locked, or only to count */
+bool rmap_walk(struct pager *pager, struct page *page, rmap_one one, void *ctx);
+
+/* How many PTEs were accessed since last looked at (their marks are cleared); *vm_locked: one is mlocked. */
+unsigned page_referenced(struct pager *pager, struct page *page, bool *vm_locked);
+
+/*
+ * Pages that are taken from their addresses together, for machines without flush().
+ * Full batches are the caller's to avoid: one entry for each page at most.
+ */
+#define UNMAP_BATCH 64
+struct unmap_batch {
+	unsigned nr;
+	struct mapping maps[UNMAP_BATCH];
+};
+
+/* Make one PTE not valid; what the machine must then do is added to the batch (or done, by flush). */
+void pte_hide(struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch);
+
+/* Have the machine take them away. Drops the lock. => pages locked */
+void unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content);
+
+/*
+ * Watch @nr pages for a touch from now on: clears the accessed marks; where the machine has none, arms the
+ * pages. Drops the lock. => pages locked, at most UNMAP_BATCH
+ */
+void pages_age(struct pager *pager, struct page **pages, unsigned nr);
+
+enum unmap_result {
+	UNMAP_DONE,	/* no PTE is left */
+	UNMAP_ACCESSED, /* in use: to the active list */
+	UNMAP_LOCKED,	/* mlocked: to the unevictable list */
+};
+
+/* First half of try_to_unmap: may it be taken away? If so its PTEs are hidden. => page locked */
+enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, struct unmap_batch *batch);
+/* Second half, after unmap_batch_run: each PTE becomes the page's swap entry (@zero: none), the slot's count rises, dirt moves to the page. */
+enum unmap_result try_to_unmap_end(struct pager *pager, struct page *page, bool zero);
+
+#endif

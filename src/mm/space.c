@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address spaces: VMAs come, are split and merged, and go; see space.h.
+ *
+ * Calls that must wait for a busy page say so and are called again: each of them first does what can be done again
+ * without harm (splitting, marking), then the long work in steps, and last what cannot fail.
+ */
+#include "mm/mm.h"
+
+#include <sys/mman.h>
+
+static int vma_order(const struct vma *a, const struct vma *b)
+{
+	return a->start < b->start ? -1 : a->start > b->start;
+}
+
+/* This tree keeps no sums: the other one's augmentation is not its own. */
+#undef RB_AUGMENT
+#define RB_AUGMENT(vma) ((void)(vma))
+RB_GENERATE_INTERNAL(vma_tree, vma, node, vma_order, RB_LOCAL)
+
+/* ---- Finding ------------------------------------------------------------------------------ */
+
+struct vma *find_vma_from(struct space *space, uint64_t addr)
+{
+	struct vma *vma = RB_ROOT(&space->vmas), *best = NULL;
+
+	while (vma) {
+		if (vma->end > addr) {
+			best = vma;
+			vma = RB_LEFT(vma, node);
+		} else {
+			vma = RB_RIGHT(vma, node);
+		}
+	}
+	return best;
+}
+
+struct vma *find_vma(struct space *space, uint64_t addr)
+{
+	struct vma *vma = find_vma_from(space, addr);
+
+	return vma && vma->start <= addr ? vma : NULL;
+}
+
+struct vma *vma_next(struct vma *vma)
+{
+	return RB_NEXT(vma_tree, NULL, vma);
+}
+
+static bool hole_at(struct space *space, uint64_t addr, uint64_t len)
+{
+	struct vma *vma = find_vma_from(space, addr);
+
+	return addr + len <= space->base + space->bytes && (!vma || vma->start >= addr + len);
+}
+
+static uint64_t first_hole(struct space *space, uint64_t from, uint64_t to, uint64_t len)
+{
+	uint64_t at = from;
+
+	for (struct vma *vma = find_vma_from(space, from); vma && vma->start < at + len; vma = vma_next(vma))
+		at = max_u64(at, vma->end);
+	return at + len <= to ? at : 0;
+}
+
+/* A hole of @len bytes; next fit, so that a search does not pass all VMAs each time. 0: none */
+uint64_t find_hole(struct space *space, uint64_t len)
+{
+	uint64_t end = space->base + space->bytes;
+	/* Address 0 stays free: it is the value for "none". */
+	uint64_t base = space->base ? space->base : PAGE_BYTES;
+	uint64_t at;
+
+	if (len > space->bytes)
+		return 0;
+	at = first_hole(space, max_u64(space->search_from, base), end, len);
+	if (!at)
+		at = first_hole(space, base, end, len);
+	return at;
+}
+
+/* ---- Making, splitting, merging -------------------------------------------------------------- */
+
+static void count_mapped(struct vma *vma, int sign)
+{
+	if (!(vma->flags & VM_FOREIGN))
+		vma->space->pager->stats->mapped_bytes += (uint64_t)sign * (vma->end - vma->start);
+}
+
+struct vma *vma_insert(struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags)
+{
+	struct vma *vma = pool_alloc(space->pager, &space->pager->vma_pool);
+
+	if (!vma)
+		return NULL;
+	vma->space = space;
+	vma->start = start;
+	vma->end = end;
+	vma->pgoff = pgoff;
+	vma->prot = prot;
+	vma->flags = flags;
+	TAILQ_INIT(&vma->chain);
+	RB_INSERT(vma_tree, &space->vmas, vma);
+	count_mapped(vma, 1);
+	return vma;
+}
+
+static void vma_remove(struct vma *vma)
+{
+	struct space *space = vma->space;
+
+	count_mapped(vma, -1);
+	unlink_anon_vmas(space->pager, vma);
+	RB_REMOVE(vma_tree, &space->vmas, vma);
+	pool_free(&space->pager->vma_pool, vma);
+}
+
+/* Cut @vma in two at @addr. -ENOMEM: it is as it was. */
+static int vma_split(struct vma *vma, uint64_t addr)
+{
+	struct space *space = vma->space;
+	struct vma *upper = pool_alloc(space->pager, &space->pager->vma_pool);
+
+	if (!upper)
+		return -ENOMEM;
+	*upper = (struct vma){.space = space, .start = addr, .end = vma->end, .prot = vma->prot, .flags = vma->flags};
+	upper->pgoff = vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
+	TAILQ_INIT(&upper->chain);
+	if (anon_vma_clone(space->pager, upper, vma)) {
+		pool_free(&space->pager->vma_pool, upper);
+		return -ENOMEM;
+	}
+	anon_vma_interval_tree_pre_update(vma);
+	vma->end = addr;
+	anon_vma_interval_tree_post_update(vma);
+	RB_INSERT(vma_tree, &space->vmas, upper);
+	return 0;
+}
+
+static int split_at(struct space *space, uint64_t addr)
+{
+	struct vma *vma = find_vma(space, addr);
+
+	return vma && vma->start < addr ? vma_split(vma, addr) : 0;
+}
+
+/* No VMA crosses start or end afterwards. */
+int vma_split_range(struct space *space, uint64_t start, uint64_t end)
+{
+	int error = split_at(space, start);
+
+	return error ? error : split_at(space, end);
+}
+
+static bool same_links(const struct vma *a, const struct vma *b)
+{
+	const struct anon_vma_chain *x = TAILQ_FIRST(&a->chain), *y = TAILQ_FIRST(&b->chain);
+
+	for (; x && y && x->anon_vma == y->anon_vma; x = TAILQ_NEXT(x, same_vma), y = TAILQ_NEXT(y, same_vma))
+		;
+	return !x && !y && a->anon_vma == b->anon_vma;
+}
+
+static bool can_merge(const struct vma *lower, const struct vma *upper)
+{
+	return lower->end == upper->start && lower->prot == upper->prot && lower->flags == upper->flags &&
+	       lower->pgoff + (uint32_t)((lower->end - lower->start) >> PAGE_SHIFT) == upper->pgoff &&
+	       (same_links(lower, upper) || TAILQ_EMPTY(&lower->chain) || TAILQ_EMPTY(&upper->chain));
+}
+
+/* One VMA where two were; the one that has links keeps them. */
+static void vma_merge(struct vma *lower, struct vma *upper)
+{
+	struct vma *keep = TAILQ_EMPTY(&lower->chain) ? upper : lower;
+	struct vma *gone = keep == lower ? upper : lower;
+	uint64_t start = lower->start, end = upper->end;
+	uint32_t pgoff = lower->pgoff;
+	struct space *space = keep->space;
+
+	unlink_anon_vmas(space->pager, gone);
+	RB_REMOVE(vma_tree, &space->vmas, gone);
+	pool_free(&space->pager->vma_pool, gone);
+	anon_vma_interval_tree_pre_update(keep);
+	/* The order in the tree is by start, and nothing lies between the two: it stays right. */
+	keep->start = start;
+	keep->end = end;
+	keep->pgoff = pgoff;
+	anon_vma_interval_tree_post_update(keep);
+}
+
+/* Undo splits that are no longer needed, from the VMA before @start to the one behind @end. */
+void vma_merge_range(struct space *space, uint64_t start, uint64_t end)
+{
+	struct vma *vma = find_vma_from(space, start > space->base ? start - 1 : start);
+
+	while (vma && vma->start <= end) {
+		struct vma *next = vma_next(vma);
+
+		if (next && can_merge(vma, next)) {
+			uint64_t at = vma->start;
+
+			vma_merge(vma, next);
+			vma = find_vma(space, at);
+		} else {
+			vma = next;
+		}
+	}
+}
+
+bool range_is_mapped(struct space *space, uint64_t start, uint64_t end)
+{
+	for (struct vma *vma = find_vma(space, start); vma; vma = vma_next(vma)) {
+		if (vma->start > start || (vma->flags & VM_FOREIGN))
+			return false;
+		start = vma->end;
+		if (start >= end)
+			return true;
+	}
+	return false;
+}
+
+void range_set_changing(struct space *space, uint64_t start, uint64_t end, bool changing)
+{
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma)) {
+		if (changing)
+			vma->flags |= VM_CHANGING;
+		else
+			vma->flags &= ~(uint32_t)VM_CHANGING;
+	}
+	if (!changing)
+		pager_event(space->pager);
+}
+
+/* Page aligned, not empty, inside the space; *len is rounded up. */
+int range_check(const struct space *space, uint64_t addr, uint64_t *len)
+{
+	uint64_t bytes = page_align_up(*len);
+
+	if (addr % PAGE_BYTES || *len == 0 || bytes < *len)
+		return -EINVAL;
+	if (addr < space->base || bytes > space->bytes || addr - space->base > space->bytes - bytes)
+		return -EINVAL;
+	*len = bytes;
+	return 0;
+}
+
+/* ---- Clearing PTEs ------------------------------------------------------------------------------ */
+
+/* Pages of a range that are taken from it together. */
+struct zap {
+	struct space *space;
+	unsigned nr;
+	struct zapped {
+		struct page *page;
+		pte_slot_t *ptep;
+		uint64_t addr;
+	} at[UNMAP_BATCH];
+	struct unmap_batch batch;
+};
+
+static bool zap_full(const struct zap *zap)
+{
+	return zap->nr == UNMAP_BATCH;
+}
+
+/* Lock the page and hide its PTE. false: it is busy */
+static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
+{
+	struct pager *pager = zap->space->pager;
+	struct page *page = pfn_page(pager, pte_pfn(pte_load(ptep)));
+	uint64_t addr = index_addr(zap->space, index);
+
+	if (!page_trylock(pager, page))
+		return false;
+	pte_hide(pager, find_vma(zap->space, addr), addr, ptep, &zap->batch);
+	zap->at[zap->nr++] = (struct zapped){page, ptep, addr};
+	return true;
+}
+
+/* One mapping less; the page ends when nobody else holds it. => its PTE is hidden, the page locked */
+static void zap_page(struct zap *zap, struct zapped *z)
+{
+	struct pager *pager = zap->space->pager;
+	bool last = z->page->_mapcount == 0;
+
+	if (pte_load(z->ptep) & PTE_DIRTY)
+		page_set(z->page, PG_dirty);
+	pte_store(z->ptep, 0);
+	page_remove_rmap(z->page);
+	if (last && page_has(z->page, PG_mlocked)) {
+		page_clear(z->page, PG_mlocked | PG_unevictable);
+		lru_requeue(pager, z->page);
+	}
+	page_unlock(pager, z->page);
+	page_step(pager, z->page, "zap_pte_range", z->addr);
+	if (page_has(z->page, PG_swapcache))
+		free_swap_cache(pager, z->page);
+	else if (last)
+		pager->stats->freed++;
+	page_put(pager, z->page);
+}
+
+/* Nobody reads the bytes again when this was the only mapping and no slot's count speaks for them. */
+static enum unmap_content zap_content(const struct zap *zap)
+{
+	struct pager *pager = zap->space->pager;
+
+	for (unsigned i = 0; i < zap->nr; i++) {
+		struct page *page = zap->at[i].page;
+
+		if (page->_mapcount > 0 ||
+			(page_has(page, PG_swapcache) && swap_slot(pager, word_entry(page->private))->count > 0))
+			return UNMAP_KEEP;
+	}
+	return UNMAP_DROP;
+}
+
+static void zap_run(struct zap *zap)
+{
+	unmap_batch_run(zap->space->pager, &zap->batch, zap_content(zap));
+	for (unsigned i = 0; i < zap->nr; i++)
+		zap_page(zap, &zap->at[i]);
+	zap->nr = 0;
+}
+
+/* Fill one batch from @index on. Returns the page that stopped it, or NULL: the end was reached, or the batch is full. */
+static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
+{
+	struct space *space = zap->space;
+	struct pager *pager = space->pager;
+	pte_slot_t *ptep;
+
+	while (!zap_full(zap) && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+		pte_t pte = pte_load(ptep);
+
+		if (pte_is_swap(pte)) {
+			pte_store(ptep, 0);
+			free_swap_and_cache(pager, pte_entry(pte));
+		} else if (pte & PTE_ZERO) {
+			pte_store(ptep, 0);
+			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
+		} else if (!zap_add(zap, *index, ptep)) {
+			return pfn_page(pager, pte_pfn(pte));
+		}
+		(*index)++;
+	}
+	if (!zap_full(zap))
+		*index = end;
+	return NULL;
+}
+
+int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	uint64_t index = space_index(space, start), last = space_index(space, end);
+	struct zap zap;
+
+	zap.space = space;
+	zap.nr = zap.batch.nr = 0;
+	while (index < last) {
+		struct page *busy = zap_gather(&zap, &index, last);
+
+		if (busy && zap.nr == 0) {
+			wait_on_page(space->pager, busy, WAIT_PAGE, wait);
+			return -EAGAIN;
+		}
+		zap_run(&zap);
+	}
+	return 0;
+}
+
+int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	uint64_t index = space_index(space, start), last = space_index(space, end);
+	struct pager *pager = space->pager;
+	struct page *busy = NULL;
+	pte_slot_t *ptep;
+
+	while (!busy && index < last) {
+		struct zap zap;
+
+		zap.space = space;
+		zap.nr = zap.batch.nr = 0;
+		while (!zap_full(&zap) && (ptep = pgtable_next(space, index, last, &index)) != NULL) {
+			pte_t pte = pte_load(ptep);
+
+			if (pte_is_present(pte) && !zap_add(&zap, index, ptep)) {
+				busy = pfn_page(pager, pte_pfn(pte));
+				break;
+			}
+			index++;
+		}
+		if (!busy && !zap_full(&zap))
+			index = last;
+		unmap_batch_run(pager, &zap.batch, UNMAP_KEEP);
+		for (unsigned i = 0; i < zap.nr; i++) {
+			pte_clear_bits(zap.at[i].ptep, PTE_WRITE);
+			page_unlock(pager, zap.at[i].page);
+		}
+	}
+	if (busy)
+		wait_on_page(pager, busy, WAIT_PAGE, wait);
+	return busy ? -EAGAIN : 0;
+}
+
+/* ---- munmap and mmap -------------------------------------------------------------------------------- */
+
+/* Take VMAs out of the space and their regions from the machine, one by one. Drops the lock. => their PTEs are none */
+static int remove_vmas(struct space *space, uint64_t start, uint64_t end)
+{
+	struct pager *pager = space->pager;
+	struct vma *vma;
+	int error = 0;
+
+	while ((vma = find_vma_from(space, start)) && vma->start < end) {
+		uint64_t from = vma->start, to = vma->end;
+		bool foreign = vma->flags & VM_FOREIGN;
+
+		vma_remove(vma);
+		if (foreign || !pager->machine->ops->region_unmap)
+			continue;
+		pager_unlock(pager);
+		int failed = pager->machine->ops->region_unmap(pager->machine, space, from, to);
+
+		pager_lock(pager);
+		if (failed)
+			error = failed;
+	}
+	free_pgtables(space, space_index(space, start), space_index(space, end));
+	return error;
+}
+
+/* Drops the lock. */
+int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	int error = vma_split_range(space, start, end);
+
+	if (error)
+		return error;
+	range_set_changing(space, start, end, true);
+	error = unmap_vmas(space, start, end, wait);
+	if (error)
+		return error;
+	error = remove_vmas(space, start, end);
+	space->search_from = min_u64(space->search_from, start);
+	pager_event(space->pager);
+	return error;
+}
+
+int space_munmap(struct space *space, uint64_t addr, uint64_t len, struct wait *wait)
+{
+	int error = range_check(space, addr, &len);
+
+	if (error)
+		return error;
+	pager_lock(space->pager);
+	error = unmap_region(space, addr, addr + len, wait);
+	pager_unlock(space->pager);
+	return error;
+}
+
+/* As Linux's default: refuse only what could never be there at once. */
+static bool could_ever_hold(struct pager *pager, uint64_t len, int prot, unsigned flags)
+{
+	if ((flags & (SPACE_NORESERVE | SPACE_FOREIGN)) || !(prot & PROT_WRITE))
+		return true;
+	return len >> PAGE_SHIFT <= pager->nr_frames + pager->slots_total;
+}
+
+/* Where the mapping goes; what is there is unmapped, if the caller insists. */
+static int place(struct space *space, uint64_t *addr, uint64_t len, unsigned flags, struct wait *wait)
+{
+	if (flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)) {
+		int error = range_check(space, *addr, &len);
+
+		if (error)
+			return error;
+		if (hole_at(space, *addr, len))
+			return 0;
+		return flags & SPACE_FIXED ? unmap_region(space, *addr, *addr + len, wait) : -EEXIST;
+	}
+	if (*addr && range_check(space, *addr, &len) == 0 && hole_at(space, *addr, len))
+		return 0;
+	*addr = find_hole(space, len);
+	return *addr ? 0 : -ENOMEM;
+}
+
+/* The VMA first, then the machine's region: until both stand, faults wait. Drops the lock. */
+static int map_region(struct space *space, uint64_t addr, uint64_t len, int prot, uint32_t vm_flags)
+{
+	struct pager *pager = space->pager;
+	struct vma *vma = vma_insert(space, addr, addr + len, (uint32_t)space_index(space, addr), prot,
+				     vm_flags | VM_CHANGING);
+	int error = 0;
+
+	if (!vma)
+		return -ENOMEM;
+	if (!(vm_flags & VM_FOREIGN) && pager->machine->ops->region_map) {
+		pager_unlock(pager);
+		error = pager->machine->ops->region_map(pager->machine, space, addr, addr + len, prot);
+		pager_lock(pager);
+	}
+	if (error) {
+		vma_remove(vma);
+		return error;
+	}
+	range_set_changing(space, addr, addr + len, false);
+	vma_merge_range(space, addr, addr + len);
+	return 0;
+}
+
+int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+	uint64_t at = *addr;
+	int error;
+
+	if (len == 0 || page_align_up(len) < len)
+		return -EINVAL;
+	len = page_align_up(len);
+	if (len > space->bytes)
+		return -ENOMEM;
+	if (!(flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)))
+		at = page_align_down(at);
+	pager_lock(pager);
+	error = could_ever_hold(pager, len, prot, flags) ? place(space, &at, len, flags, wait) : -ENOMEM;
+	if (!error)
+		error = map_region(space, at, len, prot,
+			(flags & SPACE_FOREIGN ? VM_FOREIGN : 0) | (flags & SPACE_NORESERVE ? VM_NORESERVE : 0));
+	if (!error) {
+		*addr = at;
+		if (!(flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)))
+			space->search_from = at + len;
+	}
+	pager_unlock(pager);
+	return error;
+}
+
+/* ---- The space itself ---------------------------------------------------------------------------------- */
+
+int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out)
+{
+	if (base % PAGE_BYTES || bytes % PAGE_BYTES || bytes == 0 || bytes > 1ull << 44 || base + bytes < base)
+		return -EINVAL;
+	pager_lock(pager);
+	struct space *space = pager_chunk_alloc(pager, page_align_up(sizeof(*space)));
+
+	if (space) {
+		space->pager = pager;
+		space->base = base;
+		space->bytes = bytes;
+		space->machine_data = machine_data;
+		RB_INIT(&space->vmas);
+		TAILQ_INSERT_TAIL(&pager->spaces, space, link);
+	}
+	pager_unlock(pager);
+	*out = space;
+	return space ? 0 : -ENOMEM;
+}
+
+/* exit_mmap: every VMA, every mapping, every table. */
+int space_exit(struct space *space, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+
+	pager_lock(pager);
+	int error = unmap_region(space, space->base, space->base + space->bytes, wait);
+
+	if (!error) {
+		TAILQ_REMOVE(&pager->spaces, space, link);
+		pager_chunk_free(pager, space, page_align_up(sizeof(*space)));
+	}
+	pager_unlock(pager);
+	return error;
+}
+
+int space_lock(struct space *space, struct wait *wait)
+{
+	int error = 0;
+
+	pager_lock(space->pager);
+	if (space->locked) {
+		wait_set(space->pager, wait, WAIT_SPACE, PFN_NONE);
+		error = -EAGAIN;
+	}
+	space->locked = true;
+	pager_unlock(space->pager);
+	return error;
+}
+
+void space_unlock(struct space *space)
+{
+	pager_lock(space->pager);
+	assert(space->locked);
+	space->locked = false;
+	pager_event(space->pager);
+	pager_unlock(space->pager);
+}
+
+void *space_machine_data(const struct space *space)
+{
+	return space->machine_data;
+}
+
+uint64_t space_base(const struct space *space)
+{
+	return space->base;
+}
+
+uint64_t space_bytes(const struct space *space)
+{
+	return space->bytes;
+}
+
+struct pager *space_pager(const struct space *space)
+{
+	return space->pager;
+}
+
+enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot)
+{
+	enum space_kind kind = SPACE_HOLE;
+
+	pager_lock(space->pager);
+	struct vma *vma = find_vma_from(space, addr);
+
+	if (!vma) {
+		*run_end = space->base + space->bytes;
+	} else if (vma->start > addr) {
+		*run_end = vma->start;
+	} else {
+		kind = vma->flags & VM_FOREIGN ? SPACE_IS_FOREIGN : SPACE_ANON;
+		*run_end = vma->end;
+		*prot = vma->prot;
+	}
+	pager_unlock(space->pager);
+	return kind;
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a program can ask of memory that it has: mprotect, mremap, madvise, mlock.
+ *
+ * All of them are entered with the space locked, and may be called again after -EAGAIN.
+ */
+#define _GNU_SOURCE
+#include "mm/mm.h"
+
+#include <sys/mman.h>
+
+#ifndef MADV_COLD
+#define MADV_COLD    20
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* ---- mprotect ----------------------------------------------------------------------------- */
+
+/* Give one VMA other rights: its pages are hidden, and come back with the new ones when they are touched. Drops the lock. */
+static int vma_protect(struct vma *vma, int prot, struct wait *wait)
+{
+	struct space *space = vma->space;
+	struct pager *pager = space->pager;
+	uint64_t start = vma->start, end = vma->end;
+	int error;
+
+	if (vma->prot == prot)
+		return 0;
+	vma->flags |= VM_CHANGING;
+	error = hide_range(space, start, end, wait);
+	if (error)
+		return error;
+	if (pager->machine->ops->region_protect) {
+		pager_unlock(pager);
+		error = pager->machine->ops->region_protect(pager->machine, space, start, end, prot);
+		pager_lock(pager);
+	}
+	if (!error)
+		vma->prot = prot;
+	range_set_changing(space, start, end, false);
+	return error;
+}
+
+int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, struct wait *wait)
+{
+	int error = range_check(space, addr, &len);
+	uint64_t end = addr + len;
+
+	if (error)
+		return error;
+	pager_lock(space->pager);
+	error = range_is_mapped(space, addr, end) ? vma_split_range(space, addr, end) : -ENOMEM;
+	for (struct vma *vma = find_vma_from(space, addr); !error && vma && vma->start < end; vma = vma_next(vma))
+		error = vma_protect(vma, prot, wait);
+	if (error != -EAGAIN)
+		vma_merge_range(space, addr, end);
+	pager_unlock(space->pager);
+	return error;
+}
+
+/* ---- mremap --------------------------------------------------------------------------------- */
+
+/* Move PTE words from one place to another: the pages are hidden, so no address shows them. */
+static int move_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
+{
+	uint64_t index = space_index(space, from), end = space_index(space, from + len);
+	uint64_t shift = space_index(space, to) - index;
+	pte_slot_t *ptep;
+
+	while ((ptep = pgtable_next(space, index, end, &index)) != NULL) {
+		pte_slot_t *there = pgtable_make(space, index + shift);
+
+		if (!there)
+			return -ENOMEM;
+		pte_store(there, pte_load(ptep));
+		pte_store(ptep, 0);
+		index++;
+	}
+	return 0;
+}
+
+static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
+{
+	struct vma *vma = find_vma(space, addr);
+
+	return vma && !(vma->flags & VM_FOREIGN) && vma->end >= addr + len;
+}
+
+/* The new VMA: the same pages at another place, so the same page indexes and anon_vmas. Drops the lock. */
+static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t len)
+{
+	struct pager *pager = space->pager;
+	struct vma *vma = vma_insert(space, to, to + len, old->pgoff, old->prot, old->flags | VM_CHANGING);
+	int prot = old->prot;
+	int error;
+
+	if (!vma)
+		return -ENOMEM;
+	error = anon_vma_clone(pager, vma, old);
+	if (!error && pager->machine->ops->region_map) {
+		pager_unlock(pager);
+		error = pager->machine->ops->region_map(pager->machine, space, to, to + len, prot);
+		pager_lock(pager);
+	}
+	if (error)
+		unmap_region(space, to, to + len, &(struct wait){0}); /* nothing was ever mapped: nothing to wait for */
+	return error;
+}
+
+/* mremap to another place, in steps that can be called again: space->moving_to remembers the first. Drops the lock. */
+static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64_t *to, uint64_t new_len,
+		    struct wait *wait)
+{
+	uint64_t end = from + old_len;
+	int error = 0;
+
+	if (!space->moving_to) {
+		error = vma_split_range(space, from, end);
+		if (!error)
+			error = copy_vma(space, find_vma(space, from), *to, new_len);
+		if (error)
+			return error;
+		space->moving_to = *to;
+	}
+	*to = space->moving_to;
+	range_set_changing(space, from, end, true);
+	error = hide_range(space, from, end, wait);
+	if (error)
+		return error;
+	/* Hidden and nobody's fault can come in between: VM_CHANGING, and the lock is not dropped from here. A busy page would
+	 * have its lock taken by reclaim only, which finds the page by its index in the VMA where the PTE is. */
+	error = move_page_tables(space, from, space->moving_to, old_len);
+	range_set_changing(space, space->moving_to, space->moving_to + new_len, false);
+	if (!error)
+		error = unmap_region(space, from, end, wait);
+	if (!error) {
+		space->moving_to = 0;
+		vma_merge_range(space, *to, *to + new_len);
+	}
+	return error;
+}
+
+static bool can_grow(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
+{
+	struct vma *vma = find_vma(space, addr);
+	struct vma *next = vma_next(vma);
+
+	return vma->end == addr + old_len && addr + new_len <= space->base + space->bytes &&
+	       (!next || next->start >= addr + new_len);
+}
+
+/* Drops the lock. */
+static int grow_vma(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
+{
+	struct pager *pager = space->pager;
+	struct vma *vma = find_vma(space, addr);
+	uint64_t from = addr + old_len, to = addr + new_len;
+	uint32_t pgoff = vma->pgoff + (uint32_t)((from - vma->start) >> PAGE_SHIFT);
+	struct vma *more = vma_insert(space, from, to, pgoff, vma->prot, vma->flags | VM_CHANGING);
+	int error = 0;
+
+	if (!more)
+		return -ENOMEM;
+	if (pager->machine->ops->region_map) {
+		pager_unlock(pager);
+		error = pager->machine->ops->region_map(pager->machine, space, from, to, more->prot);
+		pager_lock(pager);
+	}
+	range_set_changing(space, from, to, false);
+	if (error)
+		unmap_region(space, from, to, &(struct wait){0});
+	else
+		vma_merge_range(space, addr, to);
+	return error;
+}
+
+static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
+			uint64_t new_addr, struct wait *wait)
+{
+	uint64_t to = new_addr;
+	int error;
+
+	if (space->moving_to)
+		return move_vma(space, *addr, old_len, addr, new_len, wait);
+	if (!same_vma_covers(space, *addr, old_len))
+		return -EFAULT;
+	if (flags & MREMAP_FIXED) {
+		if (to < *addr + old_len && *addr < to + new_len)
+			return -EINVAL;
+		error = unmap_region(space, to, to + new_len, wait);
+		if (error)
+			return error;
+	} else if (new_len <= old_len) {
+		return new_len < old_len ? unmap_region(space, *addr + new_len, *addr + old_len, wait) : 0;
+	} else if (can_grow(space, *addr, old_len, new_len)) {
+		return grow_vma(space, *addr, old_len, new_len);
+	} else if (!(flags & MREMAP_MAYMOVE) || !(to = find_hole(space, new_len))) {
+		return -ENOMEM;
+	}
+	error = move_vma(space, *addr, (uint64_t)min_u64(old_len, new_len), &to, new_len, wait);
+	if (!error || space->moving_to)
+		*addr = error ? *addr : to;
+	return error;
+}
+
+int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
+		 uint64_t new_addr, struct wait *wait)
+{
+	int error = range_check(space, *addr, &old_len);
+
+	if (error)
+		return error;
+	if (new_len == 0 || page_align_up(new_len) < new_len || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)))
+		return -EINVAL;
+	new_len = page_align_up(new_len);
+	if (new_len > space->bytes)
+		return -ENOMEM;
+	if ((flags & MREMAP_FIXED) && (!(flags & MREMAP_MAYMOVE) || range_check(space, new_addr, &new_len)))
+		return -EINVAL;
+	pager_lock(space->pager);
+	error = remap_locked(space, addr, old_len, new_len, flags, new_addr, wait);
+	pager_unlock(space->pager);
+	return error;
+}
+
+/* ---- madvise ------------------------------------------------------------------------------------ */
+
+/* Take the pages of [start, end) off the LRU, up to a batch, for what the advice does with them. */
+static void isolate_range(struct space *space, uint64_t *index, uint64_t end, struct page_head *list)
+{
+	pte_slot_t *ptep;
+	unsigned nr = 0;
+
+	while (nr < SWAP_CLUSTER_MAX && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+		pte_t pte = pte_load(ptep);
+
+		(*index)++;
+		if (!pte_is_present(pte) || (pte & PTE_ZERO))
+			continue;
+		struct page *page = pfn_page(space->pager, pte_pfn(pte));
+
+		if (!page_has(page, PG_unevictable) && isolate_lru_page(space->pager, page, list))
+			nr++;
+	}
+	if (nr < SWAP_CLUSTER_MAX)
+		*index = end;
+}
+
+static void advise_reclaim(struct space *space, uint64_t start, uint64_t end, bool pageout)
+{
+	uint64_t index = space_index(space, start), last = space_index(space, end);
+
+	while (index < last) {
+		struct page_head list = TAILQ_HEAD_INITIALIZER(list);
+
+		isolate_range(space, &index, last, &list);
+		if (pageout)
+			reclaim_pages(space->pager, &list);
+		else
+			deactivate_pages(space->pager, &list);
+	}
+}
+
+static void advise_willneed(struct space *space, uint64_t start, uint64_t end)
+{
+	struct plug plug;
+
+	plug_init(&plug);
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		swapin_willneed(space->pager, vma, (uint32_t)space_index(space, max_u64(start, vma->start)),
+			(uint32_t)space_index(space, min_u64(end, vma->end)), &plug);
+	plug_submit(space->pager, &plug);
+}
+
+/* Fault in what is not there yet. Drops the lock. */
+static int populate(struct space *space, uint64_t start, uint64_t end, bool write, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+
+	for (uint64_t addr = start; addr < end; addr += PAGE_BYTES) {
+		pte_slot_t *ptep = pgtable_find(space, space_index(space, addr));
+		pte_t pte = ptep ? pte_load(ptep) : 0;
+
+		if (pte_is_valid(pte) && !(write && (pte & PTE_ZERO)))
+			continue;
+		pager_unlock(pager);
+		enum fault_result result = handle_mm_fault(space, addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
+
+		pager_lock(pager);
+		switch (result) {
+		case FAULT_DONE:
+			break;
+		case FAULT_WAIT:
+			return -EAGAIN;
+		case FAULT_OOM:
+			return -ENOMEM;
+		case FAULT_SIGBUS:
+			return -EIO;
+		case FAULT_SIGSEGV:
+			return -EFAULT;
+		}
+	}
+	return 0;
+}
+
+static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uint32_t flags)
+{
+	int error = vma_split_range(space, start, end);
+
+	if (error)
+		return error;
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		vma->flags = (vma->flags & ~(uint32_t)(VM_SEQ_READ | VM_RAND_READ)) | flags;
+	vma_merge_range(space, start, end);
+	return 0;
+}
+
+/* MADV_DONTNEED of memory that is locked is an error, as on Linux. */
+static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		if (vma->flags & VM_LOCKED)
+			return -EINVAL;
+	return unmap_vmas(space, start, end, wait);
+}
+
+static int advise(struct space *space, uint64_t start, uint64_t end, int advice, struct wait *wait)
+{
+	switch (advice) {
+	case MADV_DONTNEED:
+	case MADV_FREE: /* "may be freed at any time": now */
+		return advise_dontneed(space, start, end, wait);
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		advise_reclaim(space, start, end, advice == MADV_PAGEOUT);
+		return 0;
+	case MADV_WILLNEED:
+		advise_willneed(space, start, end);
+		return 0;
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+		return populate(space, start, end, advice == MADV_POPULATE_WRITE, wait);
+	case MADV_NORMAL:
+		return set_read_flags(space, start, end, 0);
+	case MADV_SEQUENTIAL:
+		return set_read_flags(space, start, end, VM_SEQ_READ);
+	case MADV_RANDOM:
+		return set_read_flags(space, start, end, VM_RAND_READ);
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+	case MADV_MERGEABLE:
+	case MADV_UNMERGEABLE:
+		return 0; /* hints that need nothing here */
+	default:
+		return -EINVAL;
+	}
+}
+
+int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, struct wait *wait)
+{
+	int error;
+
+	if (len == 0)
+		return addr % PAGE_BYTES ? -EINVAL : 0;
+	error = range_check(space, addr, &len);
+	if (error)
+		return error;
+	pager_lock(space->pager);
+	error = range_is_mapped(space, addr, addr + len) ? advise(space, addr, addr + len, advice, wait) : -ENOMEM;
+	pager_unlock(space->pager);
+	return error;
+}
+
+/* ---- mlock ---------------------------------------------------------------------------------------- */
+
+static uint64_t locked_pages(struct pager *pager)
+{
+	uint64_t nr = 0;
+
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		nr += pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
+	return nr;
+}
+
+static int set_locked(struct space *space, uint64_t start, uint64_t end, bool lock)
+{
+	int error = vma_split_range(space, start, end);
+
+	for (struct vma *vma = find_vma_from(space, start); !error && vma && vma->start < end; vma = vma_next(vma)) {
+		if (lock)
+			vma->flags |= VM_LOCKED;
+		else
+			vma->flags &= ~(uint32_t)VM_LOCKED;
+	}
+	vma_merge_range(space, start, end);
+	return error;
+}
+
+/* Move the pages that are there to the list where they belong now; an isolated one is moved by its isolator's next look. */
+static void requeue_range(struct space *space, uint64_t start, uint64_t end, bool lock)
+{
+	uint64_t index = space_index(space, start), last = space_index(space, end);
+	pte_slot_t *ptep;
+
+	for (; (ptep = pgtable_next(space, index, last, &index)) != NULL; index++) {
+		pte_t pte = pte_load(ptep);
+
+		if (!pte_is_present(pte) || (pte & PTE_ZERO))
+			continue;
+		struct page *page = pfn_page(space->pager, pte_pfn(pte));
+
+		page_clear(page, lock ? PG_active : PG_mlocked | PG_unevictable);
+		if (lock)
+			page_set(page, PG_mlocked | PG_unevictable);
+		lru_requeue(space->pager, page);
+	}
+}
+
+int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+	int error;
+
+	if (len == 0)
+		return 0;
+	error = range_check(space, addr, &len);
+	if (error)
+		return error;
+	pager_lock(pager);
+	if (!range_is_mapped(space, addr, addr + len))
+		error = -ENOMEM;
+	else if (lock && !(find_vma(space, addr)->flags & VM_LOCKED) &&
+		 locked_pages(pager) + (len >> PAGE_SHIFT) > pager->nr_frames / 2)
+		error = -ENOMEM;
+	else
+		error = set_locked(space, addr, addr + len, lock);
+	if (!error) {
+		requeue_range(space, addr, addr + len, lock);
+		if (lock)
+			error = populate(space, addr, addr + len, false, wait);
+	}
+	pager_unlock(pager);
+	return error;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* Swap areas, slots and leases; see swap_slots.h. */
+#include "mm/mm.h"
+
+#include <string.h>
+
+/* The typed word: two bits of kind, thirty of content. */
+enum { WORD_FREE = 0, WORD_USED = 1, WORD_PAGE = 2, WORD_SHADOW = 3 };
+
+static unsigned word_kind(const struct swap_slot *slot)
+{
+	return slot->word & 3;
+}
+
+static size_t slots_bytes(const struct swap_area *area)
+{
+	return page_align_up(area->nr_slots * sizeof(struct swap_slot));
+}
+
+static size_t clusters_bytes(const struct swap_area *area)
+{
+	return page_align_up(area->nr_clusters * sizeof(uint16_t));
+}
+
+static uint32_t cluster_slots(const struct swap_area *area, uint32_t cluster)
+{
+	return (uint32_t)min_u64(SWAP_CLUSTER, area->nr_slots - (uint64_t)cluster * SWAP_CLUSTER);
+}
+
+int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority)
+{
+	*area = (struct swap_area){.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
+	area->nr_clusters = (area->nr_slots + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
+	/* The slots' table is counted as it is touched, not as it is reserved. */
+	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
+	area->cluster_free = pager_chunk_alloc(pager, clusters_bytes(area));
+	if (!area->slots || !area->cluster_free) {
+		swap_area_destroy(pager, area);
+		return -ENOMEM;
+	}
+	for (uint32_t c = 0; c < area->nr_clusters; c++)
+		area->cluster_free[c] = (uint16_t)cluster_slots(area, c);
+	pager->slots_total += area->nr_slots;
+	return 0;
+}
+
+void swap_area_destroy(struct pager *pager, struct swap_area *area)
+{
+	if (area->slots)
+		pager->machine->ops->chunk_free(pager->machine, area->slots, slots_bytes(area));
+	if (area->cluster_free)
+		pager_chunk_free(pager, area->cluster_free, clusters_bytes(area));
+	area->slots = NULL;
+	area->cluster_free = NULL;
+}
+
+struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
+{
+	assert(entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots);
+	return &pager->areas[entry.type].slots[entry.slot];
+}
+
+/* ---- Handing out ---------------------------------------------------------------------- */
+
+static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
+{
+	return area->cluster_free[c] == cluster_slots(area, c);
+}
+
+/* The next cluster worth going through: a whole one if there is any, else one with a free slot. */
+static bool next_cluster(struct swap_area *area)
+{
+	uint32_t from = area->cursor / SWAP_CLUSTER, partial = UINT32_MAX;
+
+	for (uint32_t i = 1; i <= area->nr_clusters; i++) {
+		uint32_t c = (from + i) % area->nr_clusters;
+
+		if (cluster_is_whole(area, c)) {
+			area->cursor = c * SWAP_CLUSTER;
+			return true;
+		}
+		if (partial == UINT32_MAX && area->cluster_free[c] > 0)
+			partial = c;
+	}
+	if (partial == UINT32_MAX)
+		return false;
+	area->cursor = partial * SWAP_CLUSTER;
+	return true;
+}
+
+/* A free slot at the cursor or behind it in its cluster. */
+static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
+{
+	uint32_t c = area->cursor / SWAP_CLUSTER;
+	uint32_t end = c * SWAP_CLUSTER + cluster_slots(area, c);
+
+	if (area->cluster_free[c] == 0)
+		return false;
+	for (; area->cursor < end; area->cursor++) {
+		if (word_kind(&area->slots[area->cursor]) == WORD_FREE) {
+			*slot = area->cursor;
+			return true;
+		}
+	}
+	area->cursor = c * SWAP_CLUSTER; /* what lies before the cursor is next_cluster()'s */
+	return false;
+}
+
+static bool area_find_slot(struct swap_area *area, uint32_t *slot)
+{
+	if (area->inherited || area->nr_used == area->nr_slots)
+		return false;
+	if (area->cursor >= area->nr_slots)
+		area->cursor = 0;
+	return slot_in_cluster(area, slot) || (next_cluster(area) && slot_in_cluster(area, slot));
+}
+
+static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
+{
+	struct swap_slot *slot = &area->slots[at];
+
+	*slot = (struct swap_slot){.word = WORD_USED};
+	area->cluster_free[at / SWAP_CLUSTER]--;
+	area->nr_used++;
+	pager->slots_used++;
+	if (at >= area->touched) {
+		pager->metadata_bytes += (at + 1 - area->touched) * sizeof(*slot);
+		area->touched = at + 1;
+	}
+	/* The cursor stays inside its cluster until that has nothing left: next_cluster() then moves it. */
+	if (++area->cursor % SWAP_CLUSTER == 0 || area->cursor >= area->nr_slots)
+		area->cursor = at;
+}
+
+int get_swap_page(struct pager *pager, struct page *page, swp_entry_t *entry)
+{
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		uint32_t slot;
+
+		if (!area_find_slot(&pager->areas[type], &slot))
+			continue;
+		slot_take(pager, &pager->areas[type], slot);
+		*entry = (swp_entry_t){(uint8_t)type, slot};
+		slot_set_page(pager, *entry, page);
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+/* ---- Giving back ---------------------------------------------------------------------- */
+
+static bool slot_leased(struct pager *pager, swp_entry_t entry)
+{
+	struct swap_lease *lease;
+
+	TAILQ_FOREACH(lease, &pager->leases, link) {
+		uint64_t *map = lease->map[entry.type];
+
+		if (map && map[entry.slot / 64] >> (entry.slot % 64) & 1)
+			return true;
+	}
+	return false;
+}
+
+static void slot_release(struct pager *pager, swp_entry_t entry)
+{
+	struct swap_area *area = &pager->areas[entry.type];
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	slot->flags &= SLOT_RETIRED;
+	if (slot->flags & SLOT_RETIRED) {
+		slot->word = WORD_USED; /* for ever */
+		return;
+	}
+	if (slot_leased(pager, entry)) {
+		slot->word = WORD_USED;
+		slot->flags = SLOT_DEFERRED;
+		return;
+	}
+	slot->word = WORD_FREE;
+	slot->flags = 0;
+	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
+	area->nr_used--;
+	pager->slots_used--;
+}
+
+void swap_duplicate(struct pager *pager, swp_entry_t entry)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	assert(word_kind(slot) != WORD_FREE && slot->count < UINT16_MAX);
+	slot->count++;
+}
+
+void swap_free(struct pager *pager, swp_entry_t entry)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	assert(slot->count > 0);
+	if (--slot->count == 0 && word_kind(slot) != WORD_PAGE)
+		slot_release(pager, entry);
+}
+
+struct page *slot_page(struct pager *pager, swp_entry_t entry)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	return word_kind(slot) == WORD_PAGE ? pfn_page(pager, slot->word >> 2) : NULL;
+}
+
+void slot_set_page(struct pager *pager, swp_entry_t entry, struct page *page)
+{
+	swap_slot(pager, entry)->word = (page_pfn(pager, page) << 2) | WORD_PAGE;
+}
+
+void slot_clear_page(struct pager *pager, swp_entry_t entry, uint32_t shadow)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	assert(word_kind(slot) == WORD_PAGE);
+	slot->word = shadow == NO_SHADOW ? WORD_USED : ((shadow & SHADOW_MASK) << 2) | WORD_SHADOW;
+	if (slot->count == 0)
+		slot_release(pager, entry);
+}
+
+bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock)
+{
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	*clock = slot->word >> 2;
+	return word_kind(slot) == WORD_SHADOW;
+}
+
+bool slot_writable(struct pager *pager, swp_entry_t entry)
+{
+	return !pager->areas[entry.type].inherited && !(swap_slot(pager, entry)->flags & SLOT_RETIRED) &&
+	       (TAILQ_EMPTY(&pager->leases) || !slot_leased(pager, entry));
+}
+
+bool vm_swap_full(const struct pager *pager)
+{
+	return pager->slots_used * 2 > pager->slots_total;
+}
+
+/* ---- Leases --------------------------------------------------------------------------- */
+
+static size_t lease_map_bytes(const struct swap_area *area)
+{
+	return page_align_up((area->nr_slots + 63) / 64 * sizeof(uint64_t));
+}
+
+static void lease_free(struct pager *pager, struct swap_lease *lease)
+{
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (lease->map[type])
+			pager_chunk_free(pager, lease->map[type], lease_map_bytes(&pager->areas[type]));
+	pager_chunk_free(pager, lease, page_align_up(sizeof(*lease)));
+}
+
+static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned type)
+{
+	struct swap_area *area = &pager->areas[type];
+
+	if (area->nr_used == 0)
+		return true;
+	lease->map[type] = pager_chunk_alloc(pager, lease_map_bytes(area));
+	if (!lease->map[type])
+		return false;
+	for (uint32_t slot = 0; slot < area->touched; slot++)
+		if (area->slots[slot].count > 0)
+			lease->map[type][slot / 64] |= 1ull << (slot % 64);
+	return true;
+}
+
+/* The invariant on top: pages that are mapped leave the swap cache, since their slots will not be ours to write. */
+static void unshare_mapped_pages(struct pager *pager)
+{
+	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++) {
+		struct page *page = pfn_page(pager, pfn);
+
+		if (page->_count > 0 && page_mapped(page) && page_has(page, PG_swapcache) &&
+			swap_slot(pager, word_entry(page->private))->count == 0) {
+			delete_from_swap_cache(pager, page, NO_SHADOW);
+			page_set(page, PG_dirty);
+		}
+	}
+}
+
+int pager_lease_begin(struct pager *pager, struct swap_lease **out)
+{
+	int error = 0;
+
+	pager_lock(pager);
+	assert(pager->frozen);
+	struct swap_lease *lease = pager_chunk_alloc(pager, page_align_up(sizeof(*lease)));
+
+	unshare_mapped_pages(pager);
+	if (!lease)
+		error = -ENOMEM;
+	for (unsigned type = 0; !error && type < pager->nr_areas; type++)
+		if (!lease_fill(pager, lease, type))
+			error = -ENOMEM;
+	if (!error)
+		TAILQ_INSERT_TAIL(&pager->leases, lease, link);
+	else if (lease)
+		lease_free(pager, lease);
+	*out = error ? NULL : lease;
+	pager_unlock(pager);
+	return error;
+}
+
+static void free_deferred(struct pager *pager, unsigned type, const uint64_t *map)
+{
+	struct swap_area *area = &pager->areas[type];
+
+	for (uint32_t slot = 0; map && slot < area->touched; slot++)
+		if ((map[slot / 64] >> (slot % 64) & 1) && (area->slots[slot].flags & SLOT_DEFERRED))
+			slot_release(pager, (swp_entry_t){(uint8_t)type, slot});
+}
+
+void pager_lease_end(struct pager *pager, struct swap_lease *lease)
+{
+	pager_lock(pager);
+	TAILQ_REMOVE(&pager->leases, lease, link);
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		free_deferred(pager, type, lease->map[type]);
+	lease_free(pager, lease);
+	pager_event(pager);
+	pager_unlock(pager);
+}
+
+int pager_fork_child(struct pager *pager)
+{
+	int error = 0;
+
+	pager_lock(pager);
+	/* The leases are the parent's to keep; as heirs we write nothing, so they bind nobody here. */
+	while (!TAILQ_EMPTY(&pager->leases)) {
+		struct swap_lease *lease = TAILQ_FIRST(&pager->leases);
+
+		TAILQ_REMOVE(&pager->leases, lease, link);
+		lease_free(pager, lease);
+	}
+	for (unsigned type = 0; !error && type < pager->nr_areas; type++) {
+		struct swap_area *area = &pager->areas[type];
+
+		if (!area->inherited)
+			pager->slots_total -= area->nr_slots;
+		area->inherited = true;
+		error = area->dev->ops->fork_child ? area->dev->ops->fork_child(area->dev) : -EOPNOTSUPP;
+	}
+	pager_unlock(pager);
+	return error;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Swap areas and their slots: who is where on which device.
+ *
+ * A slot has a count of the PTEs that name it (Linux's swap_map) and one typed word:
+ *
+ *      free | used | the cached page (SWAP_HAS_CACHE) | a shadow: when its page was removed
+ *
+ * Slots are handed out in ascending runs from clusters that are wholly free, so that what is evicted
+ * together lies together and one write carries many pages.
+ *
+ * A slot can be written by us unless its area is inherited (we are the child of a fork and the slots are
+ * the parent's), it is leased (we are the parent and a child still reads it), or retired (a write to it failed).
+ *   Invariant: a mapped page is in the swap cache only if its slot can be written.
+ */
+#ifndef ANONMM_SWAP_SLOTS_H
+#define ANONMM_SWAP_SLOTS_H
+
+#include "mm/page.h"
+#include "mm/pgtable.h"
+#include "swapdev/swapdev.h"
+
+#define MAX_SWAP_AREAS 30
+#define SWAP_CLUSTER   256 /* slots: 1 MiB, the largest write */
+
+enum slot_flags {
+	SLOT_HASHED = 1 << 0,	/* hash is that of the content on the device */
+	SLOT_RETIRED = 1 << 1,	/* a write failed: never handed out again */
+	SLOT_POISONED = 1 << 2, /* content lost: readers get SIGBUS */
+	SLOT_DEFERRED = 1 << 3, /* free for us, but leased to a child */
+	SLOT_ALONE = 1 << 4,	/* a read of many failed: read it by itself, so that one bad page harms no other */
+};
+
+/* Locks: all [L] */
+struct swap_slot {
+	uint32_t word;
+	uint16_t count; /* PTEs that name it */
+	uint16_t flags;
+	uint64_t hash[2]; /* keyed XXH3 of the content */
+};
+
+struct swap_area {
+	struct pager *pager;	/* [I] */
+	struct swapdev *dev;	/* [I] */
+	int priority;		/* [I] */
+	bool inherited;		/* [L] read only: the parent's */
+	uint32_t nr_slots;	/* [I] */
+	struct swap_slot *slots; /* [I] the array */
+	uint16_t *cluster_free;	/* [I] the array: free slots in each cluster */
+	uint32_t nr_clusters;	/* [I] */
+	uint32_t cursor;	/* [L] the slot to try next */
+	uint32_t nr_used;	/* [L] */
+	uint32_t touched;	/* [L] slots that were ever used: what the table costs */
+};
+
+/* What a child of a fork may still read; a bitmap per area. */
+struct swap_lease {
+	TAILQ_ENTRY(swap_lease) link;
+	uint64_t *map[MAX_SWAP_AREAS];
+};
+
+TAILQ_HEAD(swap_lease_list, swap_lease);
+
+int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority);
+void swap_area_destroy(struct pager *pager, struct swap_area *area);
+
+struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry);
+
+/* A free slot, by priority of the areas; it becomes @page's. -ENOSPC */
+int get_swap_page(struct pager *pager, struct page *page, swp_entry_t *entry);
+
+/* One more PTE names it / one fewer: at 0, and not cached, it is free. */
+void swap_duplicate(struct pager *pager, swp_entry_t entry);
+void swap_free(struct pager *pager, swp_entry_t entry);
+
+/* The cached page, or NULL. */
+struct page *slot_page(struct pager *pager, swp_entry_t entry);
+void slot_set_page(struct pager *pager, swp_entry_t entry, struct page *page);
+/* The cached page has gone: leave a shadow (or nothing) and free the slot when nobody names it. */
+void slot_clear_page(struct pager *pager, swp_entry_t entry, uint32_t shadow);
+/* The shadow: the clock at removal; false: there is none. */
+bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock);
+#define NO_SHADOW UINT32_MAX
+#define SHADOW_MASK 0x3fffffffu
+
+bool slot_writable(struct pager *pager, swp_entry_t entry);
+
+/* Is swap more than half full? Then pages that come in give their slots back. */
+bool vm_swap_full(const struct pager *pager);
+
+#endif

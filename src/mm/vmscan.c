@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reclaim: turn cold pages into free frames.
+ *
+ * Pages are isolated in batches of 32, so no lock is held while the machine takes them away or
+ * their content is hashed; what is held then is their page locks. A page touched after isolation simply
+ * goes back to the active list.
+ *
+ * Invariant: an isolated page is on its isolator's list and the isolator holds a reference.
+ * Invariant: between two statements that drop the lock, a page of the batch is locked or under writeback.
+ */
+#include "mm/mm.h"
+
+/* One thread's pass over a node. */
+struct scan {
+	struct pager *pager;
+	struct plug plug;
+	bool ignore_references; /* the program itself has said that the pages are cold */
+	unsigned nr_scanned, nr_reclaimed, nr_written;
+};
+
+/* A page between try_to_unmap and its fate. */
+struct candidate {
+	struct page *page;
+	struct content content;
+};
+
+static void scan_init(struct scan *scan, struct pager *pager)
+{
+	*scan = (struct scan){.pager = pager};
+	plug_init(&scan->plug);
+}
+
+/* ---- Ageing ---------------------------------------------------------------------------- */
+
+/* Lock what can be locked of @list; the array gets them. */
+static unsigned lock_pages(struct pager *pager, struct page_head *list, struct page **pages, unsigned max)
+{
+	struct page *page;
+	unsigned nr = 0;
+
+	TAILQ_FOREACH(page, list, lru) {
+		if (nr < max && page_mapped(page) && page_trylock(pager, page))
+			pages[nr++] = page;
+	}
+	return nr;
+}
+
+void deactivate_pages(struct pager *pager, struct page_head *list)
+{
+	struct page *pages[UNMAP_BATCH];
+	unsigned nr = lock_pages(pager, list, pages, UNMAP_BATCH);
+
+	pages_age(pager, pages, nr);
+	for (unsigned i = 0; i < nr; i++)
+		page_unlock(pager, pages[i]);
+	while (!TAILQ_EMPTY(list)) {
+		struct page *page = TAILQ_FIRST(list);
+
+		page_clear(page, PG_active | PG_referenced);
+		pager->stats->deactivated++;
+		putback_lru_page(pager, page, list);
+		if (page->_count > 0)
+			page_step(pager, page, "shrink_active_list", 0);
+	}
+}
+
+/* From the active tail to the inactive head, accessed marks cleared. Drops the lock. */
+static void shrink_active_list(struct pager *pager, struct node *node, unsigned nr)
+{
+	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
+
+	isolate_lru_pages(pager, node, LIST_ACTIVE_ANON, nr, &list);
+	deactivate_pages(pager, &list);
+}
+
+/* ---- shrink_page_list, page by page ----------------------------------------------------- */
+
+enum page_fate {
+	FATE_KEEP,	 /* back to the inactive list */
+	FATE_ACTIVATE,	 /* in use: to the active list */
+	FATE_UNEVICTABLE,
+	FATE_FREE,	 /* clean and unmapped: __remove_mapping */
+	FATE_CANDIDATE,	 /* try_to_unmap and pageout */
+};
+
+static bool slot_is_unwanted(struct pager *pager, const struct page *page)
+{
+	return page_has(page, PG_swapcache) && !page_mapped(page) &&
+	       swap_slot(pager, word_entry(page->private))->count == 0;
+}
+
+/* page_check_references, and what there is to check besides. => page locked */
+static enum page_fate page_check_references(struct scan *scan, struct page *page)
+{
+	bool vm_locked;
+	unsigned referenced = page_referenced(scan->pager, page, &vm_locked);
+
+	if (vm_locked)
+		return FATE_UNEVICTABLE;
+	if (referenced && !scan->ignore_references)
+		return FATE_ACTIVATE;
+	return FATE_CANDIDATE;
+}
+
+/* Decide, without doing anything yet but give the page its slot. => page isolated and locked */
+static enum page_fate page_judge(struct scan *scan, struct page *page)
+{
+	struct pager *pager = scan->pager;
+
+	if (page_has(page, PG_mlocked))
+		return FATE_UNEVICTABLE;
+	if (page_has(page, PG_writeback)) {
+		page_set(page, PG_reclaim); /* at its end: to the tail */
+		return FATE_KEEP;
+	}
+	if (!page_has(page, PG_uptodate) || (!page_mapped(page) && !page_has(page, PG_swapcache)))
+		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
+	if (slot_is_unwanted(pager, page))
+		return FATE_FREE;
+
+	enum page_fate fate = page_check_references(scan, page);
+
+	if (fate != FATE_CANDIDATE)
+		return fate;
+	if (!page_has(page, PG_swapcache) && add_to_swap(pager, page))
+		return FATE_ACTIVATE; /* no room on any device */
+	if (page_mapped(page))
+		return FATE_CANDIDATE;
+	if (!page_has(page, PG_dirty))
+		return FATE_FREE;
+	return slot_writable(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
+}
+
+/* Unlock and put back, as the fate says. */
+static void page_keep(struct scan *scan, struct page *page, struct page_head *list, enum page_fate fate)
+{
+	struct pager *pager = scan->pager;
+
+	if (fate == FATE_ACTIVATE) {
+		if (vm_swap_full(pager))
+			try_to_free_swap(pager, page);
+		page_set(page, PG_active);
+		pager->stats->activated++;
+	} else if (fate == FATE_UNEVICTABLE) {
+		page_clear(page, PG_active);
+		page_set(page, PG_unevictable | PG_mlocked);
+	}
+	if (page_has(page, PG_locked))
+		page_unlock(pager, page);
+	putback_lru_page(pager, page, list);
+}
+
+/*
+ * The page leaves the swap cache and is free, unless somebody else holds it or it is dirty again.
+ * => page locked, isolated, unmapped, in the swap cache
+ */
+static bool __remove_mapping(struct pager *pager, struct page *page, struct page_head *list)
+{
+	if (page_has(page, PG_dirty) && !slot_is_unwanted(pager, page))
+		return false;
+	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
+		return false;
+	struct node *node = page_node(pager, page);
+	bool wanted = !slot_is_unwanted(pager, page);
+
+	TAILQ_REMOVE(list, page, lru);
+	page_set_list(page, LIST_NONE);
+	page_clear(page, PG_lru);
+	delete_from_swap_cache(pager, page, (uint32_t)node->evictions++ & SHADOW_MASK);
+	page_unlock(pager, page);
+	page_clear(page, PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead);
+	pager->stats->swapped_out += wanted;
+	pager->stats->freed += !wanted;
+	page_step(pager, page, "__remove_mapping", 0);
+	free_page(pager, page);
+	return true;
+}
+
+/* All zeros: no PTE needs it, no slot either. => unmapped at the machine, PTEs hidden */
+static bool drop_zero_page(struct scan *scan, struct page *page, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+
+	if (swap_slot(pager, word_entry(page->private))->count > 0 || page->_count > 2 + page->_mapcount + 1)
+		return false; /* others name the slot, or hold the page */
+	if (try_to_unmap_end(pager, page, true) != UNMAP_DONE)
+		return false;
+	page_clear(page, PG_dirty);
+	if (!__remove_mapping(pager, page, list))
+		return false;
+	pager->stats->freed--; /* not an end: it is born again at the next touch */
+	pager->stats->zero_dropped++;
+	scan->nr_reclaimed++;
+	return true;
+}
+
+/* Start the write; PG_writeback and PG_reclaim stand, the page is unlocked. false: no request is free */
+static bool pageout(struct scan *scan, struct candidate *c)
+{
+	struct page *page = c->page;
+
+	page_set(page, PG_dirty);
+	if (swap_writepage(scan->pager, page, &c->content, &scan->plug))
+		return false;
+	scan->nr_written++;
+	page_step(scan->pager, page, "pageout", 0);
+	return true;
+}
+
+/* try_to_unmap has hidden its PTEs and the content is known: finish. */
+static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+	swp_entry_t entry = word_entry(page->private);
+
+	if (c->content.zero && page_mapped(page) && drop_zero_page(scan, page, list))
+		return;
+	if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE) {
+		page_keep(scan, page, list, FATE_ACTIVATE);
+		return;
+	}
+	if (!c->content.zero && slot_holds(pager, entry, &c->content)) {
+		page_clear(page, PG_dirty);
+		if (__remove_mapping(pager, page, list)) {
+			pager->stats->clean_dropped++;
+			scan->nr_reclaimed++;
+			return;
+		}
+	} else if (slot_writable(pager, entry)) {
+		pageout(scan, c);
+	}
+	page_keep(scan, page, list, FATE_KEEP);
+}
+
+/* Hash what was taken away, without the pager lock: nobody can write to these pages. */
+static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
+{
+	pager_unlock(pager);
+	for (unsigned i = 0; i < nr; i++)
+		page_content(pager, candidates[i].page, &candidates[i].content);
+	pager_lock(pager);
+}
+
+/* Every page of @list ends free, under writeback, or back on a list. Drops the lock. */
+static void shrink_page_list(struct scan *scan, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct candidate candidates[SWAP_CLUSTER_MAX];
+	struct unmap_batch batch;
+	struct page *page, *next;
+	unsigned nr = 0;
+
+	batch.nr = 0;
+	for (page = TAILQ_FIRST(list); page; page = next) {
+		next = TAILQ_NEXT(page, lru);
+		scan->nr_scanned++;
+		if (!page_trylock(pager, page)) {
+			putback_lru_page(pager, page, list);
+			continue;
+		}
+		page_step(pager, page, "shrink_page_list", 0);
+		enum page_fate fate = page_judge(scan, page);
+
+		if (fate == FATE_CANDIDATE && page_mapped(page)) {
+			enum unmap_result result = try_to_unmap_begin(pager, page, &batch);
+
+			if (result != UNMAP_DONE)
+				fate = result == UNMAP_LOCKED ? FATE_UNEVICTABLE : FATE_ACTIVATE;
+		}
+		if (fate == FATE_CANDIDATE)
+			candidates[nr++].page = page;
+		else if (fate == FATE_FREE && __remove_mapping(pager, page, list))
+			scan->nr_reclaimed++;
+		else
+			page_keep(scan, page, list, fate);
+	}
+	if (nr == 0)
+		return;
+	unmap_batch_run(pager, &batch, UNMAP_KEEP);
+	candidates_content(pager, candidates, nr);
+	for (unsigned i = 0; i < nr; i++)
+		candidate_finish(scan, &candidates[i], list);
+	assert(TAILQ_EMPTY(list));
+}
+
+static void shrink_inactive_list(struct scan *scan, struct node *node, unsigned nr)
+{
+	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
+	unsigned before = scan->nr_scanned;
+
+	isolate_lru_pages(scan->pager, node, LIST_INACTIVE_ANON, nr, &list);
+	shrink_page_list(scan, &list);
+	scan->pager->stats->scanned += scan->nr_scanned - before;
+}
+
+void reclaim_pages(struct pager *pager, struct page_head *pages)
+{
+	struct scan scan;
+
+	scan_init(&scan, pager);
+	scan.ignore_references = true;
+	pager->nr_reclaimers++;
+	while (!TAILQ_EMPTY(pages)) {
+		struct page_head some = TAILQ_HEAD_INITIALIZER(some);
+
+		for (unsigned i = 0; i < SWAP_CLUSTER_MAX && !TAILQ_EMPTY(pages); i++) {
+			struct page *page = TAILQ_FIRST(pages);
+
+			TAILQ_REMOVE(pages, page, lru);
+			TAILQ_INSERT_TAIL(&some, page, lru);
+		}
+		shrink_page_list(&scan, &some);
+	}
+	plug_submit(pager, &scan.plug);
+	pager->nr_reclaimers--;
+}
+
+/* ---- One round over a node, for kswapd and for direct reclaim ----------------------------- */
+
+static void shrink_node(struct scan *scan, struct node *node)
+{
+	if (inactive_anon_is_low(node) || node->nr_pages[LIST_INACTIVE_ANON] == 0)
+		shrink_active_list(scan->pager, node, SWAP_CLUSTER_MAX);
+	shrink_inactive_list(scan, node, SWAP_CLUSTER_MAX);
+}
+
+static uint32_t node_reclaimable(const struct node *node)
+{
+	return node->nr_pages[LIST_ACTIVE_ANON] + node->nr_pages[LIST_INACTIVE_ANON];
+}
+
+/* Twice through both lists without a gain: every page was aged once and then looked at. */
+static bool node_hopeless(const struct node *node, unsigned scanned)
+{
+	return scanned > 2 * node_reclaimable(node) + 4 * SWAP_CLUSTER_MAX;
+}
+
+static bool node_balanced(const struct node *node)
+{
+	return node->nr_free >= node->wmark_high;
+}
+
+/* What is under writeback will be free soon: no need to scan for more. */
+static bool node_will_be_balanced(const struct pager *pager, const struct node *node)
+{
+	return node->nr_free + pager->nr_writeback / pager->nr_nodes >= node->wmark_high;
+}
+
+/* Rounds of one kswapd step: long enough to fill a write request. */
+#define KSWAPD_ROUNDS (SWAP_IO_PAGES / SWAP_CLUSTER_MAX)
+
+static enum kswapd_result kswapd_node(struct pager *pager, struct node *node)
+{
+	struct scan scan;
+
+	if (node_balanced(node))
+		return KSWAPD_BALANCED;
+	/* Rotated pages at the tail are clean: they are free after one look. Otherwise let the writes end. */
+	if (node_will_be_balanced(pager, node) && pager->nr_inflight[SWAP_WRITE] > 0 && !pager->rotated)
+		return KSWAPD_WAIT;
+	scan_init(&scan, pager);
+	pager->rotated = false;
+	for (int i = 0; i < KSWAPD_ROUNDS && !node_balanced(node); i++)
+		shrink_node(&scan, node);
+	plug_submit(pager, &scan.plug);
+	if (scan.nr_reclaimed + scan.nr_written > 0) {
+		node->fruitless = 0;
+		return KSWAPD_PROGRESS;
+	}
+	node->fruitless += scan.nr_scanned + 1;
+	if (pager->nr_inflight[SWAP_WRITE] > 0)
+		return KSWAPD_WAIT;
+	return node_hopeless(node, node->fruitless) ? KSWAPD_STUCK : KSWAPD_PROGRESS;
+}
+
+static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)
+{
+	/* Any progress means: call again. Otherwise waiting is better than giving up. */
+	static const int rank[] = {
+		[KSWAPD_BALANCED] = 0, [KSWAPD_STUCK] = 1, [KSWAPD_WAIT] = 2, [KSWAPD_PROGRESS] = 3};
+
+	return rank[a] > rank[b] ? a : b;
+}
+
+enum kswapd_result kswapd_step(struct pager *pager)
+{
+	enum kswapd_result result = KSWAPD_BALANCED;
+
+	pager_lock(pager);
+	if (!pager->frozen) {
+		pager->nr_reclaimers++;
+		for (unsigned n = 0; n < pager->nr_nodes; n++)
+			result = worse(result, kswapd_node(pager, &pager->nodes[n]));
+		pager->nr_reclaimers--;
+	}
+	if (result == KSWAPD_BALANCED || result == KSWAPD_STUCK)
+		pager->kswapd_woken = false;
+	if (result == KSWAPD_STUCK)
+		for (unsigned n = 0; n < pager->nr_nodes; n++)
+			pager->nodes[n].fruitless = 0;
+	if (pager->nr_reclaimers == 0 && (pager->frame_waiters || pager->frozen))
+		pager_event(pager);
+	pager_unlock(pager);
+	return result;
+}
+
+/* ---- Direct reclaim ------------------------------------------------------------------------ */
+
+static struct node *fullest_node(struct pager *pager)
+{
+	struct node *best = &pager->nodes[0];
+
+	for (unsigned n = 1; n < pager->nr_nodes; n++)
+		if (node_reclaimable(&pager->nodes[n]) > node_reclaimable(best))
+			best = &pager->nodes[n];
+	return best;
+}
+
+static bool others_may_free(const struct pager *pager)
+{
+	return pager->nr_inflight[SWAP_WRITE] + pager->nr_inflight[SWAP_READ] + pager->nr_locked > 0 ||
+	       pager->nr_reclaimers > 1;
+}
+
+enum reclaim_result try_to_free_pages(struct pager *pager)
+{
+	struct node *node = fullest_node(pager);
+	struct scan scan;
+	enum reclaim_result result;
+
+	scan_init(&scan, pager);
+	pager->stats->direct_reclaims++;
+	pager->nr_reclaimers++;
+	do {
+		shrink_node(&scan, node);
+		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
+		if (scan.nr_written >= SWAP_CLUSTER_MAX && frames_free(pager) > 0)
+			break;
+	} while (scan.nr_reclaimed < SWAP_CLUSTER_MAX && scan.nr_written < SWAP_IO_PAGES &&
+		 !node_hopeless(node, scan.nr_scanned) && node_reclaimable(node) > 0);
+	plug_submit(pager, &scan.plug);
+	if (frames_free(pager) > 0)
+		result = RECLAIM_FREED;
+	else if (scan.nr_written > 0 || others_may_free(pager))
+		result = RECLAIM_WAIT;
+	else
+		result = RECLAIM_NOTHING;
+	pager->nr_reclaimers--;
+	return result;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The comparison: run a scene, then claim its steps from the recorded events, in order. Events that no step
+ * names are passed over: a scenario says what matters to it.
+ */
+#include "trace/walk.h"
+#include "trace/walk_world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct walk_scenario *walk_scenario_find(const char *name)
+{
+	for (unsigned i = 0; i < nr_walk_scenarios; i++)
+		if (!strcmp(walk_scenarios[i].name, name))
+			return &walk_scenarios[i];
+	return NULL;
+}
+
+const char *walk_pte_text(const struct page_view *view, char *buf, size_t len)
+{
+	switch (view->pte) {
+	case PTE_KIND_NONE:
+		return "none";
+	case PTE_KIND_MIGRATION:
+		return "migration entry";
+	case PTE_KIND_SWAP:
+		snprintf(buf, len, "swap entry %u:%u", view->swap_type, view->swap_slot);
+		return buf;
+	case PTE_KIND_PRESENT:
+		snprintf(buf, len, "present%s%s%s", view->pte_valid ? "" : " armed",
+			view->pte_write ? " rw" : " ro", view->pte_dirty ? " dirty" : "");
+		return buf;
+	}
+	return "?";
+}
+
+const char *walk_expected_pte_text(enum walk_pte pte)
+{
+	static const char *const text[] = {
+		[WALK_PTE_NONE] = "none",
+		[WALK_PTE_PRESENT] = "present",
+		[WALK_PTE_READ_ONLY] = "present ro",
+		[WALK_PTE_SWAP] = "swap entry",
+	};
+
+	return text[pte];
+}
+
+static bool pte_agrees(enum walk_pte expected, const struct page_view *view, bool sees_write)
+{
+	switch (expected) {
+	case WALK_PTE_NONE:
+		return view->pte == PTE_KIND_NONE;
+	case WALK_PTE_PRESENT:
+		return view->pte == PTE_KIND_PRESENT;
+	case WALK_PTE_READ_ONLY:
+		return view->pte == PTE_KIND_PRESENT && !(sees_write && view->pte_write);
+	case WALK_PTE_SWAP:
+		return view->pte == PTE_KIND_SWAP;
+	}
+	return false;
+}
+
+/* Add "what: expected X, found Y" to the row's words. */
+__attribute__((format(printf, 2, 3))) static void differs(struct walk_row *row, const char *format, ...)
+{
+	size_t used = strlen(row->difference);
+	va_list args;
+
+	row->verdict = WALK_DIFFERS;
+	if (used && used + 2 < sizeof(row->difference)) {
+		strcpy(row->difference + used, "; ");
+		used += 2;
+	}
+	va_start(args, format);
+	vsnprintf(row->difference + used, sizeof(row->difference) - used, format, args);
+	va_end(args);
+}
+
+static void compare_flags(struct walk_row *row, uint32_t expected, uint32_t found)
+{
+	char missing[128], surplus[128];
+
+	if (expected == found)
+		return;
+	page_flags_text(expected & ~found, missing, sizeof(missing));
+	page_flags_text(found & ~expected, surplus, sizeof(surplus));
+	differs(row, "flags:%s%s%s%s", missing[0] ? " without " : "", missing, surplus[0] ? " with " : "",
+		surplus);
+}
+
+static void compare(struct walk_row *row, bool sees_write)
+{
+	const struct walk_state *expected = &row->expect->state;
+	const struct page_view *found = &row->view;
+	char pte[64];
+
+	row->verdict = WALK_AGREES;
+	if (found->count != expected->count)
+		differs(row, "_count %d, not %d", found->count, expected->count);
+	if (found->mapcount != expected->mapcount)
+		differs(row, "_mapcount %d, not %d", found->mapcount, expected->mapcount);
+	compare_flags(row, expected->flags, found->flags);
+	if (strcmp(found->list, expected->list))
+		differs(row, "list %s, not %s", found->list, expected->list);
+	if (!pte_agrees(expected->pte, found, sees_write))
+		differs(row, "PTE %s, not %s", walk_pte_text(found, pte, sizeof(pte)),
+			walk_expected_pte_text(expected->pte));
+}
+
+static void claim(struct walk_world *world, struct walk_row *row)
+{
+	const struct walk_event *event = walk_world_find(world, row->expect->function);
+
+	if (!event) {
+		row->verdict = WALK_MISSING;
+		return;
+	}
+	world->next_event = (unsigned)(event - world->events) + 1;
+	row->view = event->view;
+	compare(row, world->machine->ops->sees_write);
+}
+
+/* Returns how many steps do not agree; a scene that could not be driven shows in its missing steps. */
+static int run_scene(
+	struct walk_world *world, const struct walk_scene *scene, unsigned *number, walk_row_fn fn, void *ctx)
+{
+	bool skipped = scene->needs_sees_write && !world->machine->ops->sees_write;
+	int differing = 0;
+
+	if (!skipped)
+		scene->drive(world);
+	for (unsigned i = 0; i < scene->nr_expects; i++) {
+		struct walk_row row = {
+			.number = ++*number,
+			.scene = scene,
+			.scene_begins = i == 0,
+			.expect = &scene->expects[i],
+			.verdict = WALK_SKIPPED,
+		};
+
+		if (!skipped)
+			claim(world, &row);
+		differing += row.verdict == WALK_DIFFERS || row.verdict == WALK_MISSING;
+		fn(ctx, &row);
+	}
+	return differing;
+}
+
+int walk_run(const struct walk_scenario *scenario, enum anonmm_machine machine, walk_row_fn fn, void *ctx,
+	char *why, size_t why_len)
+{
+	struct walk_world *world = malloc(sizeof(*world));
+	unsigned number = 0;
+	int differing = 0, error;
+
+	if (!world) {
+		snprintf(why, why_len, "the host has no memory for the record of a walk");
+		return -ENOMEM;
+	}
+	error = walk_world_open(world, machine, why, why_len);
+	if (error) {
+		free(world);
+		return error;
+	}
+	for (unsigned i = 0; i < scenario->nr_scenes; i++)
+		differing += run_scene(world, &scenario->scenes[i], &number, fn, ctx);
+	walk_world_close(world);
+	free(world);
+	return differing;
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/* The public API: what it promises in include/anonmm.h, and every error that it documents. */
+#include "anonmm.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <cmocka.h>
+
+#define PAGE 4096u
+#define MIB (1024u * 1024u)
+#define SWAP "file:/var/tmp?size=64M"
+
+static struct anonmm_config good(enum anonmm_machine machine)
+{
+	return (struct anonmm_config){.machine = machine, .memory = 8 * MIB, .swap = SWAP, .seed = 1};
+}
+
+static struct anonmm *open_or_skip(const struct anonmm_config *config)
+{
+	struct anonmm *mm = NULL;
+	int error = anonmm_open(config, &mm);
+
+	if (config->machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS)) {
+		print_message("skipped: %s\n", anonmm_error());
+		skip();
+	}
+	if (error)
+		print_error("%s\n", anonmm_error());
+	assert_int_equal(error, 0);
+	assert_string_equal(anonmm_error(), "");
+	return mm;
+}
+
+/* ---- Open ------------------------------------------------------------------------------- */
+
+static void refused(const struct anonmm_config *config, int error, const char *word)
+{
+	struct anonmm *mm = NULL;
+
+	assert_int_equal(anonmm_open(config, &mm), error);
+	assert_null(mm);
+	if (!strstr(anonmm_error(), word))
+		fail_msg("'%s' does not say '%s'", anonmm_error(), word);
+	assert_null(strchr(anonmm_error(), '\n'));
+}
+
+static void open_refuses_bad_configurations(void **state)
+{
+	struct anonmm_config config;
+
+	(void)state;
+	config = good(ANONMM_SOFT), config.memory = 0;
+	refused(&config, -EINVAL, "4 MiB");
+	config = good(ANONMM_SOFT), config.memory = ANONMM_MEMORY_MIN - 1;
+	refused(&config, -EINVAL, "4 MiB");
+	config = good(ANONMM_SOFT), config.machine = (enum anonmm_machine)7;
+	refused(&config, -EINVAL, "machine 7");
+	config = good(ANONMM_SOFT), config.faults = (enum anonmm_faults)9;
+	refused(&config, -EINVAL, "9");
+	config = good(ANONMM_SOFT), config.swappiness = 201;
+	refused(&config, -EINVAL, "201");
+	config = good(ANONMM_SOFT), config.swappiness = -1;
+	refused(&config, -EINVAL, "-1");
+	config = good(ANONMM_SOFT), config.address_space = 1;
+	refused(&config, -EINVAL, "address space");
+	config = good(ANONMM_SOFT), config.address_space = 1ull << 60;
+	refused(&config, -EINVAL, "address space");
+}
+
+static void open_refuses_bad_devices(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+
+	(void)state;
+	config.swap = "";
+	refused(&config, -EINVAL, "");
+	config.swap = "no-such-device:/x?size=1M";
+	refused(&config, -EINVAL, "no-such-device");
+	config.swap = "file:/var/tmp?size=lots";
+	refused(&config, -EINVAL, "lots");
+	config.swap = "file:/no/such/directory?size=16M";
+	refused(&config, -ENOENT, "/no/such/directory");
+	/* The bookkeeping of so much swap does not fit into the limit. */
+	config.swap = "file:/var/tmp?size=1P";
+	assert_true(anonmm_open(&config, &(struct anonmm *){NULL}) < 0);
+	assert_string_not_equal(anonmm_error(), "");
+}
+
+static void open_works_again_after_a_failure(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+
+	(void)state;
+	config.memory = 1;
+	refused(&config, -EINVAL, "MiB");
+	config.memory = 8 * MIB;
+	anonmm_close(open_or_skip(&config));
+}
+
+static void close_takes_null(void **state)
+{
+	(void)state;
+	anonmm_close(NULL);
+}
+
+static void version_is_three_numbers(void **state)
+{
+	int a, b, c;
+
+	(void)state;
+	assert_int_equal(sscanf(anonmm_version(), "%d.%d.%d", &a, &b, &c), 3);
+}
+
+/* ---- Soft ------------------------------------------------------------------------------- */
+
+static void soft_space_keeps_four_times_its_limit(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	uint64_t addr = 0, bytes = 32 * MIB;
+	struct anonmm_space *space;
+	struct anonmm_stats stats;
+
+	(void)state;
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	assert_int_equal(anonmm_space_mmap(space, &addr, bytes, PROT_READ | PROT_WRITE), 0);
+	for (uint64_t i = 0; i < bytes; i += 512)
+		assert_int_equal(anonmm_store64(space, addr + i, i ^ 0x5555), 0);
+	for (uint64_t i = 0; i < bytes; i += 512) {
+		uint64_t value;
+
+		assert_int_equal(anonmm_load64(space, addr + i, &value), 0);
+		assert_int_equal(value, i ^ 0x5555);
+	}
+	anonmm_get_stats(mm, &stats);
+	assert_true(stats.frames * PAGE <= config.memory);
+	assert_true(stats.frames_peak <= stats.frames);
+	assert_true(stats.swapped_out > (bytes - config.memory) / PAGE);
+	assert_true(stats.swapped_in > 0);
+	assert_int_equal(stats.born, bytes / PAGE);
+	assert_int_equal(stats.mapped_bytes, bytes);
+	assert_int_equal(anonmm_space_munmap(space, addr, bytes), 0);
+	anonmm_get_stats(mm, &stats);
+	assert_int_equal(stats.slots_used, 0);
+	assert_int_equal(stats.mapped_bytes, 0);
+	anonmm_space_destroy(space);
+	anonmm_close(mm);
+}
+
+static void soft_access_says_what_is_wrong(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct anonmm_space *space;
+	uint64_t addr = 0, value;
+	char buf[2 * PAGE];
+
+	(void)state;
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	assert_int_equal(anonmm_space_mmap(space, &addr, 2 * PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_load64(space, 0, &value), -EFAULT);
+	assert_int_equal(anonmm_load64(space, UINT64_MAX - 7, &value), -EFAULT);
+	assert_int_equal(anonmm_load64(space, UINT64_MAX - 3, &value), -EFAULT);
+	assert_int_equal(anonmm_store64(space, addr + 2 * PAGE, 1), -EFAULT);
+	assert_int_equal(anonmm_store64(space, addr + 2 * PAGE - 4, 1), -EFAULT);
+	assert_int_equal(anonmm_read(space, addr, buf, 2 * PAGE), 0);
+	assert_int_equal(anonmm_read(space, addr + 1, buf, 2 * PAGE), -EFAULT);
+	assert_int_equal(anonmm_write(space, addr + PAGE / 2, "four words or so", 16), 0);
+	assert_int_equal(anonmm_space_mprotect(space, addr, PAGE, PROT_READ), 0);
+	assert_int_equal(anonmm_store64(space, addr, 1), -EFAULT);
+	assert_int_equal(anonmm_store64(space, addr + PAGE, 1), 0);
+	assert_int_equal(anonmm_read(space, addr + PAGE / 2, buf, 16), 0);
+	assert_memory_equal(buf, "four words or so", 16);
+	assert_int_equal(anonmm_space_mprotect(space, addr, PAGE, PROT_NONE), 0);
+	assert_int_equal(anonmm_load64(space, addr, &value), -EFAULT);
+	assert_int_equal(anonmm_space_mprotect(space, addr, PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_read(space, addr + PAGE / 2, buf, 16), 0);
+	assert_memory_equal(buf, "four words or so", 16);
+	anonmm_close(mm); /* and the space with it */
+}
+
+static void soft_calls_refuse_bad_ranges(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct anonmm_space *space;
+	uint64_t addr = 0, other;
+
+	(void)state;
+	config.address_space = 0;
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	assert_int_equal(anonmm_space_mmap(space, &addr, 0, PROT_READ), -EINVAL);
+	assert_int_equal(anonmm_space_mmap(space, &addr, UINT64_MAX, PROT_READ), -EINVAL);
+	assert_int_equal(anonmm_space_mmap(space, &addr, PAGE, 0x4000), -EINVAL);
+	assert_int_equal(anonmm_space_mmap(space, &addr, 1ull << 40, PROT_READ), -ENOMEM);
+	assert_int_equal(anonmm_space_mmap(space, &addr, 4 * PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_space_munmap(space, addr + 1, PAGE), -EINVAL);
+	assert_int_equal(anonmm_space_munmap(space, addr, 0), -EINVAL);
+	assert_int_equal(anonmm_space_munmap(space, addr + 64 * PAGE, PAGE), 0);
+	assert_int_equal(anonmm_space_mprotect(space, addr + 1, PAGE, PROT_READ), -EINVAL);
+	assert_int_equal(anonmm_space_mprotect(space, addr, 8 * PAGE, PROT_READ), -ENOMEM);
+	assert_int_equal(anonmm_space_mprotect(space, addr, PAGE, 0x4000), -EINVAL);
+	assert_int_equal(anonmm_space_madvise(space, addr, PAGE, 12345), -EINVAL);
+	assert_int_equal(anonmm_space_madvise(space, addr, 8 * PAGE, MADV_DONTNEED), -ENOMEM);
+	assert_int_equal(anonmm_space_mlock(space, addr, 8 * PAGE), -ENOMEM);
+	other = addr + 64 * PAGE;
+	assert_int_equal(anonmm_space_mremap(space, &other, PAGE, 2 * PAGE), -EFAULT);
+	other = addr;
+	assert_int_equal(anonmm_space_mremap(space, &other, PAGE, 0), -EINVAL);
+	assert_int_equal(anonmm_space_mremap(space, &other, 4 * PAGE, 64 * PAGE), 0);
+	assert_int_equal(anonmm_store64(space, other + 63 * PAGE, 1), 0);
+	anonmm_space_destroy(space);
+	anonmm_close(mm);
+}
+
+/* More locked pages than half of all frames would leave nothing to page with. */
+static void soft_mlock_has_a_bound(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct anonmm_space *space;
+	uint64_t addr = 0;
+
+	(void)state;
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	assert_int_equal(anonmm_space_mmap(space, &addr, 16 * MIB, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_space_mlock(space, addr, 1 * MIB), 0);
+	assert_int_equal(anonmm_space_mlock(space, addr, 16 * MIB), -ENOMEM);
+	assert_int_equal(anonmm_space_munlock(space, addr, 16 * MIB), 0);
+	anonmm_close(mm);
+}
+
+static void soft_spaces_are_apart(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct anonmm_space *a, *b;
+	uint64_t at_a = 0, at_b = 0, value;
+
+	(void)state;
+	assert_int_equal(anonmm_space_create(mm, &a), 0);
+	assert_int_equal(anonmm_space_create(mm, &b), 0);
+	assert_int_equal(anonmm_space_mmap(a, &at_a, PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_store64(a, at_a, 42), 0);
+	assert_int_equal(anonmm_load64(b, at_a, &value), -EFAULT);
+	at_b = at_a;
+	assert_int_equal(anonmm_space_mmap(b, &at_b, PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(at_b, at_a);
+	assert_int_equal(anonmm_load64(b, at_b, &value), 0);
+	assert_int_equal(value, 0);
+	anonmm_space_destroy(a);
+	anonmm_space_destroy(b);
+	anonmm_space_destroy(NULL);
+	anonmm_close(mm);
+}
+
+/* Without swap only zero pages can go: at the end the access says so, and what is there stays readable. */
+static void soft_without_swap_runs_out_in_a_defined_way(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	uint64_t addr = 0, stored = 0, value;
+	struct anonmm_space *space;
+	struct anonmm *mm;
+	int error = 0;
+
+	(void)state;
+	config.swap = NULL;
+	mm = open_or_skip(&config);
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	error = anonmm_space_mmap(space, &addr, 7 * MIB, PROT_READ | PROT_WRITE);
+	assert_int_equal(error, 0);
+	while (stored < 7 * MIB && !(error = anonmm_store64(space, addr + stored, stored + 1)))
+		stored += PAGE;
+	if (stored < 7 * MIB)
+		assert_int_equal(error, -ENOMEM);
+	assert_true(stored > 4 * MIB);
+	for (uint64_t i = 0; i < stored; i += PAGE) {
+		assert_int_equal(anonmm_load64(space, addr + i, &value), 0);
+		assert_int_equal(value, i + 1);
+	}
+	anonmm_close(mm);
+}
+
+static void pointers_are_refused_on_soft_and_spaces_on_uffd(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct anonmm_space *space = NULL;
+
+	(void)state;
+	errno = 0;
+	assert_null(anonmm_mmap(mm, NULL, PAGE, PROT_READ));
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(anonmm_munmap(mm, NULL, PAGE), -EINVAL);
+	anonmm_close(mm);
+	config = good(ANONMM_UFFD);
+	mm = open_or_skip(&config);
+	assert_int_equal(anonmm_space_create(mm, &space), -EINVAL);
+	anonmm_close(mm);
+}
+
+static void stats_count_where_they_were_told_to(void **state)
+{
+	static struct anonmm_stats mine;
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm_space *space;
+	struct anonmm *mm;
+	uint64_t addr = 0;
+
+	(void)state;
+	memset(&mine, 0, sizeof(mine));
+	config.stats = &mine;
+	mm = open_or_skip(&config);
+	assert_int_equal(anonmm_space_create(mm, &space), 0);
+	assert_int_equal(anonmm_space_mmap(space, &addr, PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(anonmm_store64(space, addr, 1), 0);
+	assert_int_equal(mine.born, 1);
+	anonmm_close(mm);
+	assert_int_equal(mine.freed, 1);
+}
+
+/* ---- Real memory -------------------------------------------------------------------------- */
+
+static void pointers_keep_four_times_their_limit(enum anonmm_faults faults, bool copy)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	size_t words = 32 * MIB / sizeof(uint64_t);
+	struct anonmm_stats stats;
+	struct anonmm *mm;
+	uint64_t *p;
+
+	config.faults = faults;
+	config.copy = copy;
+	mm = open_or_skip(&config);
+	p = anonmm_mmap(mm, NULL, 32 * MIB, PROT_READ | PROT_WRITE);
+	assert_non_null(p);
+	for (size_t i = 0; i < words; i += 64)
+		p[i] = i ^ 0x5555;
+	for (size_t i = 0; i < words; i += 64)
+		if (p[i] != (i ^ 0x5555))
+			fail_msg("word %zu is %llx", i, (unsigned long long)p[i]);
+	anonmm_get_stats(mm, &stats);
+	assert_true(stats.frames * PAGE <= config.memory);
+	assert_true(stats.swapped_out > 0 && stats.swapped_in > 0);
+	assert_int_equal(anonmm_munmap(mm, p, 32 * MIB), 0);
+	anonmm_close(mm);
+}
+
+static void pointers_work_in_thread_mode(void **state)
+{
+	(void)state;
+	pointers_keep_four_times_their_limit(ANONMM_FAULTS_THREAD, false);
+}
+
+static void pointers_work_in_signal_mode(void **state)
+{
+	(void)state;
+	pointers_keep_four_times_their_limit(ANONMM_FAULTS_SIGNAL, false);
+}
+
+static void pointers_work_without_move(void **state)
+{
+	(void)state;
+	pointers_keep_four_times_their_limit(ANONMM_FAULTS_THREAD, true);
+}
+
+static void pointer_calls_do_what_their_models_do(void **state)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	struct anonmm *mm = open_or_skip(&config);
+	char *p = anonmm_mmap(mm, NULL, 8 * PAGE, PROT_READ | PROT_WRITE), *q;
+
+	(void)state;
+	assert_non_null(p);
+	strcpy(p, "here");
+	assert_int_equal(anonmm_madvise(mm, p, PAGE, MADV_PAGEOUT), 0);
+	assert_string_equal(p, "here");
+	q = anonmm_mremap(mm, p, 8 * PAGE, 64 * PAGE);
+	assert_non_null(q);
+	assert_string_equal(q, "here");
+	assert_int_equal(anonmm_madvise(mm, q, PAGE, MADV_DONTNEED), 0);
+	assert_int_equal(q[0], 0);
+	assert_int_equal(anonmm_mlock(mm, q, PAGE), 0);
+	assert_int_equal(anonmm_munlock(mm, q, PAGE), 0);
+	assert_int_equal(anonmm_mprotect(mm, q, PAGE, PROT_READ), 0);
+	assert_int_equal(q[1], 0);
+	errno = 0;
+	assert_null(anonmm_mmap(mm, NULL, 0, PROT_READ));
+	assert_int_equal(errno, EINVAL);
+	assert_null(anonmm_mmap(mm, NULL, (size_t)1 << 50, PROT_READ));
+	assert_int_equal(errno, ENOMEM);
+	assert_int_equal(anonmm_munmap(mm, q + 1, PAGE), -EINVAL);
+	assert_int_equal(anonmm_munmap(mm, q, 64 * PAGE), 0);
+	anonmm_close(mm);
+}
+
+static void two_pagers_live_side_by_side(void **state)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	struct anonmm *a, *b;
+	char *p, *q;
+
+	(void)state;
+	config.faults = ANONMM_FAULTS_SIGNAL;
+	a = open_or_skip(&config);
+	b = open_or_skip(&config);
+	p = anonmm_mmap(a, NULL, MIB, PROT_READ | PROT_WRITE);
+	q = anonmm_mmap(b, NULL, MIB, PROT_READ | PROT_WRITE);
+	assert_non_null(p);
+	assert_non_null(q);
+	memset(p, 1, MIB);
+	memset(q, 2, MIB);
+	anonmm_close(a);
+	assert_int_equal(q[MIB - 1], 2);
+	q[0] = 3;
+	anonmm_close(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(open_refuses_bad_configurations),
+		cmocka_unit_test(open_refuses_bad_devices),
+		cmocka_unit_test(open_works_again_after_a_failure),
+		cmocka_unit_test(close_takes_null),
+		cmocka_unit_test(version_is_three_numbers),
+		cmocka_unit_test(soft_space_keeps_four_times_its_limit),
+		cmocka_unit_test(soft_access_says_what_is_wrong),
+		cmocka_unit_test(soft_calls_refuse_bad_ranges),
+		cmocka_unit_test(soft_mlock_has_a_bound),
+		cmocka_unit_test(soft_spaces_are_apart),
+		cmocka_unit_test(soft_without_swap_runs_out_in_a_defined_way),
+		cmocka_unit_test(pointers_are_refused_on_soft_and_spaces_on_uffd),
+		cmocka_unit_test(stats_count_where_they_were_told_to),
+		cmocka_unit_test(pointers_work_in_thread_mode),
+		cmocka_unit_test(pointers_work_in_signal_mode),
+		cmocka_unit_test(pointers_work_without_move),
+		cmocka_unit_test(pointer_calls_do_what_their_models_do),
+		cmocka_unit_test(two_pagers_live_side_by_side),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
