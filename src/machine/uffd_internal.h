@@ -120,6 +120,7 @@ struct uffd_machine {
 
 	/* Threads */
 	_Atomic(bool) stop;
+	_Atomic(uint32_t) nr_settled; /* [a] threads whose descriptors are their own */
 	bool started;
 	bool has_pager;
 	pthread_t pager_thread, kswapd_thread;
@@ -233,6 +234,7 @@ void *uffd_kswapd_main(void *machine);
 /* uffd_pair.c: => pager thread */
 void uffd_pair_note(struct uffd_machine *m, int tid);
 void uffd_pair_expire(struct uffd_machine *m);
+void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */
 
 /* uffd_fault.c */
 void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result);

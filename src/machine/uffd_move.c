@@ -4,7 +4,7 @@
  * back. Nothing is copied, and after the way back nobody can write to it.
  *
  * EBUSY has two reasons. A page that is shared with another process since a fork is not
- * exclusive: any write makes it so (or copies it), hence an atomic add of zero. A page that is
+ * exclusive: any write makes it so (or copies it), hence an atomic write of what is there. A page that is
  * pinned by I/O: the pin ends with the I/O, so try again for a while. Then:
  *   on the way in   our own device's I/O holds the pin: copy; the old page is left to it
  *   on the way out  the program's I/O may still write into it: a copy would lose that. Wait
@@ -16,10 +16,17 @@
 #define SHOW_PATIENCE_NS (200 * 1000LL)
 #define HIDE_PATIENCE_NS (10 * 1000000000LL)
 
-/* => the page is there and writable. The program may write to it meanwhile: hence atomic. */
+/*
+ * => the page is there and writable. Atomic, since the program may write to it meanwhile; if that makes the exchange
+ * fail, then the program's write has done what ours was for. (An add of zero would do, but compilers know that it
+ * changes nothing and make it a load.)
+ */
 void uffd_make_exclusive(uint64_t addr)
 {
-	__atomic_fetch_add((uint32_t *)(uintptr_t)addr, 0, __ATOMIC_RELAXED);
+	volatile uint32_t *word = (volatile uint32_t *)(uintptr_t)addr;
+	uint32_t value = *word;
+
+	__atomic_compare_exchange_n(word, &value, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* Wait a little longer each time. False when @limit_ns is used up. */

@@ -195,6 +195,19 @@ void uffd_pair_expire(struct uffd_machine *m)
 	lock_drop(&m->pair_lock);
 }
 
+void uffd_unpair_all(struct uffd_machine *m)
+{
+	uint64_t signals = host_block_signals();
+
+	lock_take(&m->pair_lock);
+	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
+		if (hot->paired)
+			unpair(m, hot);
+	m->pair_cpu = -1;
+	lock_drop(&m->pair_lock);
+	host_restore_signals(signals);
+}
+
 /* ---- The program asks -------------------------------------------------------------------- */
 
 /* => pair_lock held */

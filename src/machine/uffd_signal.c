@@ -150,20 +150,36 @@ static int install_handler(void)
 	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }
 
+/* => install_lock held. The place of @machine, or a free one, or -1. */
+static int install_place(struct machine *machine)
+{
+	int place = -1;
+
+	for (int i = MAX_INSTALLED - 1; i >= 0; i--) {
+		struct machine *there = atomic_load(&installed[i]);
+
+		if (there == machine)
+			return i;
+		if (!there)
+			place = i;
+	}
+	return place;
+}
+
+/* Again for the same machine: puts the handler before one that was installed since. */
 int uffd_install_sigbus(struct machine *machine)
 {
 	int error = -ENOSPC;
+	int place;
 
 	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return 0;
 	lock_take(&install_lock);
-	for (unsigned i = 0; i < MAX_INSTALLED && error == -ENOSPC; i++) {
-		if (atomic_load(&installed[i]))
-			continue;
+	place = install_place(machine);
+	if (place >= 0)
 		error = install_handler();
-		if (!error)
-			atomic_store(&installed[i], machine);
-	}
+	if (!error)
+		atomic_store(&installed[place], machine);
 	lock_drop(&install_lock);
 	return error;
 }

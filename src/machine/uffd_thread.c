@@ -51,6 +51,17 @@ void uffd_thread_settle(struct uffd_machine *m, const char *name)
 	prctl(PR_SET_NAME, name);
 	if (host_call(SYS_unshare, CLONE_FILES) == 0)
 		close_others(m);
+	atomic_fetch_add(&m->nr_settled, 1);
+	host_futex_wake(&m->nr_settled, 1);
+}
+
+/* Until then the program could close the descriptors that the thread is about to keep. */
+static void wait_until_settled(struct uffd_machine *m, uint32_t nr)
+{
+	uint32_t settled;
+
+	while ((settled = atomic_load(&m->nr_settled)) < nr)
+		host_futex_wait(&m->nr_settled, settled, -1);
 }
 
 static int thread_create(struct uffd_machine *m, pthread_t *thread, void *(*main)(void *), unsigned slot)
@@ -225,6 +236,7 @@ int uffd_threads_start(struct uffd_machine *m)
 	int error;
 
 	atomic_store(&m->stop, false);
+	atomic_store(&m->nr_settled, 0);
 	m->has_pager = false;
 	error = thread_create(m, &m->kswapd_thread, uffd_kswapd_main, 1);
 	m->started = error == 0;
@@ -232,6 +244,7 @@ int uffd_threads_start(struct uffd_machine *m)
 		error = thread_create(m, &m->pager_thread, pager_main, 0);
 		m->has_pager = error == 0;
 	}
+	wait_until_settled(m, (uint32_t)m->started + m->has_pager);
 	host_restore_signals(signals);
 	if (error)
 		uffd_threads_stop(m);
@@ -251,6 +264,7 @@ void uffd_threads_stop(struct uffd_machine *m)
 	if (m->has_pager) {
 		host_write(m->pager_sleep.fd, &one, sizeof(one));
 		pthread_join(m->pager_thread, NULL);
+		uffd_unpair_all(m);
 	}
 	m->started = m->has_pager = false;
 }
