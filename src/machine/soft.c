@@ -381,7 +381,7 @@ void soft_machine_close(struct machine *m)
 
 int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct soft_space **out)
 {
-	struct soft_space *mmu = aligned_alloc(64, sizeof(*mmu));
+	struct soft_space *mmu = aligned_alloc(64, page_align_up(sizeof(*mmu))); /* the size must be a multiple */
 	int error;
 
 	if (!mmu)

@@ -506,8 +506,10 @@ static void read_everything(struct world *w)
 static void skip_where_a_child_may_not_start_threads(const char *uri)
 {
 #ifdef __SANITIZE_THREAD__
-	if (strstr(uri, "engine=threads"))
+	if (strstr(uri, "engine=threads")) {
+		print_message("skipped: ThreadSanitizer ends a child that starts threads\n");
 		skip();
+	}
 #else
 	(void)uri;
 #endif
