@@ -216,6 +216,7 @@ static int run_open(char *why, size_t why_len)
 			size_text(settings.memory, size, sizeof(size)), run.swap_uri ? run.swap_uri : "none");
 		return -ENOMEM;
 	}
+	uffd_pthread_create = raw_pthread_create; /* our threads are none of the program's */
 	run.record = stats_claim(settings.stats);
 	if (!run.record) {
 		snprintf(why, why_len, "no memory for the counters");
