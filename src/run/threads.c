@@ -11,7 +11,6 @@
 #include "run/run.h"
 #include "run/raw.h"
 
-
 /* What libc puts at the end of a stack: static TLS, which is 1664 bytes and up, and the control block. */
 #define CONTROL_BYTES (64 * KIB)
 
