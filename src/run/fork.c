@@ -188,6 +188,24 @@ static void thaw(void)
 	raw_restore_signals(&signals);
 }
 
+/* In the child what fails here fails later there, where it can be said. */
+static int devices_prepare(void)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < run.nr_swaps && !error; i++)
+		if (run.swaps[i]->ops->fork_prepare)
+			error = run.swaps[i]->ops->fork_prepare(run.swaps[i]);
+	return error;
+}
+
+static void devices_parent(void)
+{
+	for (unsigned i = 0; i < run.nr_swaps; i++)
+		if (run.swaps[i]->ops->fork_parent)
+			run.swaps[i]->ops->fork_parent(run.swaps[i]);
+}
+
 static void fork_before(void)
 {
 	sigset_t signals;
@@ -224,24 +242,6 @@ static void fork_parent(void)
 	thaw();
 	je_jemalloc_postfork_parent();
 	_IO_list_unlock();
-}
-
-/* In the child what fails here fails later there, where it can be said. */
-static int devices_prepare(void)
-{
-	int error = 0;
-
-	for (unsigned i = 0; i < run.nr_swaps && !error; i++)
-		if (run.swaps[i]->ops->fork_prepare)
-			error = run.swaps[i]->ops->fork_prepare(run.swaps[i]);
-	return error;
-}
-
-static void devices_parent(void)
-{
-	for (unsigned i = 0; i < run.nr_swaps; i++)
-		if (run.swaps[i]->ops->fork_parent)
-			run.swaps[i]->ops->fork_parent(run.swaps[i]);
 }
 
 /* Without one it can go on, as long as memory and what it has inherited suffice. */
