@@ -172,6 +172,8 @@ static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
 		if (error)
 			return fail(error, "the address space cannot be set up: %s", strerror(-error));
 		error = uffd_machine_start(mm->machine, mm->space);
+		if (!error)
+			error = uffd_install_sigbus(mm->machine);
 	}
 	return error ? fail(error, "the threads of the machine cannot be started: %s", strerror(-error)) : 0;
 }
@@ -239,8 +241,8 @@ void anonmm_close(struct anonmm *mm)
 	if (!mm)
 		return;
 	close_spaces(mm);
-	if (mm->machine && mm->kind == ANONMM_SOFT)
-		soft_machine_stop(mm->machine);
+	if (mm->machine)
+		(mm->kind == ANONMM_SOFT ? soft_machine_stop : uffd_machine_stop)(mm->machine);
 	if (mm->pager)
 		close_pager(mm);
 	if (mm->machine && mm->kind == ANONMM_SOFT)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define SIZE_LIMIT	(UINT64_C(1) << 63)
+#define SIZE_LIMIT (UINT64_C(1) << 63)
 #define FRACTION_DIGITS 18
 
 typedef unsigned __int128 u128;
@@ -58,7 +58,7 @@ static const char *parse_fraction(const char *s, struct number *n)
 /* Returns what follows the number, or NULL when there is none. */
 static const char *parse_number(const char *s, struct number *n)
 {
-	*n = (struct number){ .scale = 1 };
+	*n = (struct number){.scale = 1};
 	if (!isdigit((unsigned char)*s))
 		return NULL;
 	s = parse_whole(s, n);
@@ -119,7 +119,7 @@ int size_parse_share(const char *text, uint64_t whole, uint64_t *bytes)
 
 const char *size_text(uint64_t bytes, char *buf, size_t len)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
 	unsigned unit = 0;
 	uint64_t tenths;
 

@@ -90,6 +90,7 @@ static inline int world_open_machine(struct world *w, const struct world_config 
 	if (error)
 		return error;
 	w->ops = *w->machine->ops;
+	w->ops.say = NULL; /* failures are what is tested here */
 	w->machine->ops = &w->ops;
 	return 0;
 }
@@ -149,8 +150,7 @@ static inline int world_open(struct world *w, const struct world_config *config)
 
 static inline void world_close(struct world *w)
 {
-	if (w->kind == ANONMM_SOFT)
-		soft_machine_stop(w->machine);
+	(w->kind == ANONMM_SOFT ? soft_machine_stop : uffd_machine_stop)(w->machine);
 	while (pager_close(w->pager) == -EBUSY) {
 		pager_poll(w->pager, SWAP_READ, 1);
 		pager_poll(w->pager, SWAP_WRITE, 1);
@@ -171,6 +171,8 @@ static inline int place_open(struct place *p, struct world *w)
 			NULL, &p->space);
 		if (!error)
 			error = uffd_machine_start(w->machine, p->space);
+		if (!error)
+			error = uffd_install_sigbus(w->machine);
 	}
 	p->base = error ? 0 : space_base(p->space);
 	return error;

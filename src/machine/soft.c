@@ -215,6 +215,12 @@ static void soft_wait(struct machine *m, const struct wait *wait)
 	pthread_mutex_unlock(&soft->sleep_lock);
 }
 
+static void soft_say(struct machine *m, const char *text)
+{
+	(void)m;
+	fprintf(stderr, "anonmm: %s\n", text);
+}
+
 static void *soft_chunk_alloc(struct machine *m, size_t bytes)
 {
 	void *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -247,6 +253,7 @@ static const struct machine_ops soft_ops = {
 	.wake = soft_wake,
 	.wait = soft_wait,
 	.wake_kswapd = soft_wake_kswapd,
+	.say = soft_say,
 	.chunk_alloc = soft_chunk_alloc,
 	.chunk_free = soft_chunk_free,
 };

@@ -326,9 +326,9 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 		page_clear(page, PG_readahead);
 		f->pager->stats->readahead_hits++;
 	}
+	page_get(page); /* before the cache's reference may go */
 	if (anon_vma_prepare(f->pager, f->vma) == 0 && must_leave_cache(f, page, write))
 		own = reuse_swap_page(f->pager, page, 1);
-	page_get(page);
 	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES);
 	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE), write));
 	swap_free(f->pager, entry);

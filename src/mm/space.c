@@ -369,38 +369,51 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 	return 0;
 }
 
+/* As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again. */
+static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
+{
+	struct space *space = zap->space;
+	struct pager *pager = space->pager;
+	pte_slot_t *ptep;
+
+	while (!zap_full(zap) && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+		pte_t pte = pte_load(ptep);
+
+		if (pte & PTE_ZERO) {
+			pte_store(ptep, 0);
+			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
+		} else if (pte_is_present(pte) && !zap_add(zap, *index, ptep)) {
+			return pfn_page(pager, pte_pfn(pte));
+		}
+		(*index)++;
+	}
+	if (!zap_full(zap))
+		*index = end;
+	return NULL;
+}
+
 int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
 {
 	uint64_t index = space_index(space, start), last = space_index(space, end);
 	struct pager *pager = space->pager;
-	struct page *busy = NULL;
-	pte_slot_t *ptep;
+	struct zap zap;
 
-	while (!busy && index < last) {
-		struct zap zap;
-
-		zap.space = space;
+	zap.space = space;
+	while (index < last) {
 		zap.nr = zap.batch.nr = 0;
-		while (!zap_full(&zap) && (ptep = pgtable_next(space, index, last, &index)) != NULL) {
-			pte_t pte = pte_load(ptep);
+		struct page *busy = hide_gather(&zap, &index, last);
 
-			if (pte_is_present(pte) && !zap_add(&zap, index, ptep)) {
-				busy = pfn_page(pager, pte_pfn(pte));
-				break;
-			}
-			index++;
+		if (busy && zap.nr == 0) {
+			wait_on_page(pager, busy, WAIT_PAGE, wait);
+			return -EAGAIN;
 		}
-		if (!busy && !zap_full(&zap))
-			index = last;
 		unmap_batch_run(pager, &zap.batch, UNMAP_KEEP);
 		for (unsigned i = 0; i < zap.nr; i++) {
 			pte_clear_bits(zap.at[i].ptep, PTE_WRITE);
 			page_unlock(pager, zap.at[i].page);
 		}
 	}
-	if (busy)
-		wait_on_page(pager, busy, WAIT_PAGE, wait);
-	return busy ? -EAGAIN : 0;
+	return 0;
 }
 
 /* ---- munmap and mmap -------------------------------------------------------------------------------- */

@@ -67,13 +67,17 @@ static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
 	return area->cluster_free[c] == cluster_slots(area, c);
 }
 
-/* The next cluster worth going through: a whole one if there is any, else one with a free slot. */
+/*
+ * The next cluster worth going through: a whole one that was written before (a file system then has its blocks ready,
+ * and the slots' table its memory), else one that never was, else one with any free slot.
+ */
 static bool next_cluster(struct swap_area *area)
 {
 	uint32_t from = area->cursor / SWAP_CLUSTER, partial = UINT32_MAX;
+	uint32_t touched = (area->touched + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 
-	for (uint32_t i = 1; i <= area->nr_clusters; i++) {
-		uint32_t c = (from + i) % area->nr_clusters;
+	for (uint32_t i = 1; i <= touched; i++) {
+		uint32_t c = (from + i) % touched;
 
 		if (cluster_is_whole(area, c)) {
 			area->cursor = c * SWAP_CLUSTER;
@@ -82,6 +86,8 @@ static bool next_cluster(struct swap_area *area)
 		if (partial == UINT32_MAX && area->cluster_free[c] > 0)
 			partial = c;
 	}
+	if (touched < area->nr_clusters)
+		partial = touched;
 	if (partial == UINT32_MAX)
 		return false;
 	area->cursor = partial * SWAP_CLUSTER;

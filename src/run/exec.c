@@ -167,7 +167,7 @@ static void before_exec(const char *path, char *const *argv, char *const *envp)
 	touch_texts(argv);
 	touch_texts(envp);
 	uffd_unpair_self(run.machine);
-	stats_final();
+	stats_final(RECORD_EXECED);
 }
 
 /* It failed: the process, and its record, go on. */

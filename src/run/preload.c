@@ -275,14 +275,14 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 __attribute__((destructor)) static void run_destructor(void)
 {
 	if (run.active)
-		stats_final();
+		stats_final(RECORD_EXITED);
 }
 
 /* Exits that pass by destructors. */
 EXPORT void _exit(int status)
 {
 	if (run.active)
-		stats_final();
+		stats_final(RECORD_EXITED);
 	syscall(SYS_exit_group, status);
 	__builtin_unreachable();
 }

@@ -155,6 +155,6 @@ struct record *stats_claim(const char *path);
 /* In a fork's child: the same address, another record. */
 void stats_fork_child(void);
 /* Write down what can only be known now: the process, or its program, ends. */
-void stats_final(void);
+void stats_final(enum record_end end);
 
 #endif

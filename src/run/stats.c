@@ -144,11 +144,12 @@ static long final_work(struct call *call)
 	return 0;
 }
 
-void stats_final(void)
+void stats_final(enum record_end end)
 {
 	/* A vfork's child runs in our memory, but the record is not its own. */
 	if (atomic_load(&run.record->pid) != getpid())
 		return;
+	atomic_store(&run.record->end, end);
 	struct call call = {.work = final_work};
 	call_run(&call);
 }

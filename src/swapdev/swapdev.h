@@ -59,9 +59,12 @@ struct swapdev_ops {
 
 	/*
 	 * End what has ended in @dir: result, then done(). Waits up to @timeout_ms for the first
-	 * one (0: not at all; never longer than asked for). Returns how many were ended.
+	 * one (0: not at all; never longer than asked for), but only while something is in flight in
+	 * @dir: what the caller waits for may have been ended by another thread just now. May return
+	 * early. Returns how many were ended.
 	 * When another thread is already waiting in poll(@dir), returns -EBUSY at once: that
-	 * thread ends the requests, and whoever waits for a page is woken by their done().
+	 * thread ends the requests, and whoever waits for a page is woken by their done(). So who
+	 * waited and got 0 while others may rely on it must poll again.
 	 */
 	int (*poll)(struct swapdev *, enum swap_dir, int timeout_ms);
 
@@ -72,9 +75,30 @@ struct swapdev_ops {
 	void (*discard)(struct swapdev *, uint32_t slot, uint32_t nr);
 
 	/*
+	 * The descriptors that the device lives by, to be kept from a program that closes what is
+	 * not its own (and to be let through by a system call filter). Writes up to @max to @fds,
+	 * returns how many there are. NULL: none.
+	 */
+	int (*fds)(struct swapdev *, int *fds, int max);
+
+	/*
+	 * The calling thread's descriptor table holds the originals from now on; until the first call
+	 * the opener's does. NULL: does not care.
+	 */
+	void (*adopt)(struct swapdev *);
+
+	/*
+	 * Around a fork, with nothing in flight, in the thread that forks. prepare: whatever
+	 * fork_child() will need is in this thread's descriptor table afterwards. 0 or -errno (the fork
+	 * may go on, fork_child() will fail). parent: the fork is over, or failed. NULL: not needed.
+	 */
+	int (*fork_prepare)(struct swapdev *);
+	void (*fork_parent)(struct swapdev *);
+
+	/*
 	 * In the child of a fork, with nothing in flight: make this copy a reader of the
 	 * parent's slots. Queues are the child's own afterwards; it must not write (the core does not).
-	 * 0 or -errno. NULL: cannot.
+	 * The calling thread is as after adopt(). 0 or -errno. NULL: cannot.
 	 */
 	int (*fork_child)(struct swapdev *);
 

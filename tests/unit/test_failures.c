@@ -22,13 +22,43 @@ static uint64_t base;
 static uint64_t expected[NR_PAGES];
 static bool mapped[NR_PAGES];
 
+/* ---- Allocations that fail ---------------------------------------------------------------- */
+
+static struct {
+	unsigned asked, nth; /* nth 0: all succeed */
+	bool forever;
+} allocations;
+
+static bool allocation_fails(void)
+{
+	allocations.asked++;
+	if (!allocations.nth)
+		return false;
+	return allocations.forever ? allocations.asked >= allocations.nth
+				   : allocations.asked == allocations.nth;
+}
+
+static void *failing_alloc(struct machine *m, size_t bytes)
+{
+	void *chunk = MAP_FAILED;
+
+	(void)m;
+	if (!allocation_fails())
+		chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return chunk == MAP_FAILED ? NULL : chunk;
+}
+
 /* ---- The workload ----------------------------------------------------------------------- */
 
 static void check_world(void)
 {
+	unsigned nth = allocations.nth;
+	const char *wrong;
 	char buf[400];
-	const char *wrong = pager_validate(world.pager, buf, sizeof(buf));
 
+	allocations.nth = 0; /* the validator's own are not what is tested */
+	wrong = pager_validate(world.pager, buf, sizeof(buf));
+	allocations.nth = nth;
 	if (wrong)
 		fail_msg("the world is not valid: %s", wrong);
 }
@@ -78,14 +108,35 @@ static void drop(unsigned first, unsigned nr)
 	check_world();
 }
 
+/* A failed mremap leaves everything where it was. */
+static void move(unsigned first, unsigned nr)
+{
+	uint64_t addr = base + first * PAGE_BYTES;
+	int error = place_mremap(&place, &addr, nr * PAGE_BYTES, 2 * nr * PAGE_BYTES);
+
+	assert_true(error == 0 || error == -ENOMEM || error == -EFAULT);
+	for (unsigned i = 0; !error && i < nr; i++) {
+		uint64_t found;
+
+		if (!soft_load64(place.mmu, addr + i * PAGE_BYTES + 8, &found) &&
+			found != expected[first + i])
+			fail_msg("page %u was moved and holds %llx, not %llx", first + i,
+				(unsigned long long)found, (unsigned long long)expected[first + i]);
+		mapped[first + i] = false;
+	}
+	check_world();
+}
+
 static void workload(void)
 {
 	uint64_t addr = 0;
 
 	memset(expected, 0, sizeof(expected));
 	memset(mapped, 0, sizeof(mapped));
-	if (place_open(&place, &world))
+	if (place_open(&place, &world)) {
+		check_world();
 		return;
+	}
 	if (!place_mmap(&place, &addr, NR_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, 0)) {
 		base = addr;
 		memset(mapped, true, sizeof(mapped));
@@ -96,6 +147,7 @@ static void workload(void)
 		place_mprotect(&place, base + 20 * PAGE_BYTES, 8 * PAGE_BYTES, PROT_READ | PROT_WRITE);
 		pass(3, true);
 		drop(40, 24);
+		move(100, 10);
 		pass(4, true);
 		pass(5, false);
 	}
@@ -104,31 +156,7 @@ static void workload(void)
 	check_world();
 }
 
-/* ---- Allocations ------------------------------------------------------------------------ */
-
-static struct {
-	unsigned asked, nth; /* nth 0: all succeed */
-	bool forever;
-} allocations;
-
-static bool allocation_fails(void)
-{
-	allocations.asked++;
-	if (!allocations.nth)
-		return false;
-	return allocations.forever ? allocations.asked >= allocations.nth
-				   : allocations.asked == allocations.nth;
-}
-
-static void *failing_alloc(struct machine *m, size_t bytes)
-{
-	void *chunk = MAP_FAILED;
-
-	(void)m;
-	if (!allocation_fails())
-		chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return chunk == MAP_FAILED ? NULL : chunk;
-}
+/* ---- The Nth allocation ------------------------------------------------------------------ */
 
 /* Returns whether the Nth allocation was ever asked for. */
 static bool run_with_failing_allocation(unsigned nth, bool forever)

@@ -15,23 +15,23 @@ static void sizes_mean_what_people_expect(void **state)
 		const char *text;
 		uint64_t bytes;
 	} cases[] = {
-		{ "0", 0 },
-		{ "4096", 4096 },
-		{ "512B", 512 },
-		{ "1K", KIB },
-		{ "64KiB", 64 * KIB },
-		{ "64kb", 64 * KIB },
-		{ "256M", 256 * MIB },
-		{ "256m", 256 * MIB },
-		{ "1.5G", 3 * GIB / 2 },
-		{ "0.25MiB", 256 * KIB },
-		{ "2T", 2048 * GIB },
-		{ "1P", 1024 * 1024 * GIB },
-		{ "7E", 7 * (UINT64_C(1) << 60) },
-		{ "8E", UINT64_C(1) << 63 },
-		{ "9223372036854775808", UINT64_C(1) << 63 },
-		{ "0.3333333333333333333333333K", 341 },
-		{ "007K", 7 * KIB },
+		{"0", 0},
+		{"4096", 4096},
+		{"512B", 512},
+		{"1K", KIB},
+		{"64KiB", 64 * KIB},
+		{"64kb", 64 * KIB},
+		{"256M", 256 * MIB},
+		{"256m", 256 * MIB},
+		{"1.5G", 3 * GIB / 2},
+		{"0.25MiB", 256 * KIB},
+		{"2T", 2048 * GIB},
+		{"1P", 1024 * 1024 * GIB},
+		{"7E", 7 * (UINT64_C(1) << 60)},
+		{"8E", UINT64_C(1) << 63},
+		{"9223372036854775808", UINT64_C(1) << 63},
+		{"0.3333333333333333333333333K", 341},
+		{"007K", 7 * KIB},
 	};
 
 	(void)state;
@@ -45,8 +45,9 @@ static void sizes_mean_what_people_expect(void **state)
 
 static void what_is_no_size_is_refused(void **state)
 {
-	static const char *const texts[] = { "", " ", "-1", "+1", " 1", "1 ", "1 M", "M", ".5G", "5.G", "1.5", "0.5B", "1X",
-		"1KK", "1Ki", "1KiBs", "0x10", "1e9", "1,5G", "1.5.5G", "25%", "\xc3\xa4", "1\n" };
+	static const char *const texts[] = {"", " ", "-1", "+1", " 1", "1 ", "1 M", "M", ".5G", "5.G", "1.5",
+		"0.5B", "1X", "1KK", "1Ki", "1KiBs", "0x10", "1e9", "1,5G", "1.5.5G", "25%", "\xc3\xa4",
+		"1\n"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -59,8 +60,8 @@ static void what_is_no_size_is_refused(void **state)
 
 static void what_is_too_large_is_told_apart(void **state)
 {
-	static const char *const texts[] = { "9223372036854775809", "8.1E", "9E", "16384P", "99999999999999999999999",
-		"18446744073709551616", "8388609T" };
+	static const char *const texts[] = {"9223372036854775809", "8.1E", "9E", "16384P",
+		"99999999999999999999999", "18446744073709551616", "8388609T"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -85,7 +86,7 @@ static void a_share_is_of_the_whole(void **state)
 	assert_int_equal(size_parse_share("64K", GIB, &bytes), 0);
 	assert_int_equal(bytes, 64 * KIB);
 
-	static const char *const bad[] = { "0%", "0.0%", "100.1%", "101%", "-5%", "%", "25%%", "25 %", "" };
+	static const char *const bad[] = {"0%", "0.0%", "100.1%", "101%", "-5%", "%", "25%%", "25 %", ""};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(size_parse_share(bad[i], GIB, &bytes), -EINVAL);
@@ -98,17 +99,17 @@ static void text_is_short_and_rounds(void **state)
 		uint64_t bytes;
 		const char *text;
 	} cases[] = {
-		{ 0, "0 B" },
-		{ 512, "512 B" },
-		{ 1023, "1023 B" },
-		{ KIB, "1 KiB" },
-		{ 64 * MIB, "64 MiB" },
-		{ 3 * GIB / 2, "1.5 GiB" },
-		{ MIB - 1, "1 MiB" },
-		{ GIB - 1, "1 GiB" },
-		{ 1996 * KIB, "1.9 MiB" },
-		{ UINT64_C(1) << 63, "8 EiB" },
-		{ UINT64_MAX, "16 EiB" },
+		{0, "0 B"},
+		{512, "512 B"},
+		{1023, "1023 B"},
+		{KIB, "1 KiB"},
+		{64 * MIB, "64 MiB"},
+		{3 * GIB / 2, "1.5 GiB"},
+		{MIB - 1, "1 MiB"},
+		{GIB - 1, "1 GiB"},
+		{1996 * KIB, "1.9 MiB"},
+		{UINT64_C(1) << 63, "8 EiB"},
+		{UINT64_MAX, "16 EiB"},
 	};
 	char buf[32];
 

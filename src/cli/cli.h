@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line. One file per subcommand; main.c only looks its name up in a table.
+ *
+ * Exit statuses are those of env(1) and its kin: what we start passes its own on; 125 is our own
+ * failure, with a line that says why; 126: it cannot be run; 127: it is not there.
+ */
+#ifndef ANONMM_CLI_H
+#define ANONMM_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	EXIT_OURS = 125,
+	EXIT_CANNOT_RUN = 126,
+	EXIT_NOT_FOUND = 127,
+	EXIT_SIGNAL = 128, /* plus the signal's number */
+};
+
+struct command {
+	const char *name;
+	int (*main)(int argc, char **argv); /* argv[0] is the subcommand's name */
+	const char *help; /* one line */
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_walk(int argc, char **argv);
+
+/* "anonmm: ..." and a newline on standard error. */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- program.c: what is to be started ------------------------------------------------------- */
+
+/*
+ * Find @name as execvp() would, and see that a library can be preloaded into it. 0, and the path; or the exit
+ * status that it deserves, after a message.
+ */
+int program_check(const char *name, char *path, size_t path_len);
+
+/* ---- memory.c: how much there is ------------------------------------------------------------ */
+
+/* The smaller of physical memory and what the control groups (v1, v2) of this process allow. */
+uint64_t memory_of_host(void);
+
+/* ---- report.c: what was counted ------------------------------------------------------------- */
+
+struct record_header;
+
+struct report {
+	char *const *command;
+	const struct record_header *records; /* the shared file, mapped as a whole */
+	const char *swap; /* URI, or "none" */
+	uint64_t memory_bytes;
+	uint64_t peak_bytes; /* the largest process as wait4 told it */
+	double seconds;
+	int status; /* as we pass it on */
+};
+
+/* As a table, or as JSON. 0 or -errno of writing. */
+int report_write(int fd, const struct report *report, bool json);
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is to be started: found as the shell would find it, and able to be managed.
+ *
+ * The library is preloaded by the program's dynamic linker. A static program has none, and for a
+ * privileged one it ignores us; it would then run without any limit, and nobody would notice. So
+ * these are refused beforehand. A script is as good as its interpreter.
+ */
+#include "cli/cli.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define INTERPRETERS_MAX 5 /* as the kernel: scripts of scripts */
+#define HEAD_BYTES 4096
+
+#if defined(__x86_64__)
+#define OUR_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define OUR_MACHINE EM_AARCH64
+#else
+#define OUR_MACHINE 0 /* not checked */
+#endif
+
+static bool is_program(const char *path, int *error)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		*error = errno;
+		return false;
+	}
+	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0) {
+		*error = EACCES;
+		return false;
+	}
+	return true;
+}
+
+static int refuse_unfit(const char *name, int error)
+{
+	if (error == ENOENT || error == ENOTDIR) {
+		cli_say("'%s' was not found%s", name, strchr(name, '/') ? "" : " in PATH");
+		return EXIT_NOT_FOUND;
+	}
+	cli_say("'%s' cannot be run: %s", name,
+		error == EACCES ? "not an executable file, or not for this user" : strerror(error));
+	return EXIT_CANNOT_RUN;
+}
+
+/* As execvp() does: with a slash it is a path, else the first executable in PATH; one that is not executable only counts if there is no other. */
+static int find(const char *name, char *path, size_t path_len)
+{
+	int error = ENOENT, worst = ENOENT;
+
+	if (!*name)
+		return refuse_unfit(name, ENOENT);
+	if (strchr(name, '/')) {
+		snprintf(path, path_len, "%s", name);
+		return is_program(path, &error) ? 0 : refuse_unfit(name, error);
+	}
+	const char *dirs = getenv("PATH");
+	for (const char *dir = dirs ? dirs : "/bin:/usr/bin"; dir;) {
+		size_t len = strcspn(dir, ":");
+		snprintf(path, path_len, "%.*s%s%s", (int)len, dir, len ? "/" : "", name);
+		if (is_program(path, &error))
+			return 0;
+		if (error == EACCES)
+			worst = EACCES;
+		dir = dir[len] ? dir + len + 1 : NULL;
+	}
+	return refuse_unfit(name, worst);
+}
+
+/* ---- What kind of file ------------------------------------------------------------------ */
+
+static int refuse(const char *path, const char *reason)
+{
+	cli_say("'%s' cannot be managed: %s", path, reason);
+	return EXIT_OURS;
+}
+
+static int check_privilege(int fd, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return refuse_unfit(path, errno);
+	if (st.st_mode & S_ISUID)
+		return refuse(
+			path, "it is setuid, and the dynamic linker preloads nothing into such programs");
+	if (st.st_mode & S_ISGID && st.st_mode & S_IXGRP)
+		return refuse(
+			path, "it is setgid, and the dynamic linker preloads nothing into such programs");
+	if (fgetxattr(fd, "security.capability", NULL, 0) > 0)
+		return refuse(path, "it has file capabilities, and the dynamic linker preloads nothing into "
+				    "such programs");
+	return 0;
+}
+
+static bool has_interpreter(int fd, const ElfW(Ehdr) * head)
+{
+	for (unsigned i = 0; i < head->e_phnum; i++) {
+		ElfW(Phdr) segment;
+		off_t at = (off_t)(head->e_phoff + i * sizeof(segment));
+		if (pread(fd, &segment, sizeof(segment), at) != sizeof(segment))
+			return false;
+		if (segment.p_type == PT_INTERP)
+			return true;
+	}
+	return false;
+}
+
+static int check_elf(int fd, const char *path, const char *head, size_t len)
+{
+	const ElfW(Ehdr) *elf = (const void *)head;
+
+	if (len < sizeof(*elf) || elf->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32))
+		return refuse(path, "it is not a 64-bit program as anonmm is");
+	if (OUR_MACHINE && elf->e_machine != OUR_MACHINE)
+		return refuse(path, "it is made for another processor than anonmm");
+	if (!has_interpreter(fd, elf))
+		return refuse(path, "it is statically linked, so that no library can be preloaded into it. "
+				    "Link it dynamically, or use libanonmm in it");
+	return 0;
+}
+
+static int check_file(const char *path, unsigned depth);
+
+/* "#!interpreter argument": the kernel cuts at the first blank or the end of the line. */
+static int check_script(const char *path, char *head, unsigned depth)
+{
+	char *interpreter = head + 2 + strspn(head + 2, " \t");
+	int error = 0;
+
+	interpreter[strcspn(interpreter, " \t\n")] = '\0';
+	if (depth == INTERPRETERS_MAX)
+		return refuse(path, "too many interpreters of interpreters");
+	if (!is_program(interpreter, &error)) {
+		cli_say("'%s' is a script, and its interpreter '%s' cannot be run: %s", path, interpreter,
+			strerror(error));
+		return EXIT_CANNOT_RUN;
+	}
+	return check_file(interpreter, depth + 1);
+}
+
+/* => @head has a byte behind @len that is 0 */
+static int check_head(int fd, const char *path, char *head, size_t len, unsigned depth)
+{
+	if (len >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG)) {
+		int status = check_privilege(fd, path);
+		return status ? status : check_elf(fd, path, head, len);
+	}
+	if (len >= 2 && !memcmp(head, "#!", 2))
+		return check_script(path, head, depth);
+	/* execvp() gives what the kernel does not know to the shell. */
+	return check_file("/bin/sh", depth + 1);
+}
+
+static int check_file(const char *path, unsigned depth)
+{
+	_Alignas(ElfW(Ehdr)) char head[HEAD_BYTES];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		/* Executable but not readable is fine for the kernel; but then nobody can say what it is. */
+		cli_say("'%s' cannot be read, to see whether it can be managed: %s", path, strerror(errno));
+		return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+	}
+	ssize_t len = read(fd, head, sizeof(head) - 1);
+	int status = EXIT_CANNOT_RUN;
+	if (len < 0) {
+		cli_say("'%s' cannot be read: %s", path, strerror(errno));
+	} else {
+		head[len] = '\0';
+		status = check_head(fd, path, head, (size_t)len, depth);
+	}
+	close(fd);
+	return status;
+}
+
+int program_check(const char *name, char *path, size_t path_len)
+{
+	int status = find(name, path, path_len);
+	return status ? status : check_file(path, 0);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of `anonmm run --stats`: what every process of the tree counted, and the sum.
+ *
+ * A process that could say goodbye left a snapshot; of one that was killed there is what it counted
+ * up to then. Counters are summed over the processes; what is a state (frames, slots) is the largest of any.
+ */
+#include "cli/cli.h"
+#include "run/record.h"
+#include "size.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROWS_MAX 24 /* of the table; JSON has them all */
+
+struct field {
+	const char *name;
+	size_t offset;
+	bool is_state;
+};
+
+#define FIELD(member, state)                                                                                 \
+	{                                                                                                    \
+		.name = #member, .offset = offsetof(struct anonmm_stats, member), .is_state = state          \
+	}
+#define COUNTER(member) FIELD(member, false)
+#define STATE(member) FIELD(member, true)
+
+static const struct field fields[] = {
+	COUNTER(faults),
+	COUNTER(minor_faults),
+	COUNTER(major_faults),
+	COUNTER(armed_faults),
+	COUNTER(born),
+	COUNTER(zero_mapped),
+	COUNTER(copied),
+	COUNTER(swapped_out),
+	COUNTER(written),
+	COUNTER(clean_dropped),
+	COUNTER(zero_dropped),
+	COUNTER(swapped_in),
+	COUNTER(readahead),
+	COUNTER(readahead_hits),
+	COUNTER(freed),
+	COUNTER(scanned),
+	COUNTER(activated),
+	COUNTER(deactivated),
+	COUNTER(kswapd_wakes),
+	COUNTER(direct_reclaims),
+	COUNTER(io_errors),
+	COUNTER(lost_pages),
+	COUNTER(oom),
+	STATE(frames),
+	STATE(frames_free),
+	STATE(frames_peak),
+	STATE(slots),
+	STATE(slots_used),
+	STATE(mapped_bytes),
+	STATE(metadata_bytes),
+};
+
+_Static_assert(sizeof(fields) / sizeof(fields[0]) * sizeof(uint64_t) == sizeof(struct anonmm_stats),
+	"every counter is reported");
+
+static uint64_t field_get(const struct anonmm_stats *stats, const struct field *field)
+{
+	return *(const uint64_t *)((const char *)stats + field->offset);
+}
+
+static void add(struct anonmm_stats *total, const struct anonmm_stats *stats)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		uint64_t *sum = (uint64_t *)((char *)total + fields[i].offset);
+		uint64_t value = field_get(stats, &fields[i]);
+		*sum = fields[i].is_state ? max_u64(*sum, value) : *sum + value;
+	}
+}
+
+/* ---- Records ---------------------------------------------------------------------------- */
+
+static unsigned nr_records(const struct report *report)
+{
+	uint32_t claimed = atomic_load(&report->records->claimed);
+	return (unsigned)min_u64(claimed, RECORD_MAX);
+}
+
+static unsigned nr_unrecorded(const struct report *report)
+{
+	return atomic_load(&report->records->claimed) - nr_records(report);
+}
+
+static const struct record *record_at(const struct report *report, unsigned i)
+{
+	return (const void *)((const char *)report->records + (i + 1) * RECORD_BYTES);
+}
+
+static const struct anonmm_stats *record_stats(const struct record *record)
+{
+	return atomic_load(&record->has_final) ? &record->final : &record->live;
+}
+
+static void sum_up(const struct report *report, struct anonmm_stats *total, uint64_t *peak_bytes)
+{
+	memset(total, 0, sizeof(*total));
+	*peak_bytes = report->peak_bytes;
+	for (unsigned i = 0; i < nr_records(report); i++) {
+		add(total, record_stats(record_at(report, i)));
+		*peak_bytes = max_u64(*peak_bytes, record_at(report, i)->vm_hwm_bytes);
+	}
+}
+
+/* ---- Table ------------------------------------------------------------------------------ */
+
+static void print_row(
+	FILE *out, const char *pid, const char *name, uint64_t peak_bytes, const struct anonmm_stats *stats)
+{
+	char peak[32] = "-";
+
+	if (peak_bytes)
+		snprintf(peak, sizeof(peak), "%.1f", (double)peak_bytes / MIB);
+	fprintf(out, "%8s  %-15.15s %9s %11lu %11lu %11lu %11lu %11lu\n", pid, name, peak, stats->born,
+		stats->swapped_out, stats->swapped_in, stats->faults, stats->major_faults);
+}
+
+static void print_troubles(FILE *out, const struct report *report, const struct anonmm_stats *total)
+{
+	if (total->io_errors)
+		fprintf(out, "anonmm: %lu requests failed on the swap device\n", total->io_errors);
+	if (total->lost_pages)
+		fprintf(out, "anonmm: the content of %lu pages was lost\n", total->lost_pages);
+	if (total->oom)
+		fprintf(out, "anonmm: %lu faults found neither memory nor swap\n", total->oom);
+	if (nr_unrecorded(report))
+		fprintf(out, "anonmm: %u processes more were managed, but the table of counters was full\n",
+			nr_unrecorded(report));
+	if (!nr_records(report))
+		fprintf(out, "anonmm: no process was managed, or none could reach the counters\n");
+}
+
+static void print_table(FILE *out, const struct report *report)
+{
+	struct anonmm_stats total;
+	uint64_t peak_bytes;
+	char memory[32];
+
+	sum_up(report, &total, &peak_bytes);
+	fprintf(out, "anonmm: memory %s for each process, swap %s, %.1f s, exit status %d\n",
+		size_text(report->memory_bytes, memory, sizeof(memory)), report->swap, report->seconds,
+		report->status);
+	fprintf(out, "%8s  %-15s %9s %11s %11s %11s %11s %11s\n", "pid", "program", "peak MiB", "born",
+		"swapped out", "swapped in", "faults", "major");
+	for (unsigned i = 0; i < nr_records(report) && i < ROWS_MAX; i++) {
+		const struct record *record = record_at(report, i);
+		char pid[16];
+		snprintf(pid, sizeof(pid), "%d", atomic_load(&record->pid));
+		print_row(out, pid, record->name, record->vm_hwm_bytes, record_stats(record));
+	}
+	if (nr_records(report) > ROWS_MAX)
+		fprintf(out, "%8s  and %u processes more\n", "...", nr_records(report) - ROWS_MAX);
+	print_row(out, "", "total", peak_bytes, &total);
+	print_troubles(out, report, &total);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------- */
+
+static void json_text(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+		if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < 0x20)
+			fprintf(out, "\\u%04x", c);
+		else if (c < 0x80)
+			fputc(c, out);
+		else /* whatever encoding it is: each byte as the character of that number, and the text stays valid */
+			fprintf(out, "\\u%04x", c);
+	}
+	fputc('"', out);
+}
+
+static void json_stats(FILE *out, const struct anonmm_stats *stats)
+{
+	fputc('{', out);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		fprintf(out, "%s\"%s\": %lu", i ? ", " : "", fields[i].name, field_get(stats, &fields[i]));
+	fputc('}', out);
+}
+
+static const char *end_text(const struct record *record)
+{
+	if (!atomic_load(&record->has_final))
+		return "killed";
+	return atomic_load(&record->end) == RECORD_EXECED ? "exec" : "exit";
+}
+
+static void json_record(FILE *out, const struct record *record)
+{
+	fprintf(out, "{\"pid\": %d, \"name\": ", atomic_load(&record->pid));
+	json_text(out, record->name);
+	fprintf(out,
+		", \"end\": \"%s\", \"faults_mode\": \"%s\", \"copies\": %s, \"limit_bytes\": %lu, "
+		"\"peak_bytes\": %lu, \"stats\": ",
+		end_text(record), record->faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread",
+		record->copies ? "true" : "false", record->limit_bytes, record->vm_hwm_bytes);
+	json_stats(out, record_stats(record));
+	fputc('}', out);
+}
+
+static void print_json(FILE *out, const struct report *report)
+{
+	struct anonmm_stats total;
+	uint64_t peak_bytes;
+
+	sum_up(report, &total, &peak_bytes);
+	fputs("{\"command\": [", out);
+	for (char *const *word = report->command; *word; word++) {
+		fputs(word == report->command ? "" : ", ", out);
+		json_text(out, *word);
+	}
+	fprintf(out, "],\n \"exit_status\": %d, \"seconds\": %.3f, \"memory_bytes\": %lu, \"swap\": ",
+		report->status, report->seconds, report->memory_bytes);
+	json_text(out, report->swap);
+	fprintf(out, ", \"peak_bytes\": %lu,\n \"total\": ", peak_bytes);
+	json_stats(out, &total);
+	fprintf(out, ",\n \"unrecorded\": %u,\n \"processes\": [", nr_unrecorded(report));
+	for (unsigned i = 0; i < nr_records(report); i++) {
+		fputs(i ? ",\n  " : "\n  ", out);
+		json_record(out, record_at(report, i));
+	}
+	fputs("]}\n", out);
+}
+
+int report_write(int fd, const struct report *report, bool json)
+{
+	FILE *out = fdopen(dup(fd), "w");
+
+	if (!out)
+		return -errno;
+	(json ? print_json : print_table)(out, report);
+	return fclose(out) ? -errno : 0;
+}
