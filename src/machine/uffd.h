@@ -8,6 +8,7 @@
 
 #include "machine/machine.h"
 #include "anonmm.h"
+#include "swapdev/swapdev.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -86,6 +87,18 @@ int uffd_fork_child(struct machine *m);
 void uffd_unpair_self(struct machine *m);
 int uffd_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);
 int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask);
+
+/*
+ * The machine's threads keep the descriptors of @dev, and uffd_owns_fd() knows them. => before uffd_machine_start(), or before
+ * uffd_fork_child() for a device of the child's own. Without it the threads keep whatever could be a device's.
+ */
+void uffd_keep_device(struct machine *m, struct swapdev *dev);
+
+/*
+ * A foreign mapping that lay in the managed range is gone, or goes now: its addresses belong to the reservation again.
+ * => space locked, [start, end) is a hole of the space. 0 or -errno.
+ */
+int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
 
 /* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
 bool uffd_owns_fd(struct machine *m, int fd);

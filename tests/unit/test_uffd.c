@@ -124,6 +124,16 @@ static bool hide(uint32_t page, enum unmap_content content)
 	return true;
 }
 
+/* Nothing foreign here. */
+enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot)
+{
+	(void)space;
+	(void)addr;
+	*run_end = UINT64_MAX;
+	*prot = RW;
+	return SPACE_ANON;
+}
+
 enum kswapd_result kswapd_step(struct pager *pager)
 {
 	(void)pager;
