@@ -213,7 +213,8 @@ static void fork_parent(void)
 		je_jemalloc_postfork_parent();
 		return;
 	}
-	uffd_fork_parent(run.machine);
+	if (!forking.error)
+		uffd_fork_parent(run.machine);
 	if (forking.child_end >= 0)
 		lease_keep();
 	forking.child_end = -1;
@@ -263,6 +264,8 @@ static void fork_child(void)
 	if (!run.active)
 		return;
 	run.active = false;
+	if (!forking.error)
+		uffd_fork_child_begin(run.machine);
 	if (forking.child_end >= 0)
 		lease_hold();
 	forking.child_end = -1;
