@@ -282,6 +282,8 @@ static void fork_child(void)
 	if (!run.active)
 		return;
 	run.active = false;
+	if (!forking.error)
+		uffd_fork_child_begin(run.machine);
 	if (forking.child_end >= 0)
 		lease_hold();
 	forking.child_end = -1;
