@@ -13,6 +13,7 @@
  * bytes come back they are the right ones.
  */
 #define _GNU_SOURCE
+#include "../tsan.h"
 #include "../world.h"
 #include "swapdev/faulty.h"
 #include "oracle.h"
