@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 #ifndef PR_SET_VMA
-#define PR_SET_VMA	     0x53564d41
+#define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
@@ -32,7 +32,8 @@ static int region_map(struct machine *machine, struct space *space, uint64_t sta
 	return prot == PROT_NONE ? 0 : host_mprotect(start, end - start, host_prot(prot));
 }
 
-static int region_protect(struct machine *machine, struct space *space, uint64_t start, uint64_t end, int prot)
+static int region_protect(
+	struct machine *machine, struct space *space, uint64_t start, uint64_t end, int prot)
 {
 	(void)machine, (void)space;
 	return host_mprotect(start, end - start, host_prot(prot));
@@ -69,6 +70,17 @@ static const struct machine_ops uffd_ops = {
 
 /* ---- Open -------------------------------------------------------------------------------- */
 
+#define RANGE_NAME "anonmm managed"
+
+/* What every part of a reservation has, so that the host can make one area of them again. */
+static void reserve_mark(void *area, size_t bytes, const char *name)
+{
+	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_NOHUGEPAGE);
+	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_DONTFORK);
+	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, area, bytes,
+		name); /* a courtesy to readers of /proc/PID/maps */
+}
+
 static void *reserve(uint64_t addr, uint64_t bytes, int prot, const char *name)
 {
 	void *area = host_mmap(addr, bytes, prot, MAP_NORESERVE | (addr ? MAP_FIXED_NOREPLACE : 0));
@@ -79,18 +91,28 @@ static void *reserve(uint64_t addr, uint64_t bytes, int prot, const char *name)
 		host_munmap(area, bytes);
 		return NULL;
 	}
-	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_NOHUGEPAGE);
-	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_DONTFORK);
-	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, area, bytes, name); /* a courtesy to readers of /proc/PID/maps */
+	reserve_mark(area, bytes, name);
 	return area;
+}
+
+int uffd_reserve_again(struct machine *machine, uint64_t start, uint64_t end)
+{
+	void *area = host_mmap(start, end - start, PROT_NONE, MAP_NORESERVE | MAP_FIXED);
+
+	if (!area)
+		return -ENOMEM;
+	reserve_mark(area, end - start, RANGE_NAME);
+	return uffd_register_area(uffd_of(machine), start, end - start);
 }
 
 static int reserve_range(struct uffd_machine *m, const struct uffd_config *config, char *why, size_t why_len)
 {
-	void *range = reserve(config->base, config->bytes, PROT_NONE, "anonmm managed");
+	void *range = reserve(config->base, config->bytes, PROT_NONE, RANGE_NAME);
 
 	if (!range) {
-		snprintf(why, why_len, "the host does not reserve %lu MiB of addresses%s: lower the address space limit (ulimit -v)",
+		snprintf(why, why_len,
+			"the host does not reserve %lu MiB of addresses%s: lower the address space limit "
+			"(ulimit -v)",
 			config->bytes / MIB, config->base ? " at the place that was asked for" : "");
 		return -ENOMEM;
 	}
@@ -110,7 +132,8 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
 	if (m->pool && m->place && m->zeros && m->stacks)
 		return 0;
-	snprintf(why, why_len, "the host does not give the addresses of %u frames (%lu MiB)", m->nr_frames, bytes / MIB);
+	snprintf(why, why_len, "the host does not give the addresses of %u frames (%lu MiB)", m->nr_frames,
+		bytes / MIB);
 	return -ENOMEM;
 }
 
@@ -128,7 +151,8 @@ static int open_fds(struct uffd_machine *m, const struct uffd_config *config, ch
 	}
 	error = uffd_register(m);
 	if (error)
-		snprintf(why, why_len, "the managed range cannot be registered with userfaultfd: %s", strerror(-error));
+		snprintf(why, why_len, "the managed range cannot be registered with userfaultfd: %s",
+			strerror(-error));
 	return error;
 }
 
@@ -136,7 +160,9 @@ static int check_config(const struct uffd_config *config, char *why, size_t why_
 {
 	if (config->bytes && config->nr_frames && !((config->base | config->bytes) & ~PAGE_MASK))
 		return 0;
-	snprintf(why, why_len, "a managed range of %lu bytes at %#lx with %u frames: pages of %lu bytes and at least one frame are needed",
+	snprintf(why, why_len,
+		"a managed range of %lu bytes at %#lx with %u frames: pages of %lu bytes and at least one "
+		"frame are needed",
 		config->bytes, config->base, config->nr_frames, PAGE_BYTES);
 	return -EINVAL;
 }
@@ -197,6 +223,16 @@ static void keep_fd(struct uffd_machine *m, int fd)
 		m->own_fds[m->nr_own_fds++] = fd;
 }
 
+static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
+{
+	int fds[16];
+	int nr = dev->ops->fds ? dev->ops->fds(dev, fds, ARRAY_SIZE(fds)) : 0;
+
+	for (int i = 0; i < nr && i < (int)ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			keep_fd(m, fds[i]);
+}
+
 static void find_own_fds(struct uffd_machine *m)
 {
 	struct pollfd devices[32];
@@ -210,9 +246,19 @@ static void find_own_fds(struct uffd_machine *m)
 	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
 	for (unsigned i = 0; i < nr; i++)
 		keep_fd(m, devices[i].fd);
-	for (int fd = 0; fd < most; fd++)
+	for (unsigned i = 0; i < m->nr_devices; i++)
+		keep_device_fds(m, m->devices[i]);
+	for (int fd = 0; fd < most && !m->nr_devices; fd++)
 		if (is_kept(fd))
 			keep_fd(m, fd);
+}
+
+void uffd_keep_device(struct machine *machine, struct swapdev *dev)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	if (m->nr_devices < NR_DEVICES)
+		m->devices[m->nr_devices++] = dev;
 }
 
 int uffd_machine_start(struct machine *machine, struct space *space)

@@ -8,6 +8,7 @@
 
 #include "machine/machine.h"
 #include "anonmm.h"
+#include "swapdev/swapdev.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -70,12 +71,17 @@ void uffd_thread_exit(struct machine *m);
 bool uffd_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
 
 /*
- * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable and opens what the child
- * will need. parent/child: after it, in each. In the child new threads are started and the range is
- * registered anew; 0 or -errno, after which the child must not touch managed memory.
+ * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable, and takes the pager lock, so that
+ * the child inherits a core at rest: between prepare and parent or child_begin the forking thread calls nothing of
+ * the core and touches no managed memory. When it fails nothing has changed and no other of these is called.
+ * parent: after the fork (also one that failed), in the parent.
+ * child_begin: first in the child; the core may be called after it, managed memory not touched.
+ * child: new threads are started and the range is registered anew; 0 or -errno, after which the child must not
+ * touch managed memory.
  */
 int uffd_fork_prepare(struct machine *m);
 void uffd_fork_parent(struct machine *m);
+void uffd_fork_child_begin(struct machine *m);
 int uffd_fork_child(struct machine *m);
 
 /*
@@ -86,6 +92,18 @@ int uffd_fork_child(struct machine *m);
 void uffd_unpair_self(struct machine *m);
 int uffd_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);
 int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask);
+
+/*
+ * The machine's threads keep the descriptors of @dev, and uffd_owns_fd() knows them. => before uffd_machine_start(), or before
+ * uffd_fork_child() for a device of the child's own. Without it the threads keep whatever could be a device's.
+ */
+void uffd_keep_device(struct machine *m, struct swapdev *dev);
+
+/*
+ * A foreign mapping that lay in the managed range is gone, or goes now: its addresses belong to the reservation again.
+ * => space locked, [start, end) is a hole of the space. 0 or -errno.
+ */
+int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
 
 /* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
 bool uffd_owns_fd(struct machine *m, int fd);

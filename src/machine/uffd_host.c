@@ -107,13 +107,17 @@ static void refuse(int error, bool thread_mode, char *why, size_t why_len)
 {
 	if (error == -EPERM && thread_mode)
 		snprintf(why, why_len,
-			"the host does not let this user handle page faults of system calls (userfaultfd: %s): run as root, "
-			"or `sysctl vm.unprivileged_userfaultfd=1`, or give the user /dev/userfaultfd (chgrp, chmod g+rw), or "
-			"use signal faults, where a system call on a page that is swapped out fails with EFAULT",
+			"the host does not let this user handle page faults of system calls (userfaultfd: "
+			"%s): run as root, "
+			"or `sysctl vm.unprivileged_userfaultfd=1`, or give the user /dev/userfaultfd "
+			"(chgrp, chmod g+rw), or "
+			"use signal faults, where a system call on a page that is swapped out fails with "
+			"EFAULT",
 			strerror(-error));
 	else if (error == -ENOSYS || error == -EPERM)
 		snprintf(why, why_len,
-			"the host has no userfaultfd for us (%s): a kernel with CONFIG_USERFAULTFD is needed, and a "
+			"the host has no userfaultfd for us (%s): a kernel with CONFIG_USERFAULTFD is "
+			"needed, and a "
 			"container's seccomp profile must allow userfaultfd",
 			strerror(-error));
 	else
@@ -139,12 +143,14 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 		m->features |= granted & UFFD_FEATURE_SIGBUS;
 	if (copy && !(m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)) {
 		snprintf(why, why_len,
-			"this kernel's userfaultfd has neither UFFDIO_MOVE (Linux 6.8) nor write protection (5.7 on x86-64, "
+			"this kernel's userfaultfd has neither UFFDIO_MOVE (Linux 6.8) nor write protection "
+			"(5.7 on x86-64, "
 			"6.4 on arm64): one of them is needed");
 		return -ENOSYS;
 	}
 	if (!thread_mode && !(m->features & UFFD_FEATURE_SIGBUS)) {
-		snprintf(why, why_len, "this kernel's userfaultfd has no SIGBUS mode (Linux 4.14): use thread faults");
+		snprintf(why, why_len,
+			"this kernel's userfaultfd has no SIGBUS mode (Linux 4.14): use thread faults");
 		return -ENOSYS;
 	}
 	m->way = copy ? &uffd_way_copy : &uffd_way_move;
@@ -163,7 +169,7 @@ int uffd_fd_reopen(struct uffd_machine *m)
 	return m->fd < 0 ? m->fd : 0;
 }
 
-static int register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
+int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
 {
 	struct uffdio_register area = {
 		.range = {.start = start, .len = bytes},
@@ -175,11 +181,33 @@ static int register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
 	return host_ioctl(m->fd, UFFDIO_REGISTER, &area);
 }
 
+/* Around what is not ours in the range: the kernel refuses to register some mappings of files. */
+static int register_range(struct uffd_machine *m)
+{
+	uint64_t at = m->base, end = m->base + m->bytes, run_end;
+	int error = 0, prot;
+
+	if (!m->space)
+		return uffd_register_area(m, m->base, m->bytes);
+	while (at < end && !error) {
+		uint64_t start = at;
+
+		while (at < end && space_kind_at(m->space, at, &run_end, &prot) != SPACE_IS_FOREIGN)
+			at = min_u64(run_end, end);
+		if (at > start)
+			error = uffd_register_area(m, start, at - start);
+		while (at < end && space_kind_at(m->space, at, &run_end, &prot) == SPACE_IS_FOREIGN)
+			at = min_u64(run_end, end);
+	}
+	return error;
+}
+
+/* => space locked, if there is one yet */
 int uffd_register(struct uffd_machine *m)
 {
-	int error = register_area(m, m->base, m->bytes);
+	int error = register_range(m);
 
-	return error ? error : register_area(m, frame_addr(m, 0), (uint64_t)m->nr_frames * PAGE_BYTES);
+	return error ? error : uffd_register_area(m, frame_addr(m, 0), (uint64_t)m->nr_frames * PAGE_BYTES);
 }
 
 /* ---- Requests --------------------------------------------------------------------------- */
@@ -358,7 +386,8 @@ static void say_text(struct uffd_machine *m, int tid, const char *text, size_t l
 			snprintf(path, sizeof(path), "/proc/self/task/%d/fd/2", tid);
 		else
 			snprintf(path, sizeof(path), "/proc/self/fd/2");
-		fd = (int)host_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
+		fd = (int)host_call(
+			SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
 		if (fd < 0)
 			return;
 	}

@@ -72,7 +72,8 @@ struct fault {
 #define NR_PARKED   64 /* faults that wait; more stay in the host kernel's queue */
 #define NR_HOT	    16 /* threads whose faults are counted */
 #define NR_POISONED 16
-#define NR_OWN_FDS  64
+#define NR_OWN_FDS  128
+#define NR_DEVICES  32
 #define CPU_MASK_BYTES 1024 /* 8192 CPUs */
 
 /* A page that was poisoned for a moment, so that an access that cannot be served ends. */
@@ -129,6 +130,8 @@ struct uffd_machine {
 	uint8_t *stacks; /* [I] the pager's, then kswapd's */
 	int own_fds[NR_OWN_FDS]; /* [I] descriptors that our threads keep in their private table */
 	unsigned nr_own_fds;
+	struct swapdev *devices[NR_DEVICES]; /* [I] whose descriptors these are; none: not told */
+	unsigned nr_devices;
 
 	struct fault parked[NR_PARKED]; /* [p] */
 	unsigned nr_parked;		/* [p] */
@@ -190,6 +193,7 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len);
 int uffd_fd_reopen(struct uffd_machine *m);
 int uffd_register(struct uffd_machine *m);
+int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes);
 int uffd_eventfd_open(void);
 /* Each returns pages done from the first; when fewer than asked for, *error is set. */
 unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error);

@@ -188,6 +188,24 @@ static void thaw(void)
 	raw_restore_signals(&signals);
 }
 
+/* In the child what fails here fails later there, where it can be said. */
+static int devices_prepare(void)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < run.nr_swaps && !error; i++)
+		if (run.swaps[i]->ops->fork_prepare)
+			error = run.swaps[i]->ops->fork_prepare(run.swaps[i]);
+	return error;
+}
+
+static void devices_parent(void)
+{
+	for (unsigned i = 0; i < run.nr_swaps; i++)
+		if (run.swaps[i]->ops->fork_parent)
+			run.swaps[i]->ops->fork_parent(run.swaps[i]);
+}
+
 static void fork_before(void)
 {
 	sigset_t signals;
@@ -204,6 +222,8 @@ static void fork_before(void)
 	forking.signals = signals;
 	forking.error = lease_begin();
 	if (!forking.error)
+		forking.error = devices_prepare();
+	if (!forking.error)
 		forking.error = uffd_fork_prepare(run.machine);
 }
 
@@ -213,7 +233,9 @@ static void fork_parent(void)
 		je_jemalloc_postfork_parent();
 		return;
 	}
-	uffd_fork_parent(run.machine);
+	if (!forking.error)
+		uffd_fork_parent(run.machine);
+	devices_parent();
 	if (forking.child_end >= 0)
 		lease_keep();
 	forking.child_end = -1;
@@ -222,19 +244,13 @@ static void fork_parent(void)
 	_IO_list_unlock();
 }
 
-static int child_swap(void)
+/* Without one it can go on, as long as memory and what it has inherited suffice. */
+static void child_swap(void)
 {
 	char why[512];
-	struct swapdev *swap;
 
-	if (!run.swap_uri)
-		return 0;
-	int error = swapdev_open(run.swap_uri, &swap, why, sizeof(why));
-	if (error)
-		run_say("%s: the child of a fork goes on without swap of its own", why);
-	else
-		error = pager_add_swap(run.pager, swap, 1);
-	return error == -ENOMEM ? error : 0;
+	if (run_add_swap(1, why, sizeof(why)))
+		run_say("the child of a fork has no swap of its own: %s", why);
 }
 
 /*
@@ -246,10 +262,13 @@ static int child_go_on(void)
 {
 	int error = forking.error;
 
+	/* The machine kept the pager lock over the fork; the frozen pager needs no other guard now. */
+	if (!error)
+		run.machine->ops->unlock(run.machine);
 	if (!error)
 		error = pager_fork_child(run.pager);
 	if (!error)
-		error = child_swap();
+		child_swap();
 	if (!error)
 		error = uffd_fork_child(run.machine);
 	return error;
@@ -263,6 +282,8 @@ static void fork_child(void)
 	if (!run.active)
 		return;
 	run.active = false;
+	if (!forking.error)
+		uffd_fork_child_begin(run.machine);
 	if (forking.child_end >= 0)
 		lease_hold();
 	forking.child_end = -1;

@@ -46,17 +46,6 @@ static long native(long result)
 
 /* ---- Pieces ----------------------------------------------------------------------------- */
 
-/* Give addresses that a foreign mapping had back to the reservation. => space locked, they are a hole of the space */
-static int reserve_again(uint64_t addr, uint64_t len)
-{
-	void *p = raw_mmap(
-		(void *)addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	raw_madvise(p, len, MADV_DONTFORK);
-	return 0;
-}
-
 /* What to do with a piece of the managed range that is all of one kind. => space locked */
 typedef long (*piece_fn)(struct call *call, enum space_kind kind, uint64_t addr, uint64_t len);
 
@@ -89,7 +78,7 @@ static long munmap_piece(struct call *call, enum space_kind kind, uint64_t addr,
 		return 0;
 	long error = retry(space_munmap(run.space, addr, len, &wait));
 	if (!error && kind == SPACE_IS_FOREIGN)
-		error = reserve_again(addr, len);
+		error = uffd_reserve_again(run.machine, addr, addr + len);
 	return error;
 }
 
@@ -531,7 +520,7 @@ static long mremap_foreign(struct call *call)
 	if (kept < call->len) {
 		long error = retry(space_munmap(run.space, call->addr + kept, call->len - kept, &wait));
 		if (!error)
-			error = reserve_again(call->addr + kept, call->len - kept);
+			error = uffd_reserve_again(run.machine, call->addr + kept, call->addr + call->len);
 		if (error)
 			run_die("cannot take back the addresses of a mapping that moved: %s",
 				strerrordesc_np((int)-error));

@@ -151,6 +151,38 @@ static int machine_open(const struct settings *settings, uint32_t nr_frames, cha
 	return error;
 }
 
+/* @swap is the pager's and the machine's from now on. */
+static int take_swap(struct swapdev *swap, int priority)
+{
+	if (run.nr_swaps == RUN_SWAPS) {
+		swap->ops->close(swap);
+		return -ENOSPC;
+	}
+	int error = pager_add_swap(run.pager, swap, priority);
+	if (error) {
+		swap->ops->close(swap);
+		return error;
+	}
+	run.swaps[run.nr_swaps++] = swap;
+	uffd_keep_device(run.machine, swap);
+	return 0;
+}
+
+int run_add_swap(int priority, char *why, size_t why_len)
+{
+	struct swapdev *swap;
+
+	if (!run.swap_uri)
+		return 0;
+	int error = swapdev_open(run.swap_uri, &swap, why, why_len);
+	if (error)
+		return error;
+	error = take_swap(swap, priority);
+	if (error)
+		snprintf(why, why_len, "no place for one more swap device: %s", strerrordesc_np(-error));
+	return error;
+}
+
 static int pager_start(struct swapdev *swap, uint32_t nr_frames, const char **what)
 {
 	struct pager_config config = {
@@ -169,7 +201,7 @@ static int pager_start(struct swapdev *swap, uint32_t nr_frames, const char **wh
 		return error;
 	if (swap) {
 		*what = "swap device";
-		error = pager_add_swap(run.pager, swap, 0);
+		error = take_swap(swap, 0);
 		if (error)
 			return error;
 	}
@@ -216,6 +248,7 @@ static int run_open(char *why, size_t why_len)
 			size_text(settings.memory, size, sizeof(size)), run.swap_uri ? run.swap_uri : "none");
 		return -ENOMEM;
 	}
+	uffd_pthread_create = raw_pthread_create; /* our threads are none of the program's */
 	run.record = stats_claim(settings.stats);
 	if (!run.record) {
 		snprintf(why, why_len, "no memory for the counters");

@@ -52,6 +52,9 @@
 
 void *run_symbol(const char *name);
 
+/* A child adds a device to its parent's; so deep a line of forks may be. */
+#define RUN_SWAPS 16
+
 /* One process's managed world. Written by the constructor and by fork's child only; then read by all. */
 struct run {
 	bool active; /* there is managed memory; while false everything passes through to libc */
@@ -60,7 +63,9 @@ struct run {
 	struct machine *machine;
 	struct pager *pager;
 	struct space *space;
-	const char *swap_uri;
+	const char *swap_uri; /* NULL: none */
+	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
+	unsigned nr_swaps;
 	struct record *record; /* where this process counts; never NULL when active */
 };
 
@@ -70,6 +75,12 @@ static inline bool run_manages(const void *p)
 {
 	return (uint64_t)(uintptr_t)p - run.base < run.end - run.base;
 }
+
+/*
+ * Open the swap device and give it to the pager and the machine, with @priority. 0 (also when there is to be none) or
+ * -errno and words.
+ */
+int run_add_swap(int priority, char *why, size_t why_len);
 
 /* A line on standard error that starts with "anonmm: ". Allocates nothing. */
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -11,8 +11,6 @@
 #include "run/run.h"
 #include "run/raw.h"
 
-#include <string.h>
-
 /* What libc puts at the end of a stack: static TLS, which is 1664 bytes and up, and the control block. */
 #define CONTROL_BYTES (64 * KIB)
 
@@ -71,29 +69,39 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 /* ---- Affinity --------------------------------------------------------------------------- */
 
-/* As libc does it: what the kernel does not fill in is zero. */
+static int result_errno(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
 EXPORT int sched_getaffinity(pid_t tid, size_t bytes, cpu_set_t *mask)
 {
 	if (!run.active)
 		return REAL(sched_getaffinity)(tid, bytes, mask);
-	int got = uffd_getaffinity(run.machine, tid, bytes, mask);
-	if (got < 0) {
-		errno = -got;
-		return -1;
-	}
-	if ((size_t)got && (size_t)got < bytes)
-		memset((char *)mask + got, 0, bytes - (size_t)got);
-	return 0;
+	return result_errno(uffd_getaffinity(run.machine, tid, bytes, mask));
 }
 
 EXPORT int sched_setaffinity(pid_t tid, size_t bytes, const cpu_set_t *mask)
 {
 	if (!run.active)
 		return REAL(sched_setaffinity)(tid, bytes, mask);
-	int error = uffd_setaffinity(run.machine, tid, bytes, mask);
-	if (error < 0) {
-		errno = -error;
-		return -1;
-	}
-	return 0;
+	return result_errno(uffd_setaffinity(run.machine, tid, bytes, mask));
+}
+
+/* Another thread's number is libc's secret: of those the kernel's answer has to do. */
+EXPORT int pthread_getaffinity_np(pthread_t thread, size_t bytes, cpu_set_t *mask)
+{
+	if (!run.active || !pthread_equal(thread, pthread_self()))
+		return REAL(pthread_getaffinity_np)(thread, bytes, mask);
+	return -uffd_getaffinity(run.machine, 0, bytes, mask);
+}
+
+EXPORT int pthread_setaffinity_np(pthread_t thread, size_t bytes, const cpu_set_t *mask)
+{
+	if (!run.active || !pthread_equal(thread, pthread_self()))
+		return REAL(pthread_setaffinity_np)(thread, bytes, mask);
+	return -uffd_setaffinity(run.machine, 0, bytes, mask);
 }

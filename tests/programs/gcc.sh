@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# gcc compiles a real source (the software machine, and all system headers that there are) to the same object.
+. "$(dirname "$0")/../common.sh"
+need gcc
+source=${ANONMM_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+
+{
+	for header in stdio stdlib string math pthread sys/mman sys/socket netinet/in signal time wchar complex; do
+		echo "#include <$header.h>"
+	done
+	i=0
+	while [ $i -lt 3000 ]; do
+		echo "double f$i(double *x, int n) { double s = $i; for (int i = 0; i < n; i++) s += sin(x[i]) * $i + x[(i * 7) % n]; return s; }"
+		i=$((i + 1))
+	done
+} >"$work/many.c"
+
+
+for file in "$source/src/machine/soft.c" "$work/many.c"; do
+	[ -f "$file" ] || continue
+	gcc -std=gnu17 -D_GNU_SOURCE -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/expected.o" || skip "gcc does not compile $file"
+	managed 20M thread gcc -std=gnu17 -D_GNU_SOURCE -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/out.o" ||
+		fail "$file: exit status $?"
+	same "$file" "$work/expected.o" "$work/out.o"
+done
+must_have_swapped gcc
+finish
