@@ -43,7 +43,7 @@ struct teller {
 	bool json, utf8, colour;
 	struct page_view before; /* of the step before, to say what changed */
 	bool has_before;
-	unsigned nr_steps, nr_skipped;
+	unsigned nr_steps;
 };
 
 /* ---- Text ------------------------------------------------------------------------------ */
@@ -73,15 +73,15 @@ static void print_wrapped(const char *text)
 {
 	int column = TEXT_INDENT;
 
-	printf("%*s", TEXT_INDENT, "");
+	printf("%*s", TEXT_INDENT - 1, "");
 	while (*text) {
 		int word = (int)strcspn(text, " ");
 
 		if (column + word > TEXT_WIDTH) {
-			printf("\n%*s", TEXT_INDENT, "");
+			printf("\n%*s", TEXT_INDENT - 1, "");
 			column = TEXT_INDENT;
 		}
-		printf("%.*s%s", word, text, text[word] ? " " : "");
+		printf(" %.*s", word, text);
 		column += word + 1;
 		text += word + (text[word] == ' ');
 	}
@@ -146,8 +146,6 @@ static const char *mark(const struct teller *teller, enum walk_verdict verdict)
 	case WALK_DIFFERS:
 	case WALK_MISSING:
 		return teller->utf8 ? "✗" : "X";
-	case WALK_SKIPPED:
-		return "-";
 	}
 	return "?";
 }
@@ -161,16 +159,9 @@ static void tell_text(void *ctx, const struct walk_row *row)
 
 	if (row->scene_begins)
 		printf("\n%s%s%s\n", paint(teller, BOLD), row->scene->title, paint(teller, PLAIN));
-	printf("\n%s%s%s %3u  %-44s %s%s()%s\n",
-		paint(teller, agrees || row->verdict == WALK_SKIPPED ? GREEN : RED),
+	printf("\n%s%s%s %3u  %-44s %s%s()%s\n", paint(teller, agrees ? GREEN : RED),
 		mark(teller, row->verdict), paint(teller, PLAIN), row->number, row->expect->step,
 		paint(teller, BOLD), row->expect->function, paint(teller, PLAIN));
-	if (row->verdict == WALK_SKIPPED) {
-		print_wrapped("This machine does not see writes to mapped pages, so nothing traps: the core "
-			      "finds the change in the "
-			      "page's content when it looks at it next.");
-		return;
-	}
 	if (row->verdict != WALK_MISSING) {
 		print_state("live", row->view.count, row->view.mapcount, row->view.list,
 			walk_pte_text(&row->view, pte, sizeof(pte)), row->view.flags);
@@ -201,11 +192,8 @@ static void begin_text(const struct teller *teller)
 
 static void end_text(const struct teller *teller, int differing)
 {
-	printf("\n%u steps, %u agree with the spec, %d differ", teller->nr_steps,
-		teller->nr_steps - teller->nr_skipped - (unsigned)differing, differing);
-	if (teller->nr_skipped)
-		printf(", %u do not exist on this machine", teller->nr_skipped);
-	printf("\n");
+	printf("\n%u steps, %u agree with the spec, %d differ\n", teller->nr_steps,
+		teller->nr_steps - (unsigned)differing, differing);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------ */
@@ -249,7 +237,6 @@ static void tell_json(void *ctx, const struct walk_row *row)
 		[WALK_AGREES] = "agrees",
 		[WALK_DIFFERS] = "differs",
 		[WALK_MISSING] = "missing",
-		[WALK_SKIPPED] = "not on this machine",
 	};
 	const struct walk_state *spec = &row->expect->state;
 	char pte[64];
@@ -283,7 +270,6 @@ static void tell(void *ctx, const struct walk_row *row)
 	struct teller *teller = ctx;
 
 	teller->nr_steps++;
-	teller->nr_skipped += row->verdict == WALK_SKIPPED;
 	(teller->json ? tell_json : tell_text)(ctx, row);
 }
 

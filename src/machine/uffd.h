@@ -71,12 +71,17 @@ void uffd_thread_exit(struct machine *m);
 bool uffd_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
 
 /*
- * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable and opens what the child
- * will need. parent/child: after it, in each. In the child new threads are started and the range is
- * registered anew; 0 or -errno, after which the child must not touch managed memory.
+ * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable, and takes the pager lock, so that
+ * the child inherits a core at rest: between prepare and parent or child_begin the forking thread calls nothing of
+ * the core and touches no managed memory. When it fails nothing has changed and no other of these is called.
+ * parent: after the fork (also one that failed), in the parent.
+ * child_begin: first in the child; the core may be called after it, managed memory not touched.
+ * child: new threads are started and the range is registered anew; 0 or -errno, after which the child must not
+ * touch managed memory.
  */
 int uffd_fork_prepare(struct machine *m);
 void uffd_fork_parent(struct machine *m);
+void uffd_fork_child_begin(struct machine *m);
 int uffd_fork_child(struct machine *m);
 
 /*

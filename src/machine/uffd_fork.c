@@ -69,13 +69,17 @@ static void forget_threads(struct uffd_machine *m)
 	m->started = m->has_pager = false;
 }
 
+void uffd_fork_child_begin(struct machine *machine)
+{
+	forget_threads(uffd_of(machine));
+}
+
 /* The stacks are memory that the parent's threads ran on: their copies here are free to use again. */
 int uffd_fork_child(struct machine *machine)
 {
 	struct uffd_machine *m = uffd_of(machine);
 	int error;
 
-	forget_threads(m);
 	host_close(m->fd);
 	host_close(m->leader_sleep.fd);
 	host_close(m->pager_sleep.fd);

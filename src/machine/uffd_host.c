@@ -260,52 +260,67 @@ static unsigned pages_done(int64_t bytes)
 	return bytes > 0 ? (unsigned)((uint64_t)bytes >> PAGE_SHIFT) : 0;
 }
 
+/*
+ * Is a request of @len pages worth another try? The host takes one only within one of its own areas, and those of a
+ * region that was changed in parts are not always joined again: then the run crosses two, and its halves are tried.
+ */
+static bool try_again(int result, unsigned *len)
+{
+	if ((result == -EINVAL || result == -ENOENT) && *len > 1) {
+		*len /= 2;
+		return true;
+	}
+	return result == -EAGAIN;
+}
+
 unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
 {
-	unsigned done = 0;
+	unsigned done = 0, len = nr;
 
 	*error = 0;
 	while (done < nr) {
 		struct uffdio_move move = {
 			.dst = dst + done * PAGE_BYTES,
 			.src = src + done * PAGE_BYTES,
-			.len = (nr - done) * PAGE_BYTES,
+			.len = len * PAGE_BYTES,
 			.mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE,
 		};
 		int result = request(m, UFFDIO_MOVE, &move);
 
-		if (result == 0)
-			return nr;
-		done += pages_done(move.move);
-		if (result != -EAGAIN) {
+		done += result == 0 ? len : pages_done(move.move);
+		if (result == 0) {
+			len = nr - done;
+		} else if (!try_again(result, &len)) {
 			*error = result;
 			break;
 		}
+		len = (unsigned)min_u64(len, nr - done);
 	}
 	return done;
 }
 
 unsigned uffd_copy(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
 {
-	unsigned done = 0;
+	unsigned done = 0, len = nr;
 
 	*error = 0;
 	while (done < nr) {
 		struct uffdio_copy copy = {
 			.dst = dst + done * PAGE_BYTES,
 			.src = src + done * PAGE_BYTES,
-			.len = (nr - done) * PAGE_BYTES,
+			.len = len * PAGE_BYTES,
 			.mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE,
 		};
 		int result = request(m, UFFDIO_COPY, &copy);
 
-		if (result == 0)
-			return nr;
-		done += pages_done(copy.copy);
-		if (result != -EAGAIN) {
+		done += result == 0 ? len : pages_done(copy.copy);
+		if (result == 0) {
+			len = nr - done;
+		} else if (!try_again(result, &len)) {
 			*error = result;
 			break;
 		}
+		len = (unsigned)min_u64(len, nr - done);
 	}
 	return done;
 }

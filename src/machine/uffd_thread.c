@@ -220,7 +220,7 @@ static void *pager_main(void *machine)
 			uffd_reap(m, parked_want_writes(m));
 			busy += retry_parked(m);
 		}
-		if (busy > 1 || m->nr_parked)
+		if (busy > (m->nr_parked ? 0 : 1))
 			continue;
 		tidy(m);
 		sleep_in_poll(m);

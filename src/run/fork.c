@@ -262,9 +262,6 @@ static int child_go_on(void)
 {
 	int error = forking.error;
 
-	/* The machine kept the pager lock over the fork; the frozen pager needs no other guard now. */
-	if (!error)
-		run.machine->ops->unlock(run.machine);
 	if (!error)
 		error = pager_fork_child(run.pager);
 	if (!error)
@@ -282,6 +279,8 @@ static void fork_child(void)
 	if (!run.active)
 		return;
 	run.active = false;
+	if (!forking.error)
+		uffd_fork_child_begin(run.machine);
 	if (forking.child_end >= 0)
 		lease_hold();
 	forking.child_end = -1;

@@ -23,6 +23,13 @@ static int press_to_removal(struct walk_world *world)
 	return walk_press_until(world, "free_page");
 }
 
+static int write_and_unmap(struct walk_world *world)
+{
+	int error = walk_write(world);
+
+	return error ? error : walk_unmap(world);
+}
+
 static int press_to_birth_and_pageout(struct walk_world *world)
 {
 	int error = walk_write(world);
@@ -102,14 +109,26 @@ static const struct walk_expect destruction[] = {
 		"It was the last reference. No frame, no slot, no trace."},
 };
 
+/* Nobody saw the write, so the page never left the swap cache: its reference goes last. */
+static const struct walk_expect cached_destruction[] = {
+	{"unmapped", "zap_pte_range", {2, -1, CACHED | PG_active | PG_workingset, "active", WALK_PTE_NONE},
+		"The write trapped nowhere, so the page is still in the swap cache. munmap clears the PTE "
+		"and "
+		"the mapping is gone; two references are about to go, the mapping's and the cache's."},
+	{"freed", "free_page", {0, -1, PG_swapbacked | PG_uptodate, "free", WALK_PTE_NONE},
+		"It was the last reference, and nobody names the slot. No frame, no slot, no trace."},
+};
+
 static const struct walk_scene life[] = {
 	{"Birth: the program writes", walk_write, LIST_OF(birth)},
 	{"Swap-out, first scan: other pages want the frames", press_to_pageout, LIST_OF(first_scan)},
 	{"The device ends the write", walk_finish_writes, LIST_OF(write_ends)},
 	{"Swap-out, second scan", press_to_removal, LIST_OF(second_scan)},
 	{"Swap-in: the program reads", walk_read, LIST_OF(read_back)},
-	{"Use: the program writes", walk_write, LIST_OF(write_again), .needs_sees_write = true},
-	{"Destruction: munmap", walk_unmap, LIST_OF(destruction)},
+	{"Use: the program writes", walk_write, LIST_OF(write_again), .where = WALK_WRITES_SEEN},
+	{"Destruction: munmap", walk_unmap, LIST_OF(destruction), .where = WALK_WRITES_SEEN},
+	{"Use and destruction: the program writes, then munmap", write_and_unmap, LIST_OF(cached_destruction),
+		.where = WALK_WRITES_UNSEEN},
 };
 
 /* ---- A page that is wanted back while it is being written --------------------------------- */
@@ -135,10 +154,25 @@ static const struct walk_expect write_ends_in_use[] = {
 		"Clean, and still mapped: the next scan may drop it without another write."},
 };
 
+/* The frame itself would go to the program, and the device still reads from it. */
+static const struct walk_expect found_after_write[] = {
+	{"write finished", "end_swap_bio_write", {1, -1, CACHED, "inactive", WALK_PTE_SWAP},
+		"The program reads it meanwhile. This machine cannot show a frame that a device reads from, "
+		"so "
+		"the fault waits for the write to end."},
+	{"found in the swap cache", "do_swap_page", {2, 0, CACHED, "inactive", WALK_PTE_READ_ONLY},
+		"The page is used again as it is, no read. Clean: the next scan may drop it without another "
+		"write."},
+};
+
 static const struct walk_scene wanted_back[] = {
 	{"Birth and first scan", press_to_birth_and_pageout, LIST_OF(leaves)},
-	{"The program reads it under writeback", walk_read, LIST_OF(found_in_cache)},
-	{"The device ends the write", walk_finish_writes, LIST_OF(write_ends_in_use)},
+	{"The program reads it under writeback", walk_read, LIST_OF(found_in_cache),
+		.where = WALK_WRITES_SEEN},
+	{"The device ends the write", walk_finish_writes, LIST_OF(write_ends_in_use),
+		.where = WALK_WRITES_SEEN},
+	{"The program reads it under writeback", walk_read, LIST_OF(found_after_write),
+		.where = WALK_WRITES_UNSEEN},
 };
 
 const struct walk_scenario walk_scenarios[] = {

@@ -44,7 +44,11 @@ struct walk_scene {
 	int (*drive)(struct walk_world *); /* 0 or -errno */
 	const struct walk_expect *expects;
 	unsigned nr_expects;
-	bool needs_sees_write; /* it is about a trap that only machines with a write bit have */
+	enum walk_where {
+		WALK_ANYWHERE,
+		WALK_WRITES_SEEN, /* only on machines with a write bit, which can show a page that is being written */
+		WALK_WRITES_UNSEEN, /* what happens instead on the others */
+	} where;
 };
 
 struct walk_scenario {
@@ -64,7 +68,6 @@ enum walk_verdict {
 	WALK_AGREES,
 	WALK_DIFFERS,
 	WALK_MISSING, /* the function did not run for this page */
-	WALK_SKIPPED, /* not on this machine; the scene says why by needs_sees_write */
 };
 
 struct walk_row {

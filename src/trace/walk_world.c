@@ -48,8 +48,11 @@ const struct walk_event *walk_world_find(const struct walk_world *world, const c
 
 /* ---- Accesses -------------------------------------------------------------------------- */
 
-static void let_time_pass(struct walk_world *world)
+/* The device ends what it holds only when somebody really waits for it. */
+static void let_time_pass(struct walk_world *world, const struct wait *wait)
 {
+	if (wait->what == WAIT_WRITE || wait->what == WAIT_FRAMES)
+		walk_finish_writes(world);
 	pager_poll(world->pager, SWAP_READ, 0);
 	pager_poll(world->pager, SWAP_WRITE, 0);
 }
@@ -63,7 +66,7 @@ static int fault_in(struct walk_world *world, uint64_t addr, enum access access)
 		case FAULT_DONE:
 			return 0;
 		case FAULT_WAIT:
-			let_time_pass(world);
+			let_time_pass(world, &wait);
 			break;
 		case FAULT_SIGSEGV:
 			return -EFAULT;
@@ -163,7 +166,7 @@ static int lock_space(struct walk_world *world)
 	int error;
 
 	while ((error = space_lock(world->space, &wait)) == -EAGAIN)
-		let_time_pass(world);
+		let_time_pass(world, &wait);
 	return error;
 }
 
@@ -175,7 +178,7 @@ int walk_unmap(struct walk_world *world)
 	if (error)
 		return error;
 	while ((error = space_munmap(world->space, world->watched, PAGE_BYTES, &wait)) == -EAGAIN)
-		let_time_pass(world);
+		let_time_pass(world, &wait);
 	space_unlock(world->space);
 	return error;
 }
@@ -263,7 +266,7 @@ static void close_space(struct walk_world *world)
 		soft_space_close(world->mmu);
 	} else if (!lock_space(world)) {
 		while (space_exit(world->space, &wait) == -EAGAIN)
-			let_time_pass(world);
+			let_time_pass(world, &wait);
 	}
 }
 
@@ -277,7 +280,7 @@ void walk_world_close(struct walk_world *world)
 	if (world->space)
 		close_space(world);
 	while (world->pager && pager_close(world->pager) == -EBUSY)
-		let_time_pass(world);
+		let_time_pass(world, &(struct wait){.what = WAIT_WRITE});
 	if (world->kind == ANONMM_SOFT)
 		soft_machine_close(world->machine);
 	else

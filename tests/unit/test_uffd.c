@@ -756,6 +756,7 @@ static void our_threads_hold_no_pipe_of_the_program_open(void **ctx)
 /* 0, or which line of the child's checks failed. */
 static int child_of_fork(void)
 {
+	uffd_fork_child_begin(machine);
 	if (uffd_fork_child(machine))
 		return 1;
 	for (uint32_t i = 0; i < 20; i++)
