@@ -381,11 +381,11 @@ void soft_machine_close(struct machine *m)
 
 int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct soft_space **out)
 {
-	struct soft_space *mmu = aligned_alloc(64, sizeof(*mmu));
-	int error;
+	struct soft_space *mmu;
+	int error = posix_memalign((void **)&mmu, 64, sizeof(*mmu)); /* entries do not straddle cache lines */
 
-	if (!mmu)
-		return -ENOMEM;
+	if (error)
+		return -error;
 	for (size_t i = 0; i < SOFT_TLB_ENTRIES; i++)
 		mmu->tlb[i] = (struct soft_tlb_entry){.read_tag = SOFT_TLB_NONE, .write_tag = SOFT_TLB_NONE};
 	mmu->machine = soft_of(m);

@@ -49,7 +49,7 @@ struct soft_tlb_entry {
 	uint64_t read_tag;
 	uint64_t write_tag;
 	char *bytes; /* the frame */
-	uint64_t unused; /* entries of 32 bytes do not straddle cache lines */
+	uint64_t unused; /* 32 bytes */
 };
 
 #define SOFT_TLB_ENTRIES 1024UL

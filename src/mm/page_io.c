@@ -33,8 +33,7 @@ void page_content(struct pager *pager, struct page *page, struct content *conten
 	const void *bytes = frame_bytes(pager, page);
 
 	content->zero = is_zero(bytes);
-	if (!content->zero)
-		hash_bytes(pager, bytes, content->hash);
+	hash_bytes(pager, bytes, content->hash); /* also of zeros: a page whose slot others name is written all the same */
 }
 
 bool slot_holds(struct pager *pager, swp_entry_t entry, const struct content *content)

@@ -64,23 +64,29 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 
 /* ---- mremap --------------------------------------------------------------------------------- */
 
-/* Move PTE words from one place to another: the pages are hidden, so no address shows them. */
-static int move_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
+/* Tables for all words that will be moved: what can fail comes before what cannot be undone. */
+static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
+{
+	uint64_t index = space_index(space, from), end = space_index(space, from + len);
+	uint64_t shift = space_index(space, to) - index;
+
+	for (; pgtable_next(space, index, end, &index); index++)
+		if (!pgtable_make(space, index + shift))
+			return -ENOMEM;
+	return 0;
+}
+
+/* Move PTE words from one place to another: the pages are hidden, so no address shows them. => tables made */
+static void move_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
 {
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
 	uint64_t shift = space_index(space, to) - index;
 	pte_slot_t *ptep;
 
-	while ((ptep = pgtable_next(space, index, end, &index)) != NULL) {
-		pte_slot_t *there = pgtable_make(space, index + shift);
-
-		if (!there)
-			return -ENOMEM;
-		pte_store(there, pte_load(ptep));
+	for (; (ptep = pgtable_next(space, index, end, &index)) != NULL; index++) {
+		pte_store(pgtable_find(space, index + shift), pte_load(ptep));
 		pte_store(ptep, 0);
-		index++;
 	}
-	return 0;
 }
 
 static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
@@ -111,11 +117,24 @@ static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t 
 	return error;
 }
 
-/* mremap to another place, in steps that can be called again: space->moving_to remembers the first. Drops the lock. */
+/* Nothing was moved: the new place goes, the old one is as it was. */
+static int move_undo(struct space *space, uint64_t from, uint64_t end, uint64_t new_len, int error)
+{
+	unmap_region(space, space->moving_to, space->moving_to + new_len, &(struct wait){0});
+	range_set_changing(space, from, end, false);
+	vma_merge_range(space, from, end);
+	space->moving_to = 0;
+	return error;
+}
+
+/*
+ * mremap to another place, in steps that can be called again: space->moving_to remembers the first, and *to is set
+ * by the last. What is longer than the new place ends. Drops the lock.
+ */
 static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64_t *to, uint64_t new_len,
 		    struct wait *wait)
 {
-	uint64_t end = from + old_len;
+	uint64_t moved = min_u64(old_len, new_len), end = from + old_len;
 	int error = 0;
 
 	if (!space->moving_to) {
@@ -126,22 +145,35 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 			return error;
 		space->moving_to = *to;
 	}
-	*to = space->moving_to;
 	range_set_changing(space, from, end, true);
-	error = hide_range(space, from, end, wait);
+	error = hide_range(space, from, from + moved, wait);
 	if (error)
 		return error;
-	/* Hidden and nobody's fault can come in between: VM_CHANGING, and the lock is not dropped from here. A busy page would
-	 * have its lock taken by reclaim only, which finds the page by its index in the VMA where the PTE is. */
-	error = move_page_tables(space, from, space->moving_to, old_len);
-	range_set_changing(space, space->moving_to, space->moving_to + new_len, false);
-	if (!error)
-		error = unmap_region(space, from, end, wait);
-	if (!error) {
-		space->moving_to = 0;
-		vma_merge_range(space, *to, *to + new_len);
-	}
+	error = make_page_tables(space, from, space->moving_to, moved);
+	if (error)
+		return move_undo(space, from, end, new_len, error);
+	error = unmap_vmas(space, from + moved, end, wait);
+	if (error)
+		return error;
+	/* Hidden and nobody's fault can come in between: VM_CHANGING. A busy page would have its lock taken by reclaim
+	 * only, which finds the page by its index in the VMA where the PTE is. */
+	move_page_tables(space, from, space->moving_to, moved);
+	*to = space->moving_to;
+	space->moving_to = 0;
+	range_set_changing(space, *to, *to + new_len, false);
+	error = unmap_region(space, from, end, wait); /* no PTE is left there: nothing to wait for */
+	vma_merge_range(space, *to, *to + new_len);
 	return error;
+}
+
+/* Or it was, and a call that has to be made again has begun to unmap its end. */
+static bool same_vma_covered(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
+{
+	if (same_vma_covers(space, addr, old_len))
+		return true;
+	return new_len < old_len && same_vma_covers(space, addr, new_len) &&
+	       same_vma_covers(space, addr + new_len, old_len - new_len) &&
+	       (find_vma(space, addr + new_len)->flags & VM_CHANGING);
 }
 
 static bool can_grow(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
@@ -184,9 +216,9 @@ static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, u
 	uint64_t to = new_addr;
 	int error;
 
-	if (space->moving_to)
+	if (space->moving_to) /* called again */
 		return move_vma(space, *addr, old_len, addr, new_len, wait);
-	if (!same_vma_covers(space, *addr, old_len))
+	if (!same_vma_covered(space, *addr, old_len, new_len))
 		return -EFAULT;
 	if (flags & MREMAP_FIXED) {
 		if (to < *addr + old_len && *addr < to + new_len)
@@ -201,9 +233,9 @@ static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, u
 	} else if (!(flags & MREMAP_MAYMOVE) || !(to = find_hole(space, new_len))) {
 		return -ENOMEM;
 	}
-	error = move_vma(space, *addr, (uint64_t)min_u64(old_len, new_len), &to, new_len, wait);
-	if (!error || space->moving_to)
-		*addr = error ? *addr : to;
+	error = move_vma(space, *addr, old_len, &to, new_len, wait);
+	if (!error)
+		*addr = to;
 	return error;
 }
 

@@ -31,6 +31,14 @@ static void scan_init(struct scan *scan, struct pager *pager)
 	plug_init(&scan->plug);
 }
 
+/* Back to its list. If the last PTE that named its slot went while it was isolated, nobody else ends it: it ends here. */
+static void putback_page(struct pager *pager, struct page *page, struct page_head *list)
+{
+	putback_lru_page(pager, page, list);
+	if (page->_count > 0 && page_has(page, PG_swapcache))
+		free_swap_cache(pager, page);
+}
+
 /* ---- Ageing ---------------------------------------------------------------------------- */
 
 /* Lock what can be locked of @list; the array gets them. */
@@ -59,7 +67,7 @@ void deactivate_pages(struct pager *pager, struct page_head *list)
 
 		page_clear(page, PG_active | PG_referenced);
 		pager->stats->deactivated++;
-		putback_lru_page(pager, page, list);
+		putback_page(pager, page, list);
 		if (page->_count > 0)
 			page_step(pager, page, "shrink_active_list", 0);
 	}
@@ -148,7 +156,7 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 	}
 	if (page_has(page, PG_locked))
 		page_unlock(pager, page);
-	putback_lru_page(pager, page, list);
+	putback_page(pager, page, list);
 }
 
 /*
@@ -257,7 +265,7 @@ static void shrink_page_list(struct scan *scan, struct page_head *list)
 		next = TAILQ_NEXT(page, lru);
 		scan->nr_scanned++;
 		if (!page_trylock(pager, page)) {
-			putback_lru_page(pager, page, list);
+			putback_page(pager, page, list);
 			continue;
 		}
 		page_step(pager, page, "shrink_page_list", 0);

@@ -9,8 +9,8 @@
  * ring, and can never write to what took the file's number.
  *
  * A completion is finished by the thread that submitted it: the host interrupts that thread, in whatever
- * system call it is then. Most calls go on by themselves; epoll_wait() and a few more return EINTR. Where program
- * threads submit, and go on before the completion, use the engine aio.
+ * system call it is then. Most calls go on by themselves; epoll_wait() and a few more return EINTR. So it is at its best
+ * where only threads of our own submit; engine=auto takes it where aio does not work.
  */
 #include "file.h"
 

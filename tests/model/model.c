@@ -3,7 +3,7 @@
  * The model test: random operations on a pager beside a byte-array oracle, the whole-world validator after each.
  *
  *      model [--seed N] [--ops N] [--machine soft|uffd] [--faults thread|signal] [--copy] [--threads]
- *            [--swap URI] [--lossy]
+ *            [--swap URI] [--lossy] [--verbose]
  *
  * Without arguments: a set of runs that covers all of these. A failure prints the arguments that repeat it; on soft
  * without --threads the same seed is the same run, to the last event, which is also checked here.
@@ -13,6 +13,7 @@
  * bytes come back they are the right ones.
  */
 #define _GNU_SOURCE
+#include "../tsan.h"
 #include "../world.h"
 #include "swapdev/faulty.h"
 #include "oracle.h"
@@ -29,7 +30,7 @@
 struct run {
 	enum anonmm_machine kind;
 	enum anonmm_faults faults;
-	bool copy, threads, lossy;
+	bool copy, threads, lossy, verbose;
 	uint64_t seed;
 	unsigned long ops;
 	char swap[256];
@@ -42,6 +43,7 @@ struct actor {
 	struct oracle *oracle;
 	uint64_t rng;
 	unsigned long op; /* how many were done */
+	int result; /* the last one */
 	const char *doing;
 	char detail[200];
 };
@@ -69,6 +71,13 @@ static void mix(struct run *run, uint64_t value)
 {
 	if (!run->threads && run->kind == ANONMM_SOFT)
 		run->digest = (run->digest ^ value) * 0x100000001b3;
+}
+
+/* Every result of a call is part of what a replay must repeat. */
+static void note(struct actor *a, int result)
+{
+	mix(a->run, (uint64_t)(unsigned)result);
+	a->result = result;
 }
 
 static void print_run(FILE *file, const struct run *run)
@@ -133,7 +142,7 @@ static bool excused(const struct actor *a, int result)
 
 static void want(struct actor *a, int result, int expected)
 {
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (result != expected && !excused(a, result))
 		fail(a, "result %d (%s), expected %d", result, strerror(-result), expected);
 }
@@ -313,7 +322,7 @@ static void do_mmap(struct actor *a)
 	detail(a, first, nr, fixed);
 	addr = fixed || below(a, 2) ? address(a, first) : 0;
 	result = place_mmap(&a->place, &addr, nr * PAGE_BYTES, prot, fixed ? SPACE_FIXED : 0);
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (result == -ENOMEM && !fixed && !oracle_has_hole(a->oracle, nr))
 		return;
 	want(a, result, 0);
@@ -378,10 +387,13 @@ static void do_mremap(struct actor *a)
 	detail(a, first, nr, (int)new_nr);
 	addr = address(a, first);
 	result = place_mremap(&a->place, &addr, nr * PAGE_BYTES, new_nr * PAGE_BYTES);
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (result == -EFAULT || excused(a, result) ||
-		(result == -ENOMEM && !oracle_has_hole(a->oracle, new_nr)))
+		(result == -ENOMEM && !oracle_has_hole(a->oracle, new_nr))) {
+		for (unsigned i = first; i < first + nr; i++)
+			check_page(a, i);
 		return;
+	}
 	if (result)
 		fail(a, "result %d", result);
 	if (!oracle_is_mapped(a->oracle, first, nr))
@@ -414,7 +426,7 @@ static void do_hint(struct actor *a)
 	detail(a, first, nr, advice);
 	mapped = oracle_is_mapped(a->oracle, first, nr);
 	result = place_madvise(&a->place, address(a, first), nr * PAGE_BYTES, advice);
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (result == -EINVAL || result == -EFAULT) /* locked, or not allowed to be populated */
 		return;
 	if (result == -ENOMEM && (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE))
@@ -431,7 +443,7 @@ static void do_drop(struct actor *a)
 	pick_run(a, 48, &first, &nr);
 	detail(a, first, nr, advice);
 	result = place_madvise(&a->place, address(a, first), nr * PAGE_BYTES, advice);
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (result != -EINVAL)
 		want(a, result, oracle_is_mapped(a->oracle, first, nr) ? 0 : -ENOMEM);
 	for (unsigned i = first; i < first + nr; i++) {
@@ -457,7 +469,7 @@ static void do_mlock(struct actor *a)
 	pick_run(a, lock ? 12 : 256, &first, &nr);
 	detail(a, first, nr, lock);
 	result = place_mlock(&a->place, address(a, first), nr * PAGE_BYTES, lock);
-	mix(a->run, (uint64_t)(unsigned)result);
+	note(a, result);
 	if (lock && (result == -ENOMEM || result == -EFAULT ||
 			    result == -EAGAIN)) /* too many, or PROT_NONE among them */
 		return;
@@ -543,7 +555,10 @@ static void step(struct actor *a)
 	a->doing = operations[i].name;
 	a->detail[0] = '\0';
 	mix(a->run, i);
+	a->result = 0;
 	operations[i].run(a);
+	if (a->run->verbose)
+		printf("%lu: %s %s: %d\n", a->op, a->doing, a->detail, a->result);
 	validate(a);
 }
 
@@ -732,7 +747,7 @@ static int usage(void)
 {
 	fprintf(stderr, "Usage: model [--seed N] [--ops N] [--machine soft|uffd] [--faults thread|signal] "
 			"[--copy] [--threads]\n"
-			"             [--swap URI] [--lossy]\n");
+			"             [--swap URI] [--lossy] [--verbose]\n");
 	return 2;
 }
 
@@ -742,7 +757,7 @@ int main(int argc, char **argv)
 		{"ops", required_argument, NULL, 'o'}, {"machine", required_argument, NULL, 'm'},
 		{"faults", required_argument, NULL, 'f'}, {"copy", no_argument, NULL, 'c'},
 		{"threads", no_argument, NULL, 't'}, {"swap", required_argument, NULL, 'w'},
-		{"lossy", no_argument, NULL, 'l'}, {0}};
+		{"lossy", no_argument, NULL, 'l'}, {"verbose", no_argument, NULL, 'v'}, {0}};
 	struct run run = preset(ANONMM_SOFT, SWAP_GOOD, 10000, 1);
 	int option;
 
@@ -771,6 +786,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			snprintf(run.swap, sizeof(run.swap), "%s", optarg);
+			break;
+		case 'v':
+			run.verbose = true;
 			break;
 		case 'l':
 			run.lossy = true;
