@@ -47,6 +47,7 @@ struct space {
 	uint64_t search_from;		/* [S] where the next hole is looked for */
 	bool locked;			/* [L] the space lock */
 	uint64_t moving_to;		/* [S] mremap under way: the new address, 0: none */
+	uint64_t populated_to;		/* [S] madvise(POPULATE) under way: where it goes on, 0: none */
 };
 
 static inline uint64_t space_index(const struct space *space, uint64_t addr)

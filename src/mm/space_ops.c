@@ -308,19 +308,19 @@ static void advise_willneed(struct space *space, uint64_t start, uint64_t end)
 	plug_submit(space->pager, &plug);
 }
 
-/* Fault in what is not there yet. Drops the lock. */
-static int populate(struct space *space, uint64_t start, uint64_t end, bool write, struct wait *wait)
+/* Fault in what is not there yet; *addr says how far it got. Drops the lock. */
+static int populate(struct space *space, uint64_t *addr, uint64_t end, bool write, struct wait *wait)
 {
 	struct pager *pager = space->pager;
 
-	for (uint64_t addr = start; addr < end; addr += PAGE_BYTES) {
-		pte_slot_t *ptep = pgtable_find(space, space_index(space, addr));
+	for (; *addr < end; *addr += PAGE_BYTES) {
+		pte_slot_t *ptep = pgtable_find(space, space_index(space, *addr));
 		pte_t pte = ptep ? pte_load(ptep) : 0;
 
 		if (pte_is_valid(pte) && !(write && (pte & PTE_ZERO)))
 			continue;
 		pager_unlock(pager);
-		enum fault_result result = handle_mm_fault(space, addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
+		enum fault_result result = handle_mm_fault(space, *addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
 
 		pager_lock(pager);
 		switch (result) {
@@ -337,6 +337,19 @@ static int populate(struct space *space, uint64_t start, uint64_t end, bool writ
 		}
 	}
 	return 0;
+}
+
+/*
+ * When called again, go on where it stopped: in few frames the first pages are gone by then, and who starts over
+ * with them never comes to the last.
+ */
+static int advise_populate(struct space *space, uint64_t start, uint64_t end, bool write, struct wait *wait)
+{
+	uint64_t from = max_u64(start, space->populated_to);
+	int error = populate(space, &from, end, write, wait);
+
+	space->populated_to = error == -EAGAIN ? from : 0;
+	return error;
 }
 
 static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uint32_t flags)
@@ -375,7 +388,7 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 		return 0;
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
-		return populate(space, start, end, advice == MADV_POPULATE_WRITE, wait);
+		return advise_populate(space, start, end, advice == MADV_POPULATE_WRITE, wait);
 	case MADV_NORMAL:
 		return set_read_flags(space, start, end, 0);
 	case MADV_SEQUENTIAL:
@@ -475,7 +488,7 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 	if (!error) {
 		requeue_range(space, addr, addr + len, lock);
 		if (lock)
-			error = populate(space, addr, addr + len, false, wait);
+			error = populate(space, &(uint64_t){addr}, addr + len, false, wait);
 	}
 	pager_unlock(pager);
 	return error;

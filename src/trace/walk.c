@@ -114,14 +114,19 @@ static void compare(struct walk_row *row, bool sees_write)
 static void claim(struct walk_world *world, struct walk_row *row)
 {
 	const struct walk_event *event = walk_world_find(world, row->expect->function);
+	const struct walk_event *unwanted = NULL;
 
 	if (!event) {
 		row->verdict = WALK_MISSING;
 		return;
 	}
+	if (row->expect->without)
+		unwanted = walk_world_find(world, row->expect->without);
 	world->next_event = (unsigned)(event - world->events) + 1;
 	row->view = event->view;
 	compare(row, world->machine->ops->sees_write);
+	if (unwanted && unwanted < event)
+		differs(row, "%s() ran before it", unwanted->function);
 }
 
 static bool happens_here(const struct walk_scene *scene, const struct walk_world *world)

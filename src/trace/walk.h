@@ -37,6 +37,7 @@ struct walk_expect {
 	const char *function; /* whose completion is the step */
 	struct walk_state state;
 	const char *why; /* what changed and why, for a reader of the article */
+	const char *without; /* a function that must not have run since the step before; NULL: any may */
 };
 
 struct walk_scene {
@@ -105,7 +106,8 @@ int walk_press_until(struct walk_world *world, const char *function);
 /* The device ends all writes that it holds. */
 int walk_finish_writes(struct walk_world *world);
 
-/* The program unmaps the watched page. */
+/* The program unmaps the watched page, or gives advice about it. */
 int walk_unmap(struct walk_world *world);
+int walk_advise(struct walk_world *world, int advice);
 
 #endif

@@ -183,6 +183,19 @@ int walk_unmap(struct walk_world *world)
 	return error;
 }
 
+int walk_advise(struct walk_world *world, int advice)
+{
+	struct wait wait = {0};
+	int error = lock_space(world);
+
+	if (error)
+		return error;
+	while ((error = space_madvise(world->space, world->watched, PAGE_BYTES, advice, &wait)) == -EAGAIN)
+		let_time_pass(world, &wait);
+	space_unlock(world->space);
+	return error;
+}
+
 /* ---- Open and close -------------------------------------------------------------------- */
 
 static int open_machine(struct walk_world *world, char *why, size_t why_len)

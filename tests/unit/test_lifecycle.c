@@ -136,7 +136,7 @@ static int differing_with(struct walk_expect expect)
 static void each_wrong_fact_is_found(void **state)
 {
 	const struct walk_expect right = {
-		"birth", "do_anonymous_page", {1, 0, BASE | PG_active, "active", WALK_PTE_PRESENT}, ""};
+		"birth", "do_anonymous_page", {1, 0, BASE | PG_active, "active", WALK_PTE_PRESENT}, "", NULL};
 	struct walk_expect wrong;
 
 	(void)state;
@@ -153,6 +153,8 @@ static void each_wrong_fact_is_found(void **state)
 	assert_int_equal(differing_with(wrong), 1);
 	wrong = right, wrong.state.pte = WALK_PTE_SWAP;
 	assert_int_equal(differing_with(wrong), 1);
+	wrong = right, wrong.without = "do_anonymous_page";
+	assert_int_equal(differing_with(wrong), 0); /* it is not before itself */
 	wrong = right, wrong.function = "do_swap_page";
 	assert_int_equal(differing_with(wrong), 1);
 }
