@@ -159,6 +159,7 @@ struct uffd_machine {
 		int result;
 	} mail;
 	_Atomic(bool) fds_lost;
+	_Atomic(bool) poke_wanted; /* [a] kswapd shall write the eventfds */
 };
 
 #define STACK_BYTES (256 * KIB)
@@ -225,7 +226,7 @@ void uffd_wait(struct machine *machine, const struct wait *wait);
 void uffd_wake_kswapd(struct machine *machine);
 void uffd_lock(struct machine *machine);
 void uffd_unlock(struct machine *machine);
-void sleeper_poke(struct sleeper *sleeper);
+void uffd_poke_for_others(struct uffd_machine *m);
 unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr);
 int uffd_reap(struct uffd_machine *m, bool writes_too);
 bool wait_wants_writes(const struct wait *wait);

@@ -39,6 +39,8 @@ void *uffd_kswapd_main(void *machine)
 	while (!atomic_load(&m->stop)) {
 		atomic_store(&m->kick, 0);
 		uffd_serve_mail(m);
+		if (atomic_exchange(&m->poke_wanted, false))
+			uffd_poke_for_others(m);
 		uffd_reap(m, true);
 		switch (kswapd_step(m->machine.pager)) {
 		case KSWAPD_PROGRESS:
@@ -54,5 +56,6 @@ void *uffd_kswapd_main(void *machine)
 			break;
 		}
 	}
+	uffd_poke_for_others(m); /* the pager thread is to end too */
 	return NULL;
 }

@@ -52,12 +52,26 @@ static void kick_kswapd(struct uffd_machine *m)
 		host_futex_wake(&m->kick, 1);
 }
 
-void sleeper_poke(struct sleeper *sleeper)
+/* A thread that lost our descriptors has kswapd write. */
+static void poke(struct uffd_machine *m, struct sleeper *sleeper)
 {
 	uint64_t one = 1;
 
-	if (atomic_load(&sleeper->asleep) && atomic_exchange(&sleeper->asleep, false))
-		host_write(sleeper->fd, &one, sizeof(one));
+	if (!atomic_load(&sleeper->asleep) || !atomic_exchange(&sleeper->asleep, false))
+		return;
+	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
+		atomic_store(&m->poke_wanted, true);
+		kick_kswapd(m);
+	}
+}
+
+/* => kswapd thread */
+void uffd_poke_for_others(struct uffd_machine *m)
+{
+	uint64_t one = 1;
+
+	host_write(m->pager_sleep.fd, &one, sizeof(one));
+	host_write(m->leader_sleep.fd, &one, sizeof(one));
 }
 
 void uffd_wake(struct machine *machine)
@@ -66,8 +80,8 @@ void uffd_wake(struct machine *machine)
 
 	if (atomic_load(&m->nr_waiting))
 		host_futex_wake(pager_events(m->machine.pager), INT32_MAX);
-	sleeper_poke(&m->leader_sleep);
-	sleeper_poke(&m->pager_sleep);
+	poke(m, &m->leader_sleep);
+	poke(m, &m->pager_sleep);
 }
 
 bool wait_wants_writes(const struct wait *wait)

@@ -409,6 +409,45 @@ static void mappings_that_are_no_run_go_one_by_one(void **ctx)
 		assert_true(all_bytes(frame(pairs[i].frame), (uint8_t)(i + 1)));
 }
 
+#define RUN   64
+#define MOVES 1000
+
+/* Requests of several threads on one area of the host get into each other's way, in ways that depend on its version. */
+static void *map_and_unmap(void *arg)
+{
+	uint32_t first = (uint32_t)(uintptr_t)arg * RUN;
+	struct mapping maps[RUN];
+
+	for (int round = 0; round < MOVES; round++) {
+		for (uint32_t i = 0; i < RUN; i++)
+			maps[i] = mapping_of(first + i, FRAME_KEEP);
+		machine->ops->unmap(machine, maps, RUN, UNMAP_KEEP);
+		for (uint32_t i = 0; i < RUN; i++)
+			if (*(uint32_t *)(void *)frame(first + i) != first + i)
+				return "a frame came back with other bytes";
+		machine->ops->map(machine, maps, RUN);
+	}
+	return NULL;
+}
+
+static void neighbouring_runs_are_mapped_and_unmapped_at_once(void **ctx)
+{
+	pthread_t threads[4];
+	void *wrong = NULL;
+
+	NEEDS_MACHINE();
+	(void)ctx;
+	map_run(0, 0, ARRAY_SIZE(threads) * RUN, FRAME_ZERO, RW);
+	for (uint32_t i = 0; i < ARRAY_SIZE(threads) * RUN; i++)
+		*(uint32_t *)(void *)at(i) = i;
+	for (uintptr_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_create(&threads[i], NULL, map_and_unmap, (void *)i);
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++) {
+		pthread_join(threads[i], &wrong);
+		assert_null(wrong);
+	}
+}
+
 static void regions_of_other_protections_get_and_lose_pages(void **ctx)
 {
 	static const int prots[] = {PROT_READ, PROT_WRITE, RW | PROT_EXEC, PROT_READ | PROT_EXEC};
@@ -875,6 +914,7 @@ int main(void)
 		IN_EACH_VARIANT(a_dropped_frame_gives_its_memory_back),
 		IN_EACH_VARIANT(populated_frames_take_device_data),
 		IN_EACH_VARIANT(mappings_that_are_no_run_go_one_by_one),
+		IN_EACH_VARIANT(neighbouring_runs_are_mapped_and_unmapped_at_once),
 		IN_EACH_VARIANT(regions_of_other_protections_get_and_lose_pages),
 		IN_EACH_VARIANT(a_region_that_went_is_no_memory_and_can_come_back),
 		IN_EACH_VARIANT(a_frame_that_is_still_pinned_is_shown_all_the_same),
