@@ -30,24 +30,17 @@ static char *settings[SETTINGS_MAX]; /* [I] "ANONMM_...=..." as this program got
 static unsigned nr_settings; /* [I] */
 static char *own_path; /* [I] of this library */
 
-static char *own_copy(const char *text)
-{
-	size_t bytes = strlen(text) + 1;
-	char *copy = own_alloc(bytes);
-	return copy ? memcpy(copy, text, bytes) : NULL;
-}
-
 /* The file that this library was loaded from, by the first entry of LD_PRELOAD that the launcher wrote. */
 void exec_start(char **envp)
 {
 	Dl_info info;
 
 	if (dladdr(&run, &info) && info.dli_fname)
-		own_path = own_copy(info.dli_fname);
+		own_path = own_text(info.dli_fname);
 	for (; *envp && nr_settings < SETTINGS_MAX; envp++) {
 		if (strncmp(*envp, "ANONMM_", strlen("ANONMM_")))
 			continue;
-		settings[nr_settings] = own_copy(*envp);
+		settings[nr_settings] = own_text(*envp);
 		if (settings[nr_settings])
 			nr_settings++;
 	}

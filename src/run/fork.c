@@ -262,9 +262,6 @@ static int child_go_on(void)
 {
 	int error = forking.error;
 
-	/* The machine kept the pager lock over the fork; the frozen pager needs no other guard now. */
-	if (!error)
-		run.machine->ops->unlock(run.machine);
 	if (!error)
 		error = pager_fork_child(run.pager);
 	if (!error)

@@ -125,6 +125,14 @@ void own_free(void *p)
 		jem_dallocx(p, MALLOCX_TCACHE_NONE);
 }
 
+char *own_text(const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+	char *copy = own_alloc(bytes);
+
+	return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
 /* NULL: its arena is full, the program's will have to do; but not while there is no other than arena 0. */
 static void *libc_alloc(size_t size, int flags)
 {

@@ -233,8 +233,8 @@ static int run_open(char *why, size_t why_len)
 	error = settings_read(&settings, why, why_len);
 	if (error)
 		return error;
-	run.swap_uri =
-		settings.swap && *settings.swap && strcmp(settings.swap, "none") ? settings.swap : NULL;
+	if (settings.swap && *settings.swap && strcmp(settings.swap, "none"))
+		run.swap_uri = own_text(settings.swap);
 	if (run.swap_uri) {
 		error = swapdev_open(run.swap_uri, &swap, why, why_len);
 		if (error)

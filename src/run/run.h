@@ -136,6 +136,8 @@ int extents_create_arenas(unsigned nr, unsigned *first, unsigned *libc_arena);
 /* Memory of our own, never managed. NULL: none. */
 void *own_alloc(size_t bytes);
 void own_free(void *p);
+/* A copy of what a program may overwrite: its environment is its own (setproctitle). */
+char *own_text(const char *text);
 
 /* ---- mmap.c ------------------------------------------------------------------------------- */
 

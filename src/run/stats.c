@@ -78,7 +78,7 @@ static void read_name(char *name, size_t len)
 
 struct record *stats_claim(const char *path)
 {
-	records_path = path && *path ? path : NULL;
+	records_path = path && *path ? own_text(path) : NULL;
 	struct record *record = map_record(NULL);
 	if (!record)
 		return NULL;
