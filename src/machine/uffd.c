@@ -246,7 +246,8 @@ struct fd_entry { /* as the kernel lays it out */
 static void keep_open_fds(struct uffd_machine *m)
 {
 	_Alignas(8) char buf[4096];
-	int dir = (int)host_call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int dir =
+		(int)host_call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	long bytes;
 
 	if (dir < 0)

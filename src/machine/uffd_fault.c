@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define POISON_NS   (20 * 1000000ULL)
+#define POISON_NS (20 * 1000000ULL)
 #define SEGV_REPEATS 4
 
 const char *uffd_fault_words(enum fault_result result)
@@ -26,7 +26,8 @@ const char *uffd_fault_words(enum fault_result result)
 	case FAULT_SIGBUS:
 		return "the content of this page is lost (I/O error or failed check on the swap device)";
 	case FAULT_OOM:
-		return "no memory is left: every frame is in use and swap has no room. Give more --memory or a larger --swap";
+		return "no memory is left: every frame is in use and swap has no room. Give more --memory or "
+		       "a larger --swap";
 	default:
 		return "unknown reason";
 	}
@@ -121,8 +122,8 @@ void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_re
 		uffd_wake_range(m, page, 1);
 		return;
 	}
-	uffd_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid, fault->access == ACCESS_WRITE ? "write" : "read",
-		fault->addr, uffd_fault_words(result));
+	uffd_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid,
+		fault->access == ACCESS_WRITE ? "write" : "read", fault->addr, uffd_fault_words(result));
 	if (result == FAULT_SIGSEGV)
 		send_signal(fault, SIGSEGV, SEGV_ACCERR);
 	else

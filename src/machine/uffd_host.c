@@ -280,8 +280,10 @@ static bool try_again(int result, unsigned *len)
  */
 static bool was_moved(struct uffd_machine *m, uint64_t src)
 {
-	struct uffdio_move move = {
-		.dst = frame_addr(m, m->nr_frames), .src = src, .len = PAGE_BYTES, .mode = UFFDIO_MOVE_MODE_DONTWAKE};
+	struct uffdio_move move = {.dst = frame_addr(m, m->nr_frames),
+		.src = src,
+		.len = PAGE_BYTES,
+		.mode = UFFDIO_MOVE_MODE_DONTWAKE};
 	int result;
 
 	do {

@@ -6,9 +6,9 @@
  */
 #include "machine/uffd_internal.h"
 
-#define WRITE_WAIT_MS  10
+#define WRITE_WAIT_MS 10
 #define STUCK_SLEEP_NS (50 * 1000000LL)
-#define IDLE_SLEEP_NS  (20 * 1000000LL)
+#define IDLE_SLEEP_NS (20 * 1000000LL)
 
 /* Sleep until kicked. A kick after @kick was cleared ends it at once. */
 static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)

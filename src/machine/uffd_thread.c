@@ -18,10 +18,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#define MSG_BATCH      16
+#define MSG_BATCH 16
 #define PARKED_MOST_NS (5 * 1000000LL)
 #define PARKED_BLIND_NS (500 * 1000LL)
-#define TIDY_NS	       (10 * 1000000LL)
+#define TIDY_NS (10 * 1000000LL)
 
 int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = pthread_create;
 

@@ -14,10 +14,10 @@
 #include "machine/uffd_internal.h"
 
 /* About 3 us: what another CPU's work on a few pages takes. */
-#define WAIT_SPINS	60
-#define SLEEP_MOST_NS	(5 * 1000000LL)
-#define SLEEP_BLIND_NS	(200 * 1000LL) /* when a device or our descriptor cannot be polled */
-#define MAX_DEVICE_FDS	32
+#define WAIT_SPINS 60
+#define SLEEP_MOST_NS (5 * 1000000LL)
+#define SLEEP_BLIND_NS (200 * 1000LL) /* when a device or our descriptor cannot be polled */
+#define MAX_DEVICE_FDS 32
 
 void uffd_lock(struct machine *machine)
 {
@@ -90,8 +90,8 @@ bool wait_wants_writes(const struct wait *wait)
 }
 
 /* The devices' descriptors that matter to any of @waits. */
-unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds,
-	unsigned nr)
+unsigned uffd_device_fds(
+	struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr)
 {
 	int numbers[MAX_DEVICE_FDS];
 	bool writes = false;
@@ -101,7 +101,8 @@ unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsig
 		writes |= wait_wants_writes(&waits[i]);
 	found = pager_poll_fds(m->machine.pager, SWAP_READ, numbers, MAX_DEVICE_FDS);
 	if (writes && found < MAX_DEVICE_FDS)
-		found += pager_poll_fds(m->machine.pager, SWAP_WRITE, numbers + found, MAX_DEVICE_FDS - found);
+		found +=
+			pager_poll_fds(m->machine.pager, SWAP_WRITE, numbers + found, MAX_DEVICE_FDS - found);
 	if ((unsigned)found > nr)
 		found = (int)nr;
 	for (int i = 0; i < found; i++)

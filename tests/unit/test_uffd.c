@@ -27,8 +27,8 @@
 #include <sys/wait.h>
 
 #define NR_FRAMES 1024
-#define NR_PAGES  1024 /* page i of the region always has frame i, unless a test maps by hand */
-#define RW	  (PROT_READ | PROT_WRITE)
+#define NR_PAGES 1024 /* page i of the region always has frame i, unless a test maps by hand */
+#define RW (PROT_READ | PROT_WRITE)
 
 /* ---- A core in one array ------------------------------------------------------------------- */
 
@@ -62,8 +62,11 @@ static void set_state(uint32_t page, enum page_state s)
 
 static struct mapping mapping_of(uint32_t page, enum frame_content content)
 {
-	return (struct mapping){
-		.space = &the_space, .addr = base + page * PAGE_BYTES, .pfn = page, .prot = RW, .content = (uint8_t)content};
+	return (struct mapping){.space = &the_space,
+		.addr = base + page * PAGE_BYTES,
+		.pfn = page,
+		.prot = RW,
+		.content = (uint8_t)content};
 }
 
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
@@ -179,7 +182,8 @@ static const struct variant *variant;
 
 static int machine_up(const struct variant *v)
 {
-	struct uffd_config config = {.bytes = 64 * MIB, .nr_frames = NR_FRAMES, .faults = v->faults, .copy = v->copy};
+	struct uffd_config config = {
+		.bytes = 64 * MIB, .nr_frames = NR_FRAMES, .faults = v->faults, .copy = v->copy};
 	char why[400] = "";
 	int error = uffd_machine_open(&config, &machine, why, sizeof(why));
 
@@ -196,7 +200,8 @@ static int machine_up(const struct variant *v)
 	assert_int_equal(uffd_install_sigbus(machine), 0);
 	assert_int_equal(uffd_thread_enter(machine), 0);
 	assert_int_equal(uffd_machine_start(machine, &the_space), 0);
-	assert_int_equal(machine->ops->region_map(machine, &the_space, base, base + NR_PAGES * PAGE_BYTES, RW), 0);
+	assert_int_equal(
+		machine->ops->region_map(machine, &the_space, base, base + NR_PAGES * PAGE_BYTES, RW), 0);
 	return 0;
 }
 
@@ -256,7 +261,8 @@ static bool has_memory(const void *addr)
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 
 	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)addr >> PAGE_SHIFT) * 8), sizeof(entry));
+	assert_int_equal(
+		pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)addr >> PAGE_SHIFT) * 8), sizeof(entry));
 	close(fd);
 	return entry >> 62 != 0; /* present or swapped */
 }
@@ -409,7 +415,7 @@ static void mappings_that_are_no_run_go_one_by_one(void **ctx)
 		assert_true(all_bytes(frame(pairs[i].frame), (uint8_t)(i + 1)));
 }
 
-#define RUN   64
+#define RUN 64
 #define MOVES 1000
 
 /* Requests of several threads on one area of the host get into each other's way, in ways that depend on its version. */
@@ -458,8 +464,9 @@ static void regions_of_other_protections_get_and_lose_pages(void **ctx)
 		uint32_t page = 100 + 16 * i;
 		uint64_t start = base + page * PAGE_BYTES;
 
-		assert_int_equal(
-			machine->ops->region_protect(machine, &the_space, start, start + 8 * PAGE_BYTES, prots[i]), 0);
+		assert_int_equal(machine->ops->region_protect(
+					 machine, &the_space, start, start + 8 * PAGE_BYTES, prots[i]),
+			0);
 		assert_int_equal(machine->ops->frame_populate(machine, page, 4), 0);
 		for (uint32_t j = 0; j < 4; j++)
 			memset(frame(page + j), (int)j + 1, PAGE_BYTES);
@@ -588,7 +595,7 @@ static void pages_shared_with_a_fork_child_are_taken_and_shown(void **ctx)
 /* ---- Faults -------------------------------------------------------------------------------- */
 
 #define COUNTERS 8
-#define HIDINGS	 400
+#define HIDINGS 400
 
 static _Atomic(bool) counting;
 static _Atomic(uint64_t) counted[COUNTERS];
@@ -902,7 +909,9 @@ static void a_machine_without_frames_is_refused_in_words(void **ctx)
 	{#test " (move, thread)", test, setup, teardown, (void *)&move_thread},                              \
 		{#test " (copy, thread)", test, setup, teardown, (void *)&copy_thread},                      \
 		{#test " (move, signal)", test, setup, teardown, (void *)&move_signal},                      \
-		{#test " (copy, signal)", test, setup, teardown, (void *)&copy_signal}
+	{                                                                                                    \
+#test " (copy, signal)", test, setup, teardown, (void *)&copy_signal                         \
+	}
 
 int main(void)
 {
