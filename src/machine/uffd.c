@@ -47,7 +47,8 @@ static int region_unmap(struct machine *machine, struct space *space, uint64_t s
 
 	(void)space;
 	if (atomic_load(&m->nr_poisoned))
-		uffd_poison_clear(m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX));
+		uffd_poison_clear(
+			m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX), false);
 	return host_mprotect(start, end - start, PROT_NONE);
 }
 

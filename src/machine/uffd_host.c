@@ -307,6 +307,9 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 		int result = request(m, UFFDIO_MOVE, &move);
 
 		done += result == 0 ? len : pages_done(move.move);
+		if (result == -EEXIST && atomic_load(&m->nr_poisoned) &&
+			uffd_poison_clear(m, move.dst, 1, false))
+			continue;
 		if (result == -EEXIST && was_moved(m, move.src)) {
 			if (wake) /* the request did not */
 				uffd_wake_range(m, move.dst, 1);

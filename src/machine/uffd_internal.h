@@ -247,7 +247,7 @@ void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */
 /* uffd_fault.c */
 void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result);
 const char *uffd_fault_words(enum fault_result result);
-void uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr);
+unsigned uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr, bool shown);
 void uffd_poison_expire(struct uffd_machine *m);
 
 #endif

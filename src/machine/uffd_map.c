@@ -78,11 +78,13 @@ static void show_run(struct uffd_machine *m, const struct run *run, struct mappi
 	unsigned done;
 
 	if (unlikely(atomic_load(&m->nr_poisoned)))
-		uffd_poison_clear(m, run->addr, run->nr);
+		uffd_poison_clear(m, run->addr, run->nr, false);
 	if (maps->content == FRAME_ZERO)
 		done = show_zeros(m, run, &error);
 	else
 		done = way_for(m, run->prot)->show(m, run, &error);
+	if (unlikely(atomic_load(&m->nr_poisoned)))
+		uffd_poison_clear(m, run->addr, done, true);
 	if (done < run->nr && error != -ENOMEM)
 		uffd_die(m, "page %#lx cannot be shown: %s", run->addr + done * PAGE_BYTES, strerror(-error));
 	for (unsigned i = 0; i < run->nr; i++) {
