@@ -30,8 +30,8 @@ static inline bool lock_try(struct lock *lock)
 {
 	uint32_t free_word = 0;
 
-	return atomic_compare_exchange_strong_explicit(&lock->word, &free_word, 1, memory_order_acquire,
-		memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(
+		&lock->word, &free_word, 1, memory_order_acquire, memory_order_relaxed);
 }
 
 static inline void lock_take(struct lock *lock)

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -46,7 +47,8 @@ static int region_unmap(struct machine *machine, struct space *space, uint64_t s
 
 	(void)space;
 	if (atomic_load(&m->nr_poisoned))
-		uffd_poison_clear(m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX));
+		uffd_poison_clear(
+			m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX), false);
 	return host_mprotect(start, end - start, PROT_NONE);
 }
 
@@ -234,11 +236,40 @@ static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
 			keep_fd(m, fds[i]);
 }
 
+struct fd_entry { /* as the kernel lays it out */
+	uint64_t ino, off;
+	uint16_t bytes;
+	uint8_t type;
+	char name[];
+};
+
+/* opendir() would allocate, and in a fork's child that could be managed memory. */
+static void keep_open_fds(struct uffd_machine *m)
+{
+	_Alignas(8) char buf[4096];
+	int dir =
+		(int)host_call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	long bytes;
+
+	if (dir < 0)
+		return;
+	while ((bytes = host_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < bytes;) {
+			const struct fd_entry *entry = (const struct fd_entry *)(buf + at);
+			int fd = entry->name[0] == '.' ? -1 : atoi(entry->name);
+
+			if (fd >= 0 && fd != dir && is_kept(fd))
+				keep_fd(m, fd);
+			at += entry->bytes;
+		}
+	}
+	host_close(dir);
+}
+
 static void find_own_fds(struct uffd_machine *m)
 {
 	struct pollfd devices[32];
 	unsigned nr;
-	int most = 65536;
 
 	m->nr_own_fds = 0;
 	keep_fd(m, m->fd);
@@ -249,9 +280,8 @@ static void find_own_fds(struct uffd_machine *m)
 		keep_fd(m, devices[i].fd);
 	for (unsigned i = 0; i < m->nr_devices; i++)
 		keep_device_fds(m, m->devices[i]);
-	for (int fd = 0; fd < most && !m->nr_devices; fd++)
-		if (is_kept(fd))
-			keep_fd(m, fd);
+	if (m->nr_devices == 0)
+		keep_open_fds(m);
 }
 
 void uffd_keep_device(struct machine *machine, struct swapdev *dev)

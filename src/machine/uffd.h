@@ -14,11 +14,11 @@
 #include <signal.h>
 
 struct uffd_config {
-	uint64_t base;	    /* where the managed range shall lie; 0: anywhere */
-	uint64_t bytes;	    /* its size */
+	uint64_t base; /* where the managed range shall lie; 0: anywhere */
+	uint64_t bytes; /* its size */
 	uint32_t nr_frames;
 	enum anonmm_faults faults;
-	bool copy;	    /* do without UFFDIO_MOVE, even where the kernel has it */
+	bool copy; /* do without UFFDIO_MOVE, even where the kernel has it */
 };
 
 /*

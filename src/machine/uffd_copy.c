@@ -31,10 +31,11 @@ static void copy_out(struct uffd_machine *m, const struct run *run)
 	int error, tries = 0;
 
 	while (done < run->nr) {
-		done += uffd_copy(m, frame_addr(m, run->pfn + done), run->addr + done * PAGE_BYTES, run->nr - done, false,
-			&error);
+		done += uffd_copy(m, frame_addr(m, run->pfn + done), run->addr + done * PAGE_BYTES,
+			run->nr - done, false, &error);
 		if (done < run->nr && (error != -ENOMEM || ++tries > 1000))
-			uffd_die(m, "page %#lx cannot be taken back: %s", run->addr + done * PAGE_BYTES, strerror(-error));
+			uffd_die(m, "page %#lx cannot be taken back: %s", run->addr + done * PAGE_BYTES,
+				strerror(-error));
 		if (done < run->nr)
 			host_sleep(1000000);
 	}

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define POISON_NS   (20 * 1000000ULL)
+#define POISON_NS (20 * 1000000ULL)
 #define SEGV_REPEATS 4
 
 const char *uffd_fault_words(enum fault_result result)
@@ -26,7 +26,8 @@ const char *uffd_fault_words(enum fault_result result)
 	case FAULT_SIGBUS:
 		return "the content of this page is lost (I/O error or failed check on the swap device)";
 	case FAULT_OOM:
-		return "no memory is left: every frame is in use and swap has no room. Give more --memory or a larger --swap";
+		return "no memory is left: every frame is in use and swap has no room. Give more --memory or "
+		       "a larger --swap";
 	default:
 		return "unknown reason";
 	}
@@ -34,26 +35,35 @@ const char *uffd_fault_words(enum fault_result result)
 
 /* ---- Poison ------------------------------------------------------------------------------ */
 
-static void poison_forget(struct uffd_machine *m, unsigned at)
+static void poison_forget(struct uffd_machine *m, unsigned at, bool drop)
 {
 	unsigned last = atomic_load(&m->nr_poisoned) - 1;
 
-	uffd_drop(m, m->poisoned[at].addr, 1);
+	if (drop)
+		uffd_drop(m, m->poisoned[at].addr, 1);
 	m->poisoned[at] = m->poisoned[last];
 	atomic_store(&m->nr_poisoned, last);
 }
 
-/* A page can be shown only where no poison is. */
-void uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr)
+/*
+ * Before a page is shown: take poison away. After: forget what was put there meanwhile, if that failed to keep
+ * the page away (a copy replaces poison). Returns how many there were.
+ */
+unsigned uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr, bool shown)
 {
+	unsigned found = 0;
+
 	lock_take(&m->poison_lock);
 	for (unsigned i = 0; i < atomic_load(&m->nr_poisoned);) {
-		if (m->poisoned[i].addr >= addr && m->poisoned[i].addr < addr + nr * PAGE_BYTES)
-			poison_forget(m, i);
-		else
+		if (m->poisoned[i].addr >= addr && m->poisoned[i].addr < addr + (uint64_t)nr * PAGE_BYTES) {
+			poison_forget(m, i, !shown);
+			found++;
+		} else {
 			i++;
+		}
 	}
 	lock_drop(&m->poison_lock);
+	return found;
 }
 
 /* The pager thread's: a program thread that holds the lock is not waited for, the next time will do. */
@@ -65,7 +75,7 @@ void uffd_poison_expire(struct uffd_machine *m)
 		return;
 	for (unsigned i = 0; i < atomic_load(&m->nr_poisoned);) {
 		if (now > m->poisoned[i].until_ns)
-			poison_forget(m, i);
+			poison_forget(m, i, true);
 		else
 			i++;
 	}
@@ -79,7 +89,7 @@ static bool poison(struct uffd_machine *m, uint64_t page)
 
 	lock_take(&m->poison_lock);
 	if (atomic_load(&m->nr_poisoned) == NR_POISONED)
-		poison_forget(m, 0);
+		poison_forget(m, 0, true);
 	nr = atomic_load(&m->nr_poisoned);
 	m->poisoned[nr] = (struct poisoned){.addr = page, .until_ns = host_now_ns() + POISON_NS};
 	/* Counted first: a map() that does not see it has shown its page before, and the poison is refused. */
@@ -121,8 +131,8 @@ void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_re
 		uffd_wake_range(m, page, 1);
 		return;
 	}
-	uffd_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid, fault->access == ACCESS_WRITE ? "write" : "read",
-		fault->addr, uffd_fault_words(result));
+	uffd_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid,
+		fault->access == ACCESS_WRITE ? "write" : "read", fault->addr, uffd_fault_words(result));
 	if (result == FAULT_SIGSEGV)
 		send_signal(fault, SIGSEGV, SEGV_ACCERR);
 	else

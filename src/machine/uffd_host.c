@@ -280,8 +280,10 @@ static bool try_again(int result, unsigned *len)
  */
 static bool was_moved(struct uffd_machine *m, uint64_t src)
 {
-	struct uffdio_move move = {
-		.dst = frame_addr(m, m->nr_frames), .src = src, .len = PAGE_BYTES, .mode = UFFDIO_MOVE_MODE_DONTWAKE};
+	struct uffdio_move move = {.dst = frame_addr(m, m->nr_frames),
+		.src = src,
+		.len = PAGE_BYTES,
+		.mode = UFFDIO_MOVE_MODE_DONTWAKE};
 	int result;
 
 	do {
@@ -305,6 +307,9 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 		int result = request(m, UFFDIO_MOVE, &move);
 
 		done += result == 0 ? len : pages_done(move.move);
+		if (result == -EEXIST && atomic_load(&m->nr_poisoned) &&
+			uffd_poison_clear(m, move.dst, 1, false))
+			continue;
 		if (result == -EEXIST && was_moved(m, move.src)) {
 			if (wake) /* the request did not */
 				uffd_wake_range(m, move.dst, 1);

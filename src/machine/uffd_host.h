@@ -64,7 +64,11 @@ static inline long host_result(long ret, int saved_errno)
 	return ret;
 }
 
-#define host_call(...) ({ int saved_errno_ = errno; host_result(syscall(__VA_ARGS__), saved_errno_); })
+#define host_call(...)                                                                                       \
+	({                                                                                                   \
+		int saved_errno_ = errno;                                                                    \
+		host_result(syscall(__VA_ARGS__), saved_errno_);                                             \
+	})
 
 /* NULL: the host has no memory, or the place is taken. */
 static inline void *host_mmap(uint64_t addr, size_t bytes, int prot, int flags)
@@ -121,7 +125,8 @@ static inline int host_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64
 {
 	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
 
-	return (int)host_call(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
+	return (int)host_call(
+		SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
 }
 
 static inline int host_futex_wake(_Atomic(uint32_t) *word, int nr)

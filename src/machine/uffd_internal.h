@@ -69,11 +69,11 @@ struct fault {
 	struct wait wait;
 };
 
-#define NR_PARKED   64 /* faults that wait; more stay in the host kernel's queue */
-#define NR_HOT	    16 /* threads whose faults are counted */
+#define NR_PARKED 64 /* faults that wait; more stay in the host kernel's queue */
+#define NR_HOT 16 /* threads whose faults are counted */
 #define NR_POISONED 16
-#define NR_OWN_FDS  128
-#define NR_DEVICES  32
+#define NR_OWN_FDS 128
+#define NR_DEVICES 32
 #define CPU_MASK_BYTES 1024 /* 8192 CPUs */
 
 /* A page that was poisoned for a moment, so that an access that cannot be served ends. */
@@ -86,7 +86,7 @@ struct poisoned {
 struct hot {
 	int tid;
 	bool paired;
-	unsigned nr_faults;   /* since window_ns */
+	unsigned nr_faults; /* since window_ns */
 	uint64_t window_ns;
 	uint64_t last_ns;
 	unsigned long own_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* paired: what the program set */
@@ -95,30 +95,30 @@ struct hot {
 /* Locks: [I] set before threads start  [a] atomic  [o] the frame's owner  [p] pager thread  [h] pair_lock  [x] poison_lock  [m] mail_lock */
 struct uffd_machine {
 	struct machine machine; /* first: the core's handle is ours */
-	struct space *space;	/* [I] */
+	struct space *space; /* [I] */
 	enum anonmm_faults faults; /* [I] never AUTO */
 	const struct uffd_way *way; /* [I] */
-	int fd;			/* [I] the userfaultfd */
-	uint64_t features;	/* [I] UFFD_FEATURE_* that the kernel granted */
-	uint64_t base, bytes;	/* [I] the managed range */
-	uint8_t *pool;		/* [I] */
-	uint64_t pool_bytes;	/* [I] the frames, and one page more that is always empty */
-	uint8_t *zeros;		/* [I] ZERO_PAGES pages, all of them the host's zero page */
-	uint32_t nr_frames;	/* [I] */
-	uint8_t *place;		/* [o] enum frame_place, by frame */
+	int fd; /* [I] the userfaultfd */
+	uint64_t features; /* [I] UFFD_FEATURE_* that the kernel granted */
+	uint64_t base, bytes; /* [I] the managed range */
+	uint8_t *pool; /* [I] */
+	uint64_t pool_bytes; /* [I] the frames, and one page more that is always empty */
+	uint8_t *zeros; /* [I] ZERO_PAGES pages, all of them the host's zero page */
+	uint32_t nr_frames; /* [I] */
+	uint8_t *place; /* [o] enum frame_place, by frame */
 	size_t place_bytes;
 
 	struct lock pager_lock;
 
 	/* Waiting (uffd_wait.c) */
 	_Atomic(uint32_t) nr_waiting; /* [a] threads in a futex on the event counter */
-	_Atomic(uint32_t) leader;     /* [a] 1: a thread polls devices for all who wait */
+	_Atomic(uint32_t) leader; /* [a] 1: a thread polls devices for all who wait */
 	struct sleeper leader_sleep, pager_sleep;
 
 	/* kswapd */
-	_Atomic(uint32_t) kick;		/* [a] 1: kswapd is wanted */
-	_Atomic(bool) kswapd_asleep;	/* [a] */
-	_Atomic(bool) kick_pending;	/* [a] wake it when the pager lock is dropped */
+	_Atomic(uint32_t) kick; /* [a] 1: kswapd is wanted */
+	_Atomic(bool) kswapd_asleep; /* [a] */
+	_Atomic(bool) kick_pending; /* [a] wake it when the pager lock is dropped */
 
 	/* Threads */
 	_Atomic(bool) stop;
@@ -126,7 +126,7 @@ struct uffd_machine {
 	bool started;
 	bool has_pager;
 	pthread_t pager_thread, kswapd_thread;
-	int pager_tid;	 /* [a by being set before it is of use] */
+	int pager_tid; /* [a by being set before it is of use] */
 	_Atomic(int) kswapd_tid;
 	uint8_t *stacks; /* [I] the pager's, then kswapd's */
 	int own_fds[NR_OWN_FDS]; /* [I] descriptors that our threads keep in their private table */
@@ -135,19 +135,19 @@ struct uffd_machine {
 	unsigned nr_devices;
 
 	struct fault parked[NR_PARKED]; /* [p] */
-	unsigned nr_parked;		/* [p] */
+	unsigned nr_parked; /* [p] */
 	uint64_t woken_start, woken_end; /* [p] addresses that this thread's last map() woke */
-	struct fault segv;		/* [p] the last fault outside any VMA, and how often in a row */
+	struct fault segv; /* [p] the last fault outside any VMA, and how often in a row */
 	unsigned nr_segv;
 
 	struct lock poison_lock;
 	struct poisoned poisoned[NR_POISONED]; /* [x] */
-	_Atomic(unsigned) nr_poisoned;	       /* [a], changed under [x] */
+	_Atomic(unsigned) nr_poisoned; /* [a], changed under [x] */
 
-	struct lock pair_lock;	/* taken with all signals blocked; the pager thread only tries it */
+	struct lock pair_lock; /* taken with all signals blocked; the pager thread only tries it */
 	struct hot hot[NR_HOT]; /* [h] paired entries; others [p] */
 	_Atomic(unsigned) nr_paired; /* [a], changed under [h] */
-	int pair_cpu;		/* [p] -1: the pager is not bound */
+	int pair_cpu; /* [p] -1: the pager is not bound */
 	unsigned long pager_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* [p] */
 
 	/* Requests of threads whose descriptor table lost ours: kswapd makes them. */
@@ -159,11 +159,12 @@ struct uffd_machine {
 		int result;
 	} mail;
 	_Atomic(bool) fds_lost;
+	_Atomic(bool) poke_wanted; /* [a] kswapd shall write the eventfds */
 };
 
 #define STACK_BYTES (256 * KIB)
-#define ZERO_PAGES  64
-#define RUN_PAGES   256
+#define ZERO_PAGES 64
+#define RUN_PAGES 256
 
 static inline struct uffd_machine *uffd_of(struct machine *machine)
 {
@@ -205,7 +206,8 @@ void uffd_wake_range(struct uffd_machine *m, uint64_t addr, unsigned nr);
 void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr);
 void uffd_serve_mail(struct uffd_machine *m);
 void uffd_say(struct uffd_machine *m, int tid, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void uffd_die(struct uffd_machine *m, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+void uffd_die(struct uffd_machine *m, const char *format, ...)
+	__attribute__((format(printf, 2, 3), noreturn));
 
 /* uffd_pool.c */
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn);
@@ -225,8 +227,9 @@ void uffd_wait(struct machine *machine, const struct wait *wait);
 void uffd_wake_kswapd(struct machine *machine);
 void uffd_lock(struct machine *machine);
 void uffd_unlock(struct machine *machine);
-void sleeper_poke(struct sleeper *sleeper);
-unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr);
+void uffd_poke_for_others(struct uffd_machine *m);
+unsigned uffd_device_fds(
+	struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr);
 int uffd_reap(struct uffd_machine *m, bool writes_too);
 bool wait_wants_writes(const struct wait *wait);
 
@@ -244,7 +247,7 @@ void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */
 /* uffd_fault.c */
 void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result);
 const char *uffd_fault_words(enum fault_result result);
-void uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr);
+unsigned uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr, bool shown);
 void uffd_poison_expire(struct uffd_machine *m);
 
 #endif

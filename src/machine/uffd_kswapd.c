@@ -6,9 +6,9 @@
  */
 #include "machine/uffd_internal.h"
 
-#define WRITE_WAIT_MS  10
+#define WRITE_WAIT_MS 10
 #define STUCK_SLEEP_NS (50 * 1000000LL)
-#define IDLE_SLEEP_NS  (20 * 1000000LL)
+#define IDLE_SLEEP_NS (20 * 1000000LL)
 
 /* Sleep until kicked. A kick after @kick was cleared ends it at once. */
 static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)
@@ -39,6 +39,8 @@ void *uffd_kswapd_main(void *machine)
 	while (!atomic_load(&m->stop)) {
 		atomic_store(&m->kick, 0);
 		uffd_serve_mail(m);
+		if (atomic_exchange(&m->poke_wanted, false))
+			uffd_poke_for_others(m);
 		uffd_reap(m, true);
 		switch (kswapd_step(m->machine.pager)) {
 		case KSWAPD_PROGRESS:
@@ -54,5 +56,6 @@ void *uffd_kswapd_main(void *machine)
 			break;
 		}
 	}
+	uffd_poke_for_others(m); /* the pager thread is to end too */
 	return NULL;
 }

@@ -59,8 +59,8 @@ static void check_place(struct uffd_machine *m, const struct mapping *map, bool 
 	static const char *const words[] = {"has no memory", "is in the pool", "is shown"};
 
 	if (unlikely(!right))
-		uffd_die(m, "a bug of anonmm: frame %u is to be %s at %#lx, but it %s", map->pfn, what, map->addr,
-			words[m->place[map->pfn]]);
+		uffd_die(m, "a bug of anonmm: frame %u is to be %s at %#lx, but it %s", map->pfn, what,
+			map->addr, words[m->place[map->pfn]]);
 }
 
 /* The pager thread need not wake again who was woken by the request that showed the page. */
@@ -78,11 +78,13 @@ static void show_run(struct uffd_machine *m, const struct run *run, struct mappi
 	unsigned done;
 
 	if (unlikely(atomic_load(&m->nr_poisoned)))
-		uffd_poison_clear(m, run->addr, run->nr);
+		uffd_poison_clear(m, run->addr, run->nr, false);
 	if (maps->content == FRAME_ZERO)
 		done = show_zeros(m, run, &error);
 	else
 		done = way_for(m, run->prot)->show(m, run, &error);
+	if (unlikely(atomic_load(&m->nr_poisoned)))
+		uffd_poison_clear(m, run->addr, done, true);
 	if (done < run->nr && error != -ENOMEM)
 		uffd_die(m, "page %#lx cannot be shown: %s", run->addr + done * PAGE_BYTES, strerror(-error));
 	for (unsigned i = 0; i < run->nr; i++) {
@@ -101,7 +103,8 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 		struct run run = run_from(m, maps + i, nr - i);
 
 		check_place(m, maps + i,
-			m->place[run.pfn] == PLACE_POOL || (m->place[run.pfn] == PLACE_NONE && maps[i].content == FRAME_ZERO),
+			m->place[run.pfn] == PLACE_POOL ||
+				(m->place[run.pfn] == PLACE_NONE && maps[i].content == FRAME_ZERO),
 			"shown");
 		show_run(m, &run, maps + i);
 		i += run.nr;

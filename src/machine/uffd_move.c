@@ -46,7 +46,8 @@ static bool be_patient(int64_t *waited_ns, int64_t limit_ns)
 /* One page that stays pinned in the pool. */
 static unsigned show_by_copy(struct uffd_machine *m, const struct run *run, unsigned at, int *error)
 {
-	struct run one = {.addr = run->addr + at * PAGE_BYTES, .pfn = run->pfn + at, .nr = 1, .prot = run->prot};
+	struct run one = {
+		.addr = run->addr + at * PAGE_BYTES, .pfn = run->pfn + at, .nr = 1, .prot = run->prot};
 
 	return uffd_way_copy.show(m, &one, error);
 }
@@ -81,7 +82,8 @@ static void move_hide(struct uffd_machine *m, const struct run *run)
 
 	for (;;) {
 		uint64_t addr = run->addr + done * PAGE_BYTES;
-		unsigned moved = uffd_move(m, frame_addr(m, run->pfn + done), addr, run->nr - done, false, &error);
+		unsigned moved =
+			uffd_move(m, frame_addr(m, run->pfn + done), addr, run->nr - done, false, &error);
 
 		done += moved;
 		if (done == run->nr)
@@ -93,8 +95,9 @@ static void move_hide(struct uffd_machine *m, const struct run *run)
 			uffd_make_exclusive(addr);
 		if ((error != -EBUSY && error != -ENOMEM) || !be_patient(&waited_ns, HIDE_PATIENCE_NS))
 			uffd_die(m, "page %#lx cannot be taken back: %s%s", addr, strerror(-error),
-				error == -EBUSY ? " (the program keeps it pinned for I/O: keep such buffers out of managed memory)" :
-						  "");
+				error == -EBUSY ? " (the program keeps it pinned for I/O: keep such buffers "
+						  "out of managed memory)"
+						: "");
 	}
 }
 

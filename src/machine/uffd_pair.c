@@ -22,9 +22,9 @@
 #include <string.h>
 
 #define HOT_FAULTS 8
-#define HOT_NS	   (4 * 1000000ULL)
-#define COLD_NS	   (10 * 1000000ULL)
-#define CROWD_NS   (700 * 1000ULL)
+#define HOT_NS (4 * 1000000ULL)
+#define COLD_NS (10 * 1000000ULL)
+#define CROWD_NS (700 * 1000ULL)
 
 #define BITS (8 * sizeof(unsigned long))
 
@@ -82,7 +82,8 @@ static int choose_cpu(struct uffd_machine *m, const unsigned long *own)
 
 	if (m->pair_cpu >= 0)
 		return mask_has(own, m->pair_cpu) ? m->pair_cpu : -1;
-	if (host_call(SYS_getcpu, &here, NULL, NULL) == 0 && here < CPU_MASK_BYTES * 8 && mask_has(own, (int)here))
+	if (host_call(SYS_getcpu, &here, NULL, NULL) == 0 && here < CPU_MASK_BYTES * 8 &&
+		mask_has(own, (int)here))
 		return (int)here;
 	for (int cpu = 0; cpu < CPU_MASK_BYTES * 8; cpu++)
 		if (mask_has(own, cpu) && mask_has(m->pager_mask, cpu))

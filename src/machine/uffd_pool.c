@@ -24,7 +24,8 @@ unsigned uffd_copy_zeros(struct uffd_machine *m, uint64_t addr, unsigned nr, boo
 	while (done < nr && !*error) {
 		unsigned part = nr - done < ZERO_PAGES ? nr - done : ZERO_PAGES;
 
-		done += uffd_copy(m, addr + done * PAGE_BYTES, (uint64_t)(uintptr_t)m->zeros, part, wake, error);
+		done += uffd_copy(
+			m, addr + done * PAGE_BYTES, (uint64_t)(uintptr_t)m->zeros, part, wake, error);
 	}
 	return done;
 }
@@ -54,7 +55,8 @@ int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr)
 		if (error == -ENOMEM)
 			return error;
 		if (error)
-			uffd_die(m, "frame %u of the pool cannot be filled: error %d", first + i + done, -error);
+			uffd_die(m, "frame %u of the pool cannot be filled: error %d", first + i + done,
+				-error);
 		i += empty + (empty < nr - i ? 1 : 0);
 	}
 	return 0;

@@ -38,7 +38,8 @@ static bool is_ours(const struct uffd_machine *m, const siginfo_t *info)
 {
 	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
 
-	return info->si_signo == SIGBUS && info->si_code == BUS_ADRERR && addr >= m->base && addr - m->base < m->bytes;
+	return info->si_signo == SIGBUS && info->si_code == BUS_ADRERR && addr >= m->base &&
+	       addr - m->base < m->bytes;
 }
 
 static bool fails(struct uffd_machine *m, siginfo_t *info, enum access access, enum fault_result result)
@@ -103,7 +104,8 @@ void uffd_thread_exit(struct machine *machine)
 
 	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return;
-	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE) && old.ss_size == bytes)
+	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE) &&
+		old.ss_size == bytes)
 		host_munmap((uint8_t *)old.ss_sp - PAGE_BYTES, bytes + PAGE_BYTES);
 }
 
@@ -129,7 +131,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *ucontext)
 	for (unsigned i = 0; i < MAX_INSTALLED && !done; i++) {
 		struct machine *machine = atomic_load(&installed[i]);
 
-		done = machine && is_ours(uffd_of(machine), info) && uffd_handle_sigbus(machine, info, ucontext);
+		done = machine && is_ours(uffd_of(machine), info) &&
+		       uffd_handle_sigbus(machine, info, ucontext);
 	}
 	if (!done)
 		pass_on(signal, info, ucontext);
@@ -138,7 +141,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *ucontext)
 
 static int install_handler(void)
 {
-	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction action = {
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 	struct sigaction now;
 
 	if (sigaction(SIGBUS, NULL, &now))

@@ -18,10 +18,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#define MSG_BATCH      16
+#define MSG_BATCH 16
 #define PARKED_MOST_NS (5 * 1000000LL)
 #define PARKED_BLIND_NS (500 * 1000LL)
-#define TIDY_NS	       (10 * 1000000LL)
+#define TIDY_NS (10 * 1000000LL)
 
 int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = pthread_create;
 
@@ -253,16 +253,13 @@ int uffd_threads_start(struct uffd_machine *m)
 
 void uffd_threads_stop(struct uffd_machine *m)
 {
-	uint64_t one = 1;
-
 	if (!m->started)
 		return;
 	atomic_store(&m->stop, true);
 	atomic_store(&m->kick, 1);
 	host_futex_wake(&m->kick, 1);
-	pthread_join(m->kswapd_thread, NULL);
+	pthread_join(m->kswapd_thread, NULL); /* which wakes the pager thread */
 	if (m->has_pager) {
-		host_write(m->pager_sleep.fd, &one, sizeof(one));
 		pthread_join(m->pager_thread, NULL);
 		uffd_unpair_all(m);
 	}

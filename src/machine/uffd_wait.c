@@ -14,10 +14,10 @@
 #include "machine/uffd_internal.h"
 
 /* About 3 us: what another CPU's work on a few pages takes. */
-#define WAIT_SPINS	60
-#define SLEEP_MOST_NS	(5 * 1000000LL)
-#define SLEEP_BLIND_NS	(200 * 1000LL) /* when a device or our descriptor cannot be polled */
-#define MAX_DEVICE_FDS	32
+#define WAIT_SPINS 60
+#define SLEEP_MOST_NS (5 * 1000000LL)
+#define SLEEP_BLIND_NS (200 * 1000LL) /* when a device or our descriptor cannot be polled */
+#define MAX_DEVICE_FDS 32
 
 void uffd_lock(struct machine *machine)
 {
@@ -52,12 +52,26 @@ static void kick_kswapd(struct uffd_machine *m)
 		host_futex_wake(&m->kick, 1);
 }
 
-void sleeper_poke(struct sleeper *sleeper)
+/* A thread that lost our descriptors has kswapd write. */
+static void poke(struct uffd_machine *m, struct sleeper *sleeper)
 {
 	uint64_t one = 1;
 
-	if (atomic_load(&sleeper->asleep) && atomic_exchange(&sleeper->asleep, false))
-		host_write(sleeper->fd, &one, sizeof(one));
+	if (!atomic_load(&sleeper->asleep) || !atomic_exchange(&sleeper->asleep, false))
+		return;
+	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
+		atomic_store(&m->poke_wanted, true);
+		kick_kswapd(m);
+	}
+}
+
+/* => kswapd thread */
+void uffd_poke_for_others(struct uffd_machine *m)
+{
+	uint64_t one = 1;
+
+	host_write(m->pager_sleep.fd, &one, sizeof(one));
+	host_write(m->leader_sleep.fd, &one, sizeof(one));
 }
 
 void uffd_wake(struct machine *machine)
@@ -66,8 +80,8 @@ void uffd_wake(struct machine *machine)
 
 	if (atomic_load(&m->nr_waiting))
 		host_futex_wake(pager_events(m->machine.pager), INT32_MAX);
-	sleeper_poke(&m->leader_sleep);
-	sleeper_poke(&m->pager_sleep);
+	poke(m, &m->leader_sleep);
+	poke(m, &m->pager_sleep);
 }
 
 bool wait_wants_writes(const struct wait *wait)
@@ -76,8 +90,8 @@ bool wait_wants_writes(const struct wait *wait)
 }
 
 /* The devices' descriptors that matter to any of @waits. */
-unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds,
-	unsigned nr)
+unsigned uffd_device_fds(
+	struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr)
 {
 	int numbers[MAX_DEVICE_FDS];
 	bool writes = false;
@@ -87,7 +101,8 @@ unsigned uffd_device_fds(struct uffd_machine *m, const struct wait *waits, unsig
 		writes |= wait_wants_writes(&waits[i]);
 	found = pager_poll_fds(m->machine.pager, SWAP_READ, numbers, MAX_DEVICE_FDS);
 	if (writes && found < MAX_DEVICE_FDS)
-		found += pager_poll_fds(m->machine.pager, SWAP_WRITE, numbers + found, MAX_DEVICE_FDS - found);
+		found +=
+			pager_poll_fds(m->machine.pager, SWAP_WRITE, numbers + found, MAX_DEVICE_FDS - found);
 	if ((unsigned)found > nr)
 		found = (int)nr;
 	for (int i = 0; i < found; i++)
