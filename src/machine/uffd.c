@@ -123,8 +123,9 @@ static int reserve_range(struct uffd_machine *m, const struct uffd_config *confi
 
 static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 {
-	uint64_t bytes = (uint64_t)m->nr_frames * PAGE_BYTES;
+	uint64_t bytes = ((uint64_t)m->nr_frames + 1) * PAGE_BYTES;
 
+	m->pool_bytes = bytes;
 	m->place_bytes = page_align_up(m->nr_frames);
 	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
@@ -294,7 +295,7 @@ void uffd_machine_close(struct machine *machine)
 			host_close(fd);
 	}
 	unmap_area((void *)(uintptr_t)m->base, m->bytes);
-	unmap_area(m->pool, (size_t)m->nr_frames * PAGE_BYTES);
+	unmap_area(m->pool, m->pool_bytes);
 	unmap_area(m->place, m->place_bytes);
 	unmap_area(m->zeros, ZERO_PAGES * PAGE_BYTES);
 	unmap_area(m->stacks, 2 * STACK_BYTES);

@@ -19,7 +19,7 @@ static int inherit(struct uffd_machine *m, bool on)
 	int advice = on ? MADV_DOFORK : MADV_DONTFORK;
 	int error = host_madvise(m->base, m->bytes, advice);
 
-	return error ? error : host_madvise(frame_addr(m, 0), (uint64_t)m->nr_frames * PAGE_BYTES, advice);
+	return error ? error : host_madvise(frame_addr(m, 0), m->pool_bytes, advice);
 }
 
 int uffd_fork_prepare(struct machine *machine)

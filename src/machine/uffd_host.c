@@ -207,7 +207,7 @@ int uffd_register(struct uffd_machine *m)
 {
 	int error = register_range(m);
 
-	return error ? error : uffd_register_area(m, frame_addr(m, 0), (uint64_t)m->nr_frames * PAGE_BYTES);
+	return error ? error : uffd_register_area(m, frame_addr(m, 0), m->pool_bytes);
 }
 
 /* ---- Requests --------------------------------------------------------------------------- */
@@ -273,6 +273,23 @@ static bool try_again(int result, unsigned *len)
 	return result == -EAGAIN;
 }
 
+/*
+ * "There is a page already" may be a false report: a kernel that moves several pages at a time (6.18) forgets, when
+ * it had to start again once within a request, that it did succeed then, and finds its own page. The proof is that
+ * the source has no page any more, which an attempt to move it to the always empty page tells without a touch.
+ */
+static bool was_moved(struct uffd_machine *m, uint64_t src)
+{
+	struct uffdio_move move = {
+		.dst = frame_addr(m, m->nr_frames), .src = src, .len = PAGE_BYTES, .mode = UFFDIO_MOVE_MODE_DONTWAKE};
+	int result;
+
+	do {
+		result = request(m, UFFDIO_MOVE, &move);
+	} while (result == -EAGAIN);
+	return result == -ENOENT;
+}
+
 unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
 {
 	unsigned done = 0, len = nr;
@@ -288,7 +305,12 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 		int result = request(m, UFFDIO_MOVE, &move);
 
 		done += result == 0 ? len : pages_done(move.move);
-		if (result == 0) {
+		if (result == -EEXIST && was_moved(m, move.src)) {
+			if (wake) /* the request did not */
+				uffd_wake_range(m, move.dst, 1);
+			done++;
+			len = nr - done;
+		} else if (result == 0) {
 			len = nr - done;
 		} else if (!try_again(result, &len)) {
 			*error = result;

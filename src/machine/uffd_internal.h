@@ -102,6 +102,7 @@ struct uffd_machine {
 	uint64_t features;	/* [I] UFFD_FEATURE_* that the kernel granted */
 	uint64_t base, bytes;	/* [I] the managed range */
 	uint8_t *pool;		/* [I] */
+	uint64_t pool_bytes;	/* [I] the frames, and one page more that is always empty */
 	uint8_t *zeros;		/* [I] ZERO_PAGES pages, all of them the host's zero page */
 	uint32_t nr_frames;	/* [I] */
 	uint8_t *place;		/* [o] enum frame_place, by frame */

@@ -50,6 +50,19 @@ static unsigned show_zeros(struct uffd_machine *m, const struct run *run, int *e
 	return done;
 }
 
+/*
+ * The protocol says where a frame's memory is; a request that contradicts it would end in somebody's wrong bytes. Always
+ * checked: it is one byte that is looked at anyway.
+ */
+static void check_place(struct uffd_machine *m, const struct mapping *map, bool right, const char *what)
+{
+	static const char *const words[] = {"has no memory", "is in the pool", "is shown"};
+
+	if (unlikely(!right))
+		uffd_die(m, "a bug of anonmm: frame %u is to be %s at %#lx, but it %s", map->pfn, what, map->addr,
+			words[m->place[map->pfn]]);
+}
+
 /* The pager thread need not wake again who was woken by the request that showed the page. */
 static void note_woken(struct uffd_machine *m, const struct run *run, unsigned done)
 {
@@ -87,7 +100,9 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 	for (unsigned i = 0; i < nr;) {
 		struct run run = run_from(m, maps + i, nr - i);
 
-		assert(m->place[run.pfn] == PLACE_POOL || (m->place[run.pfn] == PLACE_NONE && maps[i].content == FRAME_ZERO));
+		check_place(m, maps + i,
+			m->place[run.pfn] == PLACE_POOL || (m->place[run.pfn] == PLACE_NONE && maps[i].content == FRAME_ZERO),
+			"shown");
 		show_run(m, &run, maps + i);
 		i += run.nr;
 	}
@@ -106,7 +121,7 @@ static unsigned drop_from(struct uffd_machine *m, const struct mapping *maps, un
 	unsigned same = 0;
 
 	while (same < nr && maps[same].addr == maps->addr + same * PAGE_BYTES) {
-		assert(m->place[maps[same].pfn] == PLACE_SHOWN);
+		check_place(m, maps + same, m->place[maps[same].pfn] == PLACE_SHOWN, "dropped");
 		m->place[maps[same].pfn] = PLACE_NONE;
 		same++;
 	}
@@ -125,7 +140,7 @@ void uffd_unmap(struct machine *machine, struct mapping *maps, unsigned nr, enum
 		}
 		struct run run = run_from(m, maps + i, nr - i);
 
-		assert(m->place[run.pfn] == PLACE_SHOWN);
+		check_place(m, maps + i, m->place[run.pfn] == PLACE_SHOWN, "taken back");
 		hide_run(m, &run);
 		i += run.nr;
 	}

@@ -145,6 +145,8 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 {
 	struct pager *pager = scan->pager;
 
+	if (page_has(page, PG_mlocked)) /* perhaps only since it was judged */
+		fate = FATE_UNEVICTABLE;
 	if (fate == FATE_ACTIVATE) {
 		if (vm_swap_full(pager))
 			try_to_free_swap(pager, page);

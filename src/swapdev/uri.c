@@ -63,8 +63,8 @@ int swap_uri_parse(const char *text, struct swap_uri *uri, struct swap_why *why)
 	if (strlen(text) >= sizeof(uri->text))
 		return swap_why(why, -ENAMETOOLONG, "longer than %zu characters; use a shorter path",
 			sizeof(uri->text) - 1);
-	strcpy(uri->text, text);
-	strcpy(uri->parts, text);
+	memcpy(uri->text, text, strlen(text) + 1);
+	memcpy(uri->parts, text, strlen(text) + 1);
 	path = strchr(uri->parts, ':');
 	if (!path)
 		return swap_why(why, -EINVAL,

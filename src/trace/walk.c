@@ -72,7 +72,7 @@ __attribute__((format(printf, 2, 3))) static void differs(struct walk_row *row, 
 
 	row->verdict = WALK_DIFFERS;
 	if (used && used + 2 < sizeof(row->difference)) {
-		strcpy(row->difference + used, "; ");
+		memcpy(row->difference + used, "; ", 3);
 		used += 2;
 	}
 	va_start(args, format);

@@ -4,7 +4,6 @@
  * their own words of the same pages; another has a space of its own that it maps and unmaps all the time.
  */
 #define _GNU_SOURCE
-#include "../tsan.h"
 #include "../world.h"
 
 #include <pthread.h>
