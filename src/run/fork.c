@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -70,9 +71,19 @@ static int64_t now_ms(void)
 
 /* ---- Leases ----------------------------------------------------------------------------- */
 
+static int fd_floor(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > FD_FLOOR + 2 * LEASES_MAX)
+		return FD_FLOOR;
+	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 192 : 3;
+}
+
 static int raise_fd(int fd)
 {
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, fd_floor());
+
 	if (high < 0)
 		return fd;
 	raw_close(fd);

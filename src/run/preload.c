@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -97,6 +98,16 @@ static int faults_parse(const char *text, enum anonmm_faults *faults)
 	return 0;
 }
 
+/* Under a limit on addresses (ulimit -v) half of them, so that the program has some for its own. */
+static uint64_t address_space_default(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return MANAGED_BYTES_DEFAULT;
+	return min_u64(MANAGED_BYTES_DEFAULT, page_align_down(limit.rlim_cur / 2));
+}
+
 static int settings_read(struct settings *settings, char *why, size_t why_len)
 {
 	const char *memory = getenv(ENV_MEMORY);
@@ -104,7 +115,7 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 	char least[32];
 
 	*settings = (struct settings){
-		.address_space = MANAGED_BYTES_DEFAULT,
+		.address_space = address_space_default(),
 		.swap = getenv(ENV_SWAP),
 		.copy = flag_set(ENV_COPY),
 		.stats = getenv(ENV_STATS),
