@@ -26,7 +26,8 @@ static void kswapd_rest(struct uffd_machine *m)
 		kswapd_sleep(m, IDLE_SLEEP_NS);
 		if (atomic_load(&m->kick) || atomic_load(&m->stop))
 			return;
-	} while (uffd_reap(m, true));
+		uffd_reap(m, true);
+	} while (pager_in_flight(m->machine.pager, SWAP_READ) || pager_in_flight(m->machine.pager, SWAP_WRITE));
 	kswapd_sleep(m, -1);
 }
 

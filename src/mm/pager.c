@@ -252,11 +252,21 @@ int pager_freeze(struct pager *pager, struct wait *wait)
 	pager->frozen = true;
 	if (pager->nr_locked || pager->nr_writeback || pager->nr_reclaimers || pager->nr_inflight[SWAP_READ] ||
 		pager->nr_inflight[SWAP_WRITE]) {
-		wait_set(pager, wait, WAIT_SPACE, PFN_NONE);
+		/* For a write to end somebody must poll for it: the machine knows by what we wait for. */
+		wait_set(pager, wait, pager->nr_inflight[SWAP_WRITE] ? WAIT_WRITE : WAIT_PAGE, PFN_NONE);
 		error = -EAGAIN;
 	}
 	pager_unlock(pager);
 	return error;
+}
+
+bool pager_in_flight(struct pager *pager, enum swap_dir dir)
+{
+	pager_lock(pager);
+	bool some = pager->nr_inflight[dir] > 0;
+
+	pager_unlock(pager);
+	return some;
 }
 
 void pager_thaw(struct pager *pager)

@@ -87,6 +87,9 @@ enum kswapd_result kswapd_step(struct pager *pager);
 /* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
 int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
 
+/* Has any request of this direction been made and not ended? */
+bool pager_in_flight(struct pager *pager, enum swap_dir dir);
+
 /* Descriptors to poll for that; returns how many were written to @fds. */
 int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr);
 

@@ -154,6 +154,12 @@ int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms)
 	return 0;
 }
 
+bool pager_in_flight(struct pager *pager, enum swap_dir dir)
+{
+	(void)pager, (void)dir;
+	return false;
+}
+
 int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr)
 {
 	(void)pager, (void)dir, (void)fds, (void)nr;
