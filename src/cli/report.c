@@ -128,11 +128,11 @@ static void print_row(
 static void print_troubles(FILE *out, const struct report *report, const struct anonmm_stats *total)
 {
 	if (total->io_errors)
-		fprintf(out, "anonmm: %lu requests failed on the swap device\n", total->io_errors);
+		fprintf(out, "anonmm: %lu request(s) failed on the swap device\n", total->io_errors);
 	if (total->lost_pages)
-		fprintf(out, "anonmm: the content of %lu pages was lost\n", total->lost_pages);
+		fprintf(out, "anonmm: the content of %lu page(s) was lost\n", total->lost_pages);
 	if (total->oom)
-		fprintf(out, "anonmm: %lu faults found neither memory nor swap\n", total->oom);
+		fprintf(out, "anonmm: %lu fault(s) found neither memory nor swap\n", total->oom);
 	if (nr_unrecorded(report))
 		fprintf(out, "anonmm: %u processes more were managed, but the table of counters was full\n",
 			nr_unrecorded(report));

@@ -101,8 +101,10 @@ static void call_work(void *arg)
 {
 	struct call *call = arg;
 
-	if (call->space_locked)
+	if (call->space_locked) {
 		call_space_lock();
+		fork_end_leases();
+	}
 	call->result = call->work(call);
 	if (call->space_locked)
 		call_space_unlock();

@@ -17,8 +17,8 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-static struct sigaction
-	program_bus; /* what the program thinks SIGBUS does. Written under call_lock by nobody: as libc, last one wins */
+/* What the program thinks SIGBUS does. Whoever sets it last wins, as in libc. */
+static struct sigaction program_bus;
 
 static THREAD_LOCAL bool bus_blocked; /* what it thinks of its mask */
 static THREAD_LOCAL stack_t program_stack; /* and of its alternate stack */
