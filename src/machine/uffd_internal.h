@@ -69,6 +69,15 @@ struct fault {
 	struct wait wait;
 };
 
+/* uffd_trial.c: the CPUs that a pair may live on, and what a wait for a read took on each. */
+#define TRIAL_CPUS 4
+struct trial {
+	unsigned nr, turn, waits;
+	bool settled;
+	int cpu[TRIAL_CPUS];
+	uint64_t sum_ns[TRIAL_CPUS];
+};
+
 #define NR_PARKED 64 /* faults that wait; more stay in the host kernel's queue */
 #define NR_HOT 16 /* threads whose faults are counted */
 #define NR_POISONED 16
@@ -148,6 +157,8 @@ struct uffd_machine {
 	struct hot hot[NR_HOT]; /* [h] paired entries; others [p] */
 	_Atomic(unsigned) nr_paired; /* [a], changed under [h] */
 	int pair_cpu; /* [p] -1: the pager is not bound */
+	struct trial trial; /* [p] */
+	uint64_t parked_ns; /* [p] when the one parked fault came */
 	unsigned long pager_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* [p] */
 
 	/* Requests of threads whose descriptor table lost ours: kswapd makes them. */
@@ -240,6 +251,12 @@ void uffd_thread_settle(struct uffd_machine *m, const char *name);
 void *uffd_kswapd_main(void *machine);
 
 /* uffd_pair.c: => pager thread */
+/* The pair and all its threads to another CPU. false: not possible now, nothing changed. => pager thread */
+bool uffd_pair_move(struct uffd_machine *m, int cpu);
+/* A new pair may live on any of @cpus; it starts on the first. */
+void uffd_trial_start(struct uffd_machine *m, const int *cpus, unsigned nr);
+/* A lone fault of a paired thread waited this long for a read. */
+void uffd_trial_waited(struct uffd_machine *m, uint64_t ns);
 void uffd_pair_note(struct uffd_machine *m, int tid);
 void uffd_pair_expire(struct uffd_machine *m);
 void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */

@@ -112,6 +112,18 @@ static void unbind_pager(struct uffd_machine *m)
 	keep_kswapd_off(m, -1);
 }
 
+/* Where else the pair could live, @first being where it starts. */
+static void trial_start(struct uffd_machine *m, const unsigned long *own, int first)
+{
+	int cpus[TRIAL_CPUS] = {first};
+	unsigned nr = 1;
+
+	for (int cpu = 0; cpu < CPU_MASK_BYTES * 8 && nr < TRIAL_CPUS; cpu++)
+		if (cpu != first && mask_has(own, cpu) && mask_has(m->pager_mask, cpu))
+			cpus[nr++] = cpu;
+	uffd_trial_start(m, cpus, nr);
+}
+
 /* => pair_lock held, pager thread */
 static void pair(struct uffd_machine *m, struct hot *hot)
 {
@@ -123,6 +135,8 @@ static void pair(struct uffd_machine *m, struct hot *hot)
 	if (mask_get(hot->tid, hot->own_mask) < 0)
 		return;
 	cpu = choose_cpu(m, hot->own_mask);
+	if (cpu >= 0 && m->pair_cpu < 0)
+		trial_start(m, hot->own_mask, cpu);
 	if (cpu < 0 || bind_pager(m, cpu))
 		return;
 	mask_one(one, cpu);
@@ -142,6 +156,32 @@ static void unpair(struct uffd_machine *m, struct hot *hot)
 	hot->paired = false;
 	hot->nr_faults = 0;
 	atomic_fetch_sub(&m->nr_paired, 1);
+}
+
+static bool all_may_use(const struct uffd_machine *m, int cpu)
+{
+	for (const struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
+		if (hot->paired && !mask_has(hot->own_mask, cpu))
+			return false;
+	return true;
+}
+
+bool uffd_pair_move(struct uffd_machine *m, int cpu)
+{
+	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
+	bool moved;
+
+	if (cpu == m->pair_cpu)
+		return true;
+	if (!lock_try(&m->pair_lock))
+		return false;
+	mask_one(one, cpu);
+	moved = m->pair_cpu >= 0 && all_may_use(m, cpu) && bind_pager(m, cpu) == 0;
+	for (struct hot *hot = m->hot; moved && hot < m->hot + NR_HOT; hot++)
+		if (hot->paired)
+			mask_set(hot->tid, one);
+	lock_drop(&m->pair_lock);
+	return moved;
 }
 
 /* ---- The pager thread counts ------------------------------------------------------------- */

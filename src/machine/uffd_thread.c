@@ -108,8 +108,10 @@ static void serve_message(struct uffd_machine *m, const struct uffd_msg *msg)
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
 		fault.access = ACCESS_WRITE;
 	uffd_pair_note(m, fault.tid);
-	if (!serve(m, &fault))
-		m->parked[m->nr_parked++] = fault;
+	if (serve(m, &fault))
+		return;
+	m->parked[m->nr_parked++] = fault;
+	m->parked_ns = fault.wait.what == WAIT_PAGE && atomic_load(&m->nr_paired) ? host_now_ns() : 0;
 }
 
 /* Read what there is room to park. Returns how many faults were served or parked. */
@@ -182,7 +184,8 @@ static int64_t sleep_limit(struct uffd_machine *m, unsigned nr_devices)
 	return atomic_load(&m->nr_paired) || atomic_load(&m->nr_poisoned) ? TIDY_NS : -1;
 }
 
-static void sleep_in_poll(struct uffd_machine *m)
+/* True: there are faults to read. */
+static bool sleep_in_poll(struct uffd_machine *m)
 {
 	struct pollfd fds[2 + 32] = {
 		{.fd = m->nr_parked < NR_PARKED ? m->fd : -1, .events = POLLIN},
@@ -197,6 +200,7 @@ static void sleep_in_poll(struct uffd_machine *m)
 	atomic_store(&m->pager_sleep.asleep, false);
 	if (fds[1].revents & POLLIN)
 		host_read(m->pager_sleep.fd, &drained, sizeof(drained));
+	return fds[0].revents & POLLIN;
 }
 
 static void tidy(struct uffd_machine *m)
@@ -213,17 +217,25 @@ static void *pager_main(void *machine)
 
 	m->pager_tid = host_tid();
 	uffd_thread_settle(m, "anonmm-pager");
-	while (!atomic_load(&m->stop)) {
-		unsigned busy = serve_messages(m);
+	bool look = true;
 
+	while (!atomic_load(&m->stop)) {
+		unsigned faults = m->nr_parked;
+
+		if (look)
+			faults += serve_messages(m);
 		if (m->nr_parked) {
 			uffd_reap(m, parked_want_writes(m));
-			busy += retry_parked(m);
+			retry_parked(m);
+			if (faults == 1 && m->nr_parked == 0 && m->parked_ns)
+				uffd_trial_waited(m, host_now_ns() - m->parked_ns);
 		}
-		if (busy > (m->nr_parked ? 0 : 1))
+		/* Whom we have just let go may well have faulted again; one that was parked cannot. */
+		look = m->nr_parked < faults;
+		if (look)
 			continue;
 		tidy(m);
-		sleep_in_poll(m);
+		look = sleep_in_poll(m);
 	}
 	return NULL;
 }
