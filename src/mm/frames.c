@@ -7,13 +7,16 @@
 #define POISON 0x5a
 
 /*
- * min: what a burst of faults takes while reclaim gets going, 1/128 of the node but no more than
- * 4 MiB; low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of
- * another CPU costs as much as reclaiming tens of pages.
+ * min: what a burst of faults takes while reclaim gets going. Free frames are memory that the program does not
+ * have: 1/512 of the node, but a run of readahead at least where that is little, and no more than 4 MiB.
+ * low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU
+ * costs as much as reclaiming tens of pages.
  */
 static void node_set_watermarks(struct node *node)
 {
-	node->wmark_min = (uint32_t)min_u64(max_u64(node->nr / 128, 4), 1024);
+	uint32_t run = (uint32_t)min_u64(node->nr / 64, 64);
+
+	node->wmark_min = (uint32_t)min_u64(max_u64(max_u64(node->nr / 512, run), 4), 1024);
 	node->wmark_low = 2 * node->wmark_min;
 	node->wmark_high = 4 * node->wmark_min;
 }
