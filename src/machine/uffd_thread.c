@@ -203,6 +203,12 @@ static bool sleep_in_poll(struct uffd_machine *m)
 	return fds[0].revents & POLLIN;
 }
 
+/* One thread faults, and waits for a read: nobody else needs us, nor, most likely, this CPU. */
+static bool lone_read(struct uffd_machine *m)
+{
+	return m->nr_parked == 1 && atomic_load(&m->nr_paired) == 1 && m->parked[0].wait.what == WAIT_PAGE;
+}
+
 static void tidy(struct uffd_machine *m)
 {
 	if (atomic_load(&m->nr_paired))
@@ -232,7 +238,7 @@ static void *pager_main(void *machine)
 		}
 		/* Whom we have just let go may well have faulted again; one that was parked cannot. */
 		look = m->nr_parked < faults;
-		if (look)
+		if (look || (lone_read(m) && uffd_spin_for_read(m, &m->parked[0].wait)))
 			continue;
 		tidy(m);
 		look = sleep_in_poll(m);

@@ -18,6 +18,9 @@
 #define SLEEP_MOST_NS (5 * 1000000LL)
 #define SLEEP_BLIND_NS (200 * 1000LL) /* when a device or our descriptor cannot be polled */
 #define MAX_DEVICE_FDS 32
+#define SPIN_NS 100000ULL /* a flash disk's read of one page, and a little */
+#define SPIN_MISSES 8	  /* in a row, after which SPIN_PAUSE waits sleep at once */
+#define SPIN_PAUSE 256
 
 void uffd_lock(struct machine *machine)
 {
@@ -129,6 +132,37 @@ static bool spin_for(struct uffd_machine *m, const struct wait *wait)
 	return false;
 }
 
+/*
+ * Look for the end of one read without sleeping. A CPU that sleeps has to be woken by an interrupt, which on a virtual
+ * machine costs 15 to 25 us of the 60 that a read takes: less time is spent in looking than in waking. Only while it
+ * pays: a device that is slower than SPIN_NS is soon slept for, and tried again now and then.
+ * Measured, 4 KiB at random, us: sleeping 50-70, looking 35-40.
+ */
+bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
+{
+	uint64_t until;
+
+	if (wait->what != WAIT_PAGE || m->spin_pause > 0) {
+		m->spin_pause -= m->spin_pause > 0;
+		return false;
+	}
+	until = host_now_ns() + SPIN_NS;
+	do {
+		uffd_reap(m, false);
+		if (wait_is_over(m->machine.pager, wait)) {
+			m->spin_misses = 0;
+			return true;
+		}
+		for (int i = 0; i < 8; i++)
+			cpu_relax();
+	} while (host_now_ns() < until);
+	if (++m->spin_misses >= SPIN_MISSES) {
+		m->spin_misses = 0;
+		m->spin_pause = SPIN_PAUSE;
+	}
+	return false;
+}
+
 /* Poll the devices, for all who wait. */
 static void lead(struct uffd_machine *m, const struct wait *wait)
 {
@@ -137,7 +171,7 @@ static void lead(struct uffd_machine *m, const struct wait *wait)
 	unsigned nr_devices;
 	uint64_t drained;
 
-	if (uffd_reap(m, writes))
+	if (uffd_reap(m, writes) || uffd_spin_for_read(m, wait))
 		return;
 	nr_devices = uffd_device_fds(m, wait, 1, fds + 1, MAX_DEVICE_FDS);
 	atomic_store(&m->leader_sleep.asleep, true);
