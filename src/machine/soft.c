@@ -169,7 +169,7 @@ static void run_kswapd(struct soft_machine *soft)
 		return;
 	if (atomic_exchange(&soft->kswapd_woken, false)) {
 		for (int i = 0; i < KSWAPD_STEPS_PER_TICK && result == KSWAPD_PROGRESS; i++)
-			result = kswapd_step(pager);
+			result = kswapd_step(pager, KSWAPD_PAGES);
 		if (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT)
 			atomic_store(&soft->kswapd_woken, true);
 	}
@@ -318,7 +318,7 @@ static void *kswapd_thread(void *arg)
 		if (atomic_exchange(&soft->kswapd_woken, false)) {
 			pthread_mutex_unlock(&soft->sleep_lock);
 			pager_poll(pager, SWAP_WRITE, 0);
-			result = kswapd_step(pager);
+			result = kswapd_step(pager, KSWAPD_PAGES);
 			if (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT)
 				atomic_store(&soft->kswapd_woken, true);
 			if (result == KSWAPD_WAIT)

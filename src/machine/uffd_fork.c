@@ -49,6 +49,7 @@ void uffd_fork_parent(struct machine *machine)
 static void forget_threads(struct uffd_machine *m)
 {
 	lock_init(&m->pager_lock);
+	lock_init(&m->kswapd_lock);
 	lock_init(&m->poison_lock);
 	lock_init(&m->pair_lock);
 	lock_init(&m->mail_lock);

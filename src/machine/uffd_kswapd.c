@@ -7,6 +7,7 @@
 #include "machine/uffd_internal.h"
 
 #define WRITE_WAIT_MS 10
+#define MEANWHILE_PAGES 8 /* about 30 us */
 #define STUCK_SLEEP_NS (50 * 1000000LL)
 #define IDLE_SLEEP_NS (20 * 1000000LL)
 
@@ -31,6 +32,29 @@ static void kswapd_rest(struct uffd_machine *m)
 	kswapd_sleep(m, -1);
 }
 
+static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
+{
+	enum kswapd_result result;
+
+	lock_take(&m->kswapd_lock);
+	result = kswapd_step(m->machine.pager, pages);
+	lock_drop(&m->kswapd_lock);
+	return result;
+}
+
+/*
+ * A thread that waits for a read does a little of kswapd's work in the meantime: on its CPU, where the pages that it
+ * takes away need no interrupt to another one. Short enough to be over when the read is.
+ */
+void uffd_kswapd_meanwhile(struct uffd_machine *m)
+{
+	if (!lock_try(&m->kswapd_lock))
+		return;
+	if (kswapd_step(m->machine.pager, MEANWHILE_PAGES) == KSWAPD_WAIT)
+		pager_poll(m->machine.pager, SWAP_WRITE, 0);
+	lock_drop(&m->kswapd_lock);
+}
+
 void *uffd_kswapd_main(void *machine)
 {
 	struct uffd_machine *m = machine;
@@ -43,7 +67,7 @@ void *uffd_kswapd_main(void *machine)
 		if (atomic_exchange(&m->poke_wanted, false))
 			uffd_poke_for_others(m);
 		uffd_reap(m, true);
-		switch (kswapd_step(m->machine.pager)) {
+		switch (step(m, KSWAPD_PAGES)) {
 		case KSWAPD_PROGRESS:
 			break;
 		case KSWAPD_WAIT:

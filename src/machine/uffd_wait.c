@@ -142,11 +142,14 @@ bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
 {
 	uint64_t until;
 
-	if (wait->what != WAIT_PAGE || m->spin_pause > 0) {
-		m->spin_pause -= m->spin_pause > 0;
+	if (wait->what != WAIT_PAGE || !pager_lone_read(m->machine.pager))
+		return false;
+	if (m->spin_pause > 0) {
+		m->spin_pause--;
 		return false;
 	}
 	until = host_now_ns() + SPIN_NS;
+	uffd_kswapd_meanwhile(m);
 	do {
 		uffd_reap(m, false);
 		if (wait_is_over(m->machine.pager, wait)) {

@@ -269,6 +269,15 @@ bool pager_in_flight(struct pager *pager, enum swap_dir dir)
 	return some;
 }
 
+bool pager_lone_read(struct pager *pager)
+{
+	pager_lock(pager);
+	bool lone = pager->nr_inflight[SWAP_READ] == 1 && pager->nr_locked == 1;
+
+	pager_unlock(pager);
+	return lone;
+}
+
 void pager_thaw(struct pager *pager)
 {
 	pager_lock(pager);

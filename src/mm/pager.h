@@ -81,14 +81,21 @@ enum kswapd_result {
 	KSWAPD_STUCK,	 /* nothing can be reclaimed: sleep until woken, do not spin */
 };
 
-/* One batch of background reclaim (LIFECYCLE 4). One caller at a time. */
-enum kswapd_result kswapd_step(struct pager *pager);
+/*
+ * One batch of background reclaim (LIFECYCLE 4): looks at up to @pages pages; KSWAPD_PAGES fill one write.
+ * One caller at a time.
+ */
+#define KSWAPD_PAGES SWAP_IO_PAGES
+enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
 
 /* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
 int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
 
 /* Has any request of this direction been made and not ended? */
 bool pager_in_flight(struct pager *pager, enum swap_dir dir);
+
+/* Is one page being read, and nothing else on its way? Then nothing is gained by going to sleep meanwhile. */
+bool pager_lone_read(struct pager *pager);
 
 /* Descriptors to poll for that; returns how many were written to @fds. */
 int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr);

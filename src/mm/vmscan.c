@@ -329,11 +329,12 @@ void reclaim_pages(struct pager *pager, struct page_head *pages)
 
 /* ---- One round over a node, for kswapd and for direct reclaim ----------------------------- */
 
-static void shrink_node(struct scan *scan, struct node *node)
+/* @nr: at most SWAP_CLUSTER_MAX */
+static void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 {
 	if (inactive_anon_is_low(node) || node->nr_pages[LIST_INACTIVE_ANON] == 0)
-		shrink_active_list(scan->pager, node, SWAP_CLUSTER_MAX);
-	shrink_inactive_list(scan, node, SWAP_CLUSTER_MAX);
+		shrink_active_list(scan->pager, node, nr);
+	shrink_inactive_list(scan, node, nr);
 }
 
 static uint32_t node_reclaimable(const struct node *node)
@@ -358,10 +359,7 @@ static bool node_will_be_balanced(const struct pager *pager, const struct node *
 	return node->nr_free + pager->nr_writeback / pager->nr_nodes >= node->wmark_high;
 }
 
-/* Rounds of one kswapd step: long enough to fill a write request. */
-#define KSWAPD_ROUNDS (SWAP_IO_PAGES / SWAP_CLUSTER_MAX)
-
-static enum kswapd_result kswapd_node(struct pager *pager, struct node *node)
+static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, unsigned pages)
 {
 	struct scan scan;
 
@@ -372,8 +370,8 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node)
 		return KSWAPD_WAIT;
 	scan_init(&scan, pager);
 	pager->rotated = false;
-	for (int i = 0; i < KSWAPD_ROUNDS && !node_balanced(node); i++)
-		shrink_node(&scan, node);
+	for (unsigned done = 0; done < pages && !node_balanced(node); done += SWAP_CLUSTER_MAX)
+		shrink_node(&scan, node, (unsigned)min_u64(pages - done, SWAP_CLUSTER_MAX));
 	plug_submit(pager, &scan.plug);
 	if (scan.nr_reclaimed + scan.nr_written > 0) {
 		node->fruitless = 0;
@@ -394,7 +392,7 @@ static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)
 	return rank[a] > rank[b] ? a : b;
 }
 
-enum kswapd_result kswapd_step(struct pager *pager)
+enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 {
 	enum kswapd_result result = KSWAPD_BALANCED;
 
@@ -402,7 +400,7 @@ enum kswapd_result kswapd_step(struct pager *pager)
 	if (!pager->frozen) {
 		pager->nr_reclaimers++;
 		for (unsigned n = 0; n < pager->nr_nodes; n++)
-			result = worse(result, kswapd_node(pager, &pager->nodes[n]));
+			result = worse(result, kswapd_node(pager, &pager->nodes[n], pages));
 		pager->nr_reclaimers--;
 	}
 	if (result == KSWAPD_BALANCED || result == KSWAPD_STUCK)
@@ -444,7 +442,7 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	pager->stats->direct_reclaims++;
 	pager->nr_reclaimers++;
 	do {
-		shrink_node(&scan, node);
+		shrink_node(&scan, node, SWAP_CLUSTER_MAX);
 		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
 		if (scan.nr_written >= SWAP_CLUSTER_MAX && frames_free(pager) > 0)
 			break;

@@ -132,7 +132,7 @@ int walk_press_until(struct walk_world *world, const char *function)
 
 		if (walk_world_find(world, function))
 			return 0;
-		switch (kswapd_step(world->pager)) {
+		switch (kswapd_step(world->pager, KSWAPD_PAGES)) {
 		case KSWAPD_PROGRESS:
 			break;
 		case KSWAPD_WAIT:

@@ -482,7 +482,7 @@ static void do_kswapd(struct actor *a)
 	if (a->run->kind == ANONMM_UFFD || a->run->threads)
 		return;
 	for (unsigned steps = 1 + below(a, 4); steps; steps--)
-		mix(a->run, kswapd_step(world.pager));
+		mix(a->run, kswapd_step(world.pager, KSWAPD_PAGES));
 }
 
 static void do_poll(struct actor *a)

@@ -142,9 +142,9 @@ enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_
 	return SPACE_ANON;
 }
 
-enum kswapd_result kswapd_step(struct pager *pager)
+enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 {
-	(void)pager;
+	(void)pager, (void)pages;
 	return KSWAPD_BALANCED;
 }
 
@@ -152,6 +152,12 @@ int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms)
 {
 	(void)pager, (void)dir, (void)timeout_ms;
 	return 0;
+}
+
+bool pager_lone_read(struct pager *pager)
+{
+	(void)pager;
+	return false;
 }
 
 bool pager_in_flight(struct pager *pager, enum swap_dir dir)
