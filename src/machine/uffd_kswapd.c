@@ -7,7 +7,7 @@
 #include "machine/uffd_internal.h"
 
 #define WRITE_WAIT_MS 10
-#define MEANWHILE_PAGES 8 /* about 30 us */
+#define MEANWHILE_PAGES 16 /* about as long as a read takes */
 #define STUCK_SLEEP_NS (50 * 1000000LL)
 #define IDLE_SLEEP_NS (20 * 1000000LL)
 
@@ -44,7 +44,7 @@ static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
 
 /*
  * A thread that waits for a read does a little of kswapd's work in the meantime: on its CPU, where the pages that it
- * takes away need no interrupt to another one. Short enough to be over when the read is.
+ * takes away need no interrupt to another one. Short enough to be over when, or soon after, the read is.
  */
 void uffd_kswapd_meanwhile(struct uffd_machine *m)
 {
