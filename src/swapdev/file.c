@@ -344,7 +344,7 @@ static int engine_open(struct file_dev *file, const struct file_engine *engine)
  */
 static int engines_open(struct file_dev *file)
 {
-	static const struct file_engine *const order[] = {&file_uring, &file_aio, &file_threads};
+	static const struct file_engine *const order[] = {&file_aio, &file_uring, &file_threads};
 	int error = -ENOSYS;
 
 	if (file->wish)
