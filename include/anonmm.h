@@ -49,7 +49,7 @@ struct anonmm_space;
 enum anonmm_machine { ANONMM_UFFD, ANONMM_SOFT };
 
 enum anonmm_faults {
-	ANONMM_FAULTS_AUTO,   /* what is fastest and safe on this host */
+	ANONMM_FAULTS_AUTO, /* what is fastest and safe on this host */
 	ANONMM_FAULTS_THREAD, /* threads of the library serve faults; system calls work too */
 	ANONMM_FAULTS_SIGNAL, /* the faulting thread serves itself, in a SIGBUS handler */
 };
@@ -57,14 +57,16 @@ enum anonmm_faults {
 /* All sizes in bytes. Zero everywhere means: the default. */
 struct anonmm_config {
 	enum anonmm_machine machine;
-	uint64_t memory;	   /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
-	uint64_t address_space;	   /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
-	const char *swap;	   /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
+	uint64_t
+		memory; /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
+	uint64_t address_space; /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
+	const char *
+		swap; /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
 	enum anonmm_faults faults; /* uffd only */
-	bool copy;		   /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
-	bool threads;		   /* soft only: calls may come from several threads */
-	int swappiness;		   /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
-	uint64_t seed;		   /* keys the content checksums; 0: from the host's randomness */
+	bool copy; /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
+	bool threads; /* soft only: calls may come from several threads */
+	int swappiness; /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
+	uint64_t seed; /* keys the content checksums; 0: from the host's randomness */
 	struct anonmm_stats *stats; /* where to count, zeroed; NULL: inside. Must outlive anonmm_close() */
 };
 
@@ -75,36 +77,37 @@ struct anonmm_config {
  * Read at any time; each is exact by itself, together they are a snapshot only at rest.
  */
 struct anonmm_stats {
-	uint64_t faults;	    /* traps handled */
-	uint64_t minor_faults;	    /* of them, without device I/O */
-	uint64_t major_faults;	    /* of them, after a read from a device */
-	uint64_t armed_faults;	    /* of the minor ones: touches of aged pages, on machines without accessed bits */
-	uint64_t born;		    /* do_anonymous_page: new pages */
-	uint64_t zero_mapped;	    /* do_anonymous_page: reads served by the zero page */
-	uint64_t copied;	    /* do_wp_page: new pages by copy */
-	uint64_t swapped_out;	    /* pages whose frame was freed with the content on a device */
-	uint64_t written;	    /* pages written to devices */
-	uint64_t clean_dropped;	    /* of swapped_out: the slot still held the content, nothing was written */
-	uint64_t zero_dropped;	    /* pages found to be all zero, dropped without a slot */
-	uint64_t swapped_in;	    /* pages read from devices */
-	uint64_t readahead;	    /* of them, before anybody asked */
-	uint64_t readahead_hits;    /* of those, touched later */
-	uint64_t freed;		    /* pages that ended by munmap, madvise or exit */
-	uint64_t scanned;	    /* pages looked at by shrink_inactive_list */
-	uint64_t activated;	    /* of them, found referenced */
-	uint64_t deactivated;	    /* pages moved by shrink_active_list */
+	uint64_t faults; /* traps handled */
+	uint64_t minor_faults; /* of them, without device I/O */
+	uint64_t major_faults; /* of them, after a read from a device */
+	uint64_t
+		armed_faults; /* of the minor ones: touches of aged pages, on machines without accessed bits */
+	uint64_t born; /* do_anonymous_page: new pages */
+	uint64_t zero_mapped; /* do_anonymous_page: reads served by the zero page */
+	uint64_t copied; /* do_wp_page: new pages by copy */
+	uint64_t swapped_out; /* pages whose frame was freed with the content on a device */
+	uint64_t written; /* pages written to devices */
+	uint64_t clean_dropped; /* of swapped_out: the slot still held the content, nothing was written */
+	uint64_t zero_dropped; /* pages found to be all zero, dropped without a slot */
+	uint64_t swapped_in; /* pages read from devices */
+	uint64_t readahead; /* of them, before anybody asked */
+	uint64_t readahead_hits; /* of those, touched later */
+	uint64_t freed; /* pages that ended by munmap, madvise or exit */
+	uint64_t scanned; /* pages looked at by shrink_inactive_list */
+	uint64_t activated; /* of them, found referenced */
+	uint64_t deactivated; /* pages moved by shrink_active_list */
 	uint64_t kswapd_wakes;
-	uint64_t direct_reclaims;   /* faults that had to reclaim by themselves */
-	uint64_t io_errors;	    /* requests that a device failed */
-	uint64_t lost_pages;	    /* pages poisoned: read error or failed check */
-	uint64_t oom;		    /* faults that found no memory at all */
-	uint64_t frames;	    /* = frames that the limit pays for */
-	uint64_t frames_free;	    /* = */
-	uint64_t frames_peak;	    /* most frames ever in use */
-	uint64_t slots;		    /* = swap slots */
-	uint64_t slots_used;	    /* = */
-	uint64_t mapped_bytes;	    /* = address space mapped */
-	uint64_t metadata_bytes;    /* = the library's own structures */
+	uint64_t direct_reclaims; /* faults that had to reclaim by themselves */
+	uint64_t io_errors; /* requests that a device failed */
+	uint64_t lost_pages; /* pages poisoned: read error or failed check */
+	uint64_t oom; /* faults that found no memory at all */
+	uint64_t frames; /* = frames that the limit pays for */
+	uint64_t frames_free; /* = */
+	uint64_t frames_peak; /* most frames ever in use */
+	uint64_t slots; /* = swap slots */
+	uint64_t slots_used; /* = */
+	uint64_t mapped_bytes; /* = address space mapped */
+	uint64_t metadata_bytes; /* = the library's own structures */
 };
 
 /*

@@ -14,7 +14,7 @@
 
 #define PAGE_SHIFT 12
 #define PAGE_BYTES 4096UL
-#define PAGE_MASK  (~(PAGE_BYTES - 1))
+#define PAGE_MASK (~(PAGE_BYTES - 1))
 
 #define KIB (1024UL)
 #define MIB (1024UL * KIB)
@@ -24,9 +24,9 @@
 typedef uint32_t pfn_t;
 #define PFN_NONE UINT32_MAX
 
-#define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
-#define likely(x)	  __builtin_expect(!!(x), 1)
-#define unlikely(x)	  __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)

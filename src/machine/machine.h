@@ -55,21 +55,21 @@ enum unmap_content {
 /* One PTE's translation, as it is handed to the machine. */
 struct mapping {
 	struct space *space;
-	uint64_t addr;		    /* page aligned */
+	uint64_t addr; /* page aligned */
 	pfn_t pfn;
-	uint8_t prot;		    /* PROT_* of the VMA: what the region was given by region_map/protect */
-	uint8_t content;	    /* map: enum frame_content */
-	int result;		    /* out: 0 or -errno. unmap cannot fail */
+	uint8_t prot; /* PROT_* of the VMA: what the region was given by region_map/protect */
+	uint8_t content; /* map: enum frame_content */
+	int result; /* out: 0 or -errno. unmap cannot fail */
 };
 
 /* A reason to wait, as a value. Over when the event counter has moved on from seq. */
 struct wait {
 	enum wait_for {
 		WAIT_NOTHING,
-		WAIT_PAGE,   /* a page to be unlocked: usually a read, or work of another thread */
-		WAIT_WRITE,  /* a write to end */
+		WAIT_PAGE, /* a page to be unlocked: usually a read, or work of another thread */
+		WAIT_WRITE, /* a write to end */
 		WAIT_FRAMES, /* reclaim, or a write, to give a frame */
-		WAIT_SPACE,  /* another thread's mmap, munmap, ... on the same space */
+		WAIT_SPACE, /* another thread's mmap, munmap, ... on the same space */
 	} what;
 	pfn_t pfn;
 	uint32_t seq;
@@ -77,9 +77,9 @@ struct wait {
 
 struct machine_ops {
 	const char *name;
-	bool can_share;	  /* a frame may be mapped by several PTEs at once */
+	bool can_share; /* a frame may be mapped by several PTEs at once */
 	bool sees_access; /* the MMU sets PTE_ACCESSED by itself */
-	bool sees_write;  /* the MMU sets PTE_DIRTY and traps writes through PTEs without PTE_WRITE */
+	bool sees_write; /* the MMU sets PTE_DIRTY and traps writes through PTEs without PTE_WRITE */
 
 	/*
 	 * The bytes of frame @pfn while no valid PTE maps it (soft: always). PAGE_BYTES

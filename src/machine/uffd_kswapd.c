@@ -28,7 +28,8 @@ static void kswapd_rest(struct uffd_machine *m)
 		if (atomic_load(&m->kick) || atomic_load(&m->stop))
 			return;
 		uffd_reap(m, true);
-	} while (pager_in_flight(m->machine.pager, SWAP_READ) || pager_in_flight(m->machine.pager, SWAP_WRITE));
+	} while (pager_in_flight(m->machine.pager, SWAP_READ) ||
+		 pager_in_flight(m->machine.pager, SWAP_WRITE));
 	kswapd_sleep(m, -1);
 }
 

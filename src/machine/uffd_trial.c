@@ -41,7 +41,8 @@ static void next_turn(struct uffd_machine *m)
 
 	trial->waits = 0;
 	if (trial->settled) {
-		*trial = (struct trial){.nr = trial->nr, .cpu = {trial->cpu[0], trial->cpu[1], trial->cpu[2], trial->cpu[3]}};
+		*trial = (struct trial){
+			.nr = trial->nr, .cpu = {trial->cpu[0], trial->cpu[1], trial->cpu[2], trial->cpu[3]}};
 	} else if (++trial->turn == trial->nr) {
 		trial->settled = true;
 		trial->turn = shortest(trial);

@@ -19,7 +19,7 @@
 #define SLEEP_BLIND_NS (200 * 1000LL) /* when a device or our descriptor cannot be polled */
 #define MAX_DEVICE_FDS 32
 #define SPIN_NS 100000ULL /* a flash disk's read of one page, and a little */
-#define SPIN_MISSES 8	  /* in a row, after which SPIN_PAUSE waits sleep at once */
+#define SPIN_MISSES 8 /* in a row, after which SPIN_PAUSE waits sleep at once */
 #define SPIN_PAUSE 256
 
 void uffd_lock(struct machine *machine)

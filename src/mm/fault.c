@@ -27,7 +27,7 @@ struct fault {
 	struct pager *pager;
 	struct space *space;
 	struct vma *vma;
-	uint64_t addr;	/* of the page */
+	uint64_t addr; /* of the page */
 	uint32_t index; /* its number in the space */
 	bool write;
 	pte_slot_t *ptep;

@@ -65,7 +65,8 @@ void frames_destroy(struct pager *pager)
 		struct node *node = &pager->nodes[n];
 
 		if (node->free_map)
-			pager_chunk_free(pager, node->free_map, page_align_up(node->nr_words * sizeof(uint64_t)));
+			pager_chunk_free(
+				pager, node->free_map, page_align_up(node->nr_words * sizeof(uint64_t)));
 	}
 	if (pager->pages)
 		pager_chunk_free(pager, pager->pages, page_align_up(pager->nr_frames * sizeof(struct page)));
@@ -159,7 +160,8 @@ void frame_free(struct pager *pager, struct page *page)
 	page_set_list(page, LIST_FREE);
 #ifndef NDEBUG
 	if (pager->machine->ops->can_share) /* its frames always have memory behind them */
-		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON, PAGE_BYTES);
+		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON,
+			PAGE_BYTES);
 #endif
 	if (pager->frame_waiters) {
 		pager->frame_waiters = false;

@@ -19,17 +19,17 @@
 
 /* Locks: [I] set once  [L] pager lock */
 struct node {
-	pfn_t first;	     /* [I] */
-	uint32_t nr;	     /* [I] frames of this node */
-	uint64_t *free_map;  /* [I] the array, [L] its words: bit set = free */
-	uint32_t nr_words;   /* [I] */
-	uint32_t cursor;     /* [L] frame, relative to first, where the search goes on */
-	uint32_t nr_free;    /* [L] */
+	pfn_t first; /* [I] */
+	uint32_t nr; /* [I] frames of this node */
+	uint64_t *free_map; /* [I] the array, [L] its words: bit set = free */
+	uint32_t nr_words; /* [I] */
+	uint32_t cursor; /* [L] frame, relative to first, where the search goes on */
+	uint32_t nr_free; /* [L] */
 	uint32_t wmark_min, wmark_low, wmark_high; /* [I] */
-	struct page_head lists[NR_LISTS];	   /* [L] */
-	uint32_t nr_pages[NR_LISTS];		   /* [L] pages on each */
-	uint64_t evictions;			   /* [L] the refault clock: pages removed */
-	uint32_t fruitless;			   /* [L] pages kswapd has looked at since its last gain */
+	struct page_head lists[NR_LISTS]; /* [L] */
+	uint32_t nr_pages[NR_LISTS]; /* [L] pages on each */
+	uint64_t evictions; /* [L] the refault clock: pages removed */
+	uint32_t fruitless; /* [L] pages kswapd has looked at since its last gain */
 };
 
 int frames_init(struct pager *pager);

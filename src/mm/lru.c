@@ -61,8 +61,8 @@ bool isolate_lru_page(struct pager *pager, struct page *page, struct page_head *
 	return true;
 }
 
-unsigned isolate_lru_pages(struct pager *pager, struct node *node, enum page_list list, unsigned nr,
-			   struct page_head *to)
+unsigned isolate_lru_pages(
+	struct pager *pager, struct node *node, enum page_list list, unsigned nr, struct page_head *to)
 {
 	unsigned taken = 0;
 

@@ -18,8 +18,8 @@ void lru_del_page(struct pager *pager, struct page *page);
  * Take up to @nr pages from the tail of @list into @to (oldest first), each with a reference.
  * Returns how many.
  */
-unsigned isolate_lru_pages(struct pager *pager, struct node *node, enum page_list list, unsigned nr,
-			   struct page_head *to);
+unsigned isolate_lru_pages(
+	struct pager *pager, struct node *node, enum page_list list, unsigned nr, struct page_head *to);
 
 /* One page, from wherever it is. false: it is on no list. */
 bool isolate_lru_page(struct pager *pager, struct page *page, struct page_head *to);

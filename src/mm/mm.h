@@ -32,45 +32,45 @@
 
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
 struct pager {
-	struct machine *machine;	/* [I] */
-	struct anonmm_stats *stats;	/* [I] the pointer, [L] the counters */
+	struct machine *machine; /* [I] */
+	struct anonmm_stats *stats; /* [I] the pointer, [L] the counters */
 	struct anonmm_stats own_stats;
-	uint64_t seed;			/* [I] */
-	int swappiness;			/* [I] */
+	uint64_t seed; /* [I] */
+	int swappiness; /* [I] */
 
-	struct page *pages;		/* [I] */
-	uint32_t nr_frames;		/* [I] */
-	unsigned nr_nodes;		/* [I] */
+	struct page *pages; /* [I] */
+	uint32_t nr_frames; /* [I] */
+	unsigned nr_nodes; /* [I] */
 	struct node nodes[MAX_NODES];
-	uint32_t nr_used;		/* [L] frames that are not free */
-	uint32_t nr_locked;		/* [L] pages with PG_locked */
-	uint32_t nr_writeback;		/* [L] pages with PG_writeback */
-	pfn_t zero_pfn;			/* [I] the zero page; PFN_NONE where frames cannot be shared */
+	uint32_t nr_used; /* [L] frames that are not free */
+	uint32_t nr_locked; /* [L] pages with PG_locked */
+	uint32_t nr_writeback; /* [L] pages with PG_writeback */
+	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
 	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] in order of priority */
-	unsigned nr_areas;		/* [L] */
+	unsigned nr_areas; /* [L] */
 	uint64_t slots_total, slots_used; /* [L] */
-	struct swap_lease_list leases;	/* [L] */
+	struct swap_lease_list leases; /* [L] */
 
-	struct swap_io *io_array;	/* [I] */
-	unsigned nr_io;			/* [I] */
-	struct swap_io_list io_free;	/* [L] */
+	struct swap_io *io_array; /* [I] */
+	unsigned nr_io; /* [I] */
+	struct swap_io_list io_free; /* [L] */
 	uint32_t nr_inflight[SWAP_DIRS]; /* [L] requests between their making and their done() */
 
 	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool; /* [L] */
 
-	TAILQ_HEAD(, space) spaces;	/* [L] */
+	TAILQ_HEAD(, space) spaces; /* [L] */
 
-	page_tracer tracer;		/* [L] */
+	page_tracer tracer; /* [L] */
 	void *tracer_ctx;
 
-	_Atomic(uint32_t) events;	/* [a] moves on when somebody who waits may go on */
-	bool frame_waiters;		/* [L] somebody waits for a free frame */
-	bool kswapd_woken;		/* [L] */
-	bool rotated;			/* [L] written pages went to the inactive tail since kswapd looked */
-	bool frozen;			/* [L] for a fork */
-	uint32_t nr_reclaimers;		/* [L] threads inside reclaim */
-	uint64_t metadata_bytes;	/* [L] */
+	_Atomic(uint32_t) events; /* [a] moves on when somebody who waits may go on */
+	bool frame_waiters; /* [L] somebody waits for a free frame */
+	bool kswapd_woken; /* [L] */
+	bool rotated; /* [L] written pages went to the inactive tail since kswapd looked */
+	bool frozen; /* [L] for a fork */
+	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
+	uint64_t metadata_bytes; /* [L] */
 };
 
 static inline void pager_lock(struct pager *pager)

@@ -128,7 +128,8 @@ const char *page_check(const struct page *page)
 		return "fewer references than holders";
 	if (page_has(page, PG_lru) != (list >= LIST_ISOLATED))
 		return "PG_lru and the list disagree";
-	if (page_has(page, PG_active) && list != LIST_ACTIVE_ANON && list != LIST_ACTIVE_FILE && list != LIST_ISOLATED)
+	if (page_has(page, PG_active) && list != LIST_ACTIVE_ANON && list != LIST_ACTIVE_FILE &&
+		list != LIST_ISOLATED)
 		return "PG_active and the list disagree";
 	if (list == LIST_UNEVICTABLE && !page_has(page, PG_unevictable))
 		return "on the unevictable list without PG_unevictable";
@@ -141,11 +142,21 @@ static const struct {
 	uint32_t flag;
 	const char *name;
 } flag_names[] = {
-	{PG_lru, "lru"},	   {PG_active, "active"},	{PG_referenced, "referenced"},
-	{PG_swapbacked, "swapbacked"}, {PG_swapcache, "swapcache"}, {PG_dirty, "dirty"},
-	{PG_uptodate, "uptodate"}, {PG_locked, "locked"},	{PG_reclaim, "reclaim"},
-	{PG_writeback, "writeback"}, {PG_unevictable, "unevictable"}, {PG_mlocked, "mlocked"},
-	{PG_ksm, "ksm"},	   {PG_workingset, "workingset"}, {PG_error, "error"},
+	{PG_lru, "lru"},
+	{PG_active, "active"},
+	{PG_referenced, "referenced"},
+	{PG_swapbacked, "swapbacked"},
+	{PG_swapcache, "swapcache"},
+	{PG_dirty, "dirty"},
+	{PG_uptodate, "uptodate"},
+	{PG_locked, "locked"},
+	{PG_reclaim, "reclaim"},
+	{PG_writeback, "writeback"},
+	{PG_unevictable, "unevictable"},
+	{PG_mlocked, "mlocked"},
+	{PG_ksm, "ksm"},
+	{PG_workingset, "workingset"},
+	{PG_error, "error"},
 };
 
 const char *page_flags_text(uint32_t flags, char *buf, size_t len)

@@ -42,7 +42,7 @@ enum pageflags {
 	PG_workingset = 1u << 13,
 	PG_error = 1u << 14,
 	/* Ours, never part of a state that the spec names. */
-	PG_waiters = 1u << 15,	 /* somebody waits for PG_locked or PG_writeback to go */
+	PG_waiters = 1u << 15, /* somebody waits for PG_locked or PG_writeback to go */
 	PG_readahead = 1u << 16, /* read before anybody asked, not mapped since */
 };
 
@@ -64,13 +64,13 @@ enum page_list {
 
 /* Locks: [L] pager lock  [P] pager lock, and the page locked by who changes it.  48 bytes: 1.2 % of a frame. */
 struct page {
-	int32_t _count;		/* [L] */
-	int32_t _mapcount;	/* [P] */
-	uint32_t word;		/* [L] flags, and the list above LIST_SHIFT */
-	uint32_t index;		/* [P] its place in its mapping, in pages: finds its address in any VMA (rmap.h) */
-	TAILQ_ENTRY(page) lru;	/* [L] a list of reclaim, or of its isolator */
-	void *mapping;		/* [P] anon_vma, tagged with PAGE_MAPPING_ANON; NULL: none */
-	uint64_t private;	/* [P] PG_swapcache: the swap entry */
+	int32_t _count; /* [L] */
+	int32_t _mapcount; /* [P] */
+	uint32_t word; /* [L] flags, and the list above LIST_SHIFT */
+	uint32_t index; /* [P] its place in its mapping, in pages: finds its address in any VMA (rmap.h) */
+	TAILQ_ENTRY(page) lru; /* [L] a list of reclaim, or of its isolator */
+	void *mapping; /* [P] anon_vma, tagged with PAGE_MAPPING_ANON; NULL: none */
+	uint64_t private; /* [P] PG_swapcache: the swap entry */
 };
 
 TAILQ_HEAD(page_head, page);

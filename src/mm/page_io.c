@@ -14,8 +14,8 @@ static bool is_zero(const void *bytes)
 	const uint64_t *word = bytes;
 
 	for (size_t i = 0; i < PAGE_BYTES / sizeof(*word); i += 8)
-		if (word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] | word[i + 5] | word[i + 6] |
-			word[i + 7])
+		if (word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] | word[i + 5] |
+			word[i + 6] | word[i + 7])
 			return false;
 	return true;
 }
@@ -33,14 +33,16 @@ void page_content(struct pager *pager, struct page *page, struct content *conten
 	const void *bytes = frame_bytes(pager, page);
 
 	content->zero = is_zero(bytes);
-	hash_bytes(pager, bytes, content->hash); /* also of zeros: a page whose slot others name is written all the same */
+	hash_bytes(pager, bytes,
+		content->hash); /* also of zeros: a page whose slot others name is written all the same */
 }
 
 bool slot_holds(struct pager *pager, swp_entry_t entry, const struct content *content)
 {
 	struct swap_slot *slot = swap_slot(pager, entry);
 
-	return (slot->flags & SLOT_HASHED) && slot->hash[0] == content->hash[0] && slot->hash[1] == content->hash[1];
+	return (slot->flags & SLOT_HASHED) && slot->hash[0] == content->hash[0] &&
+	       slot->hash[1] == content->hash[1];
 }
 
 /* ---- Requests -------------------------------------------------------------------------- */
@@ -149,7 +151,8 @@ static int populate(struct pager *pager, const struct swap_io *io)
 }
 
 /* The next request that can go to @area's device. One that has no memory to read into ends here. */
-static void take_for(struct pager *pager, struct plug *plug, struct swap_area *area, struct swap_io_list *list)
+static void take_for(
+	struct pager *pager, struct plug *plug, struct swap_area *area, struct swap_io_list *list)
 {
 	while (!STAILQ_EMPTY(&plug->ready) && STAILQ_FIRST(&plug->ready)->owner == area) {
 		struct swap_io *io = STAILQ_FIRST(&plug->ready);
@@ -242,7 +245,7 @@ static void end_swap_bio_write(struct pager *pager, struct page *page, int resul
 
 enum read_outcome {
 	READ_GOOD,
-	READ_LOST,  /* an error of this page's own, or bytes that are not what was written */
+	READ_LOST, /* an error of this page's own, or bytes that are not what was written */
 	READ_AGAIN, /* a request of many pages failed, or the host had no memory: ask again for this page alone */
 };
 
@@ -270,17 +273,18 @@ static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_
 }
 
 /* Check what was read while nobody else can see it. => pager lock not held, pages locked */
-static void check_contents(struct pager *pager, struct swap_area *area, struct swap_io *io,
-			   enum read_outcome outcome[])
+static void check_contents(
+	struct pager *pager, struct swap_area *area, struct swap_io *io, enum read_outcome outcome[])
 {
 	for (unsigned i = 0; i < io->nr; i++) {
 		const struct swap_slot *slot = &area->slots[io->slot + i];
 		uint64_t hash[2];
 
 		hash_bytes(pager, frame_bytes(pager, pfn_page(pager, io->pfn[i])), hash);
-		outcome[i] = (slot->flags & SLOT_HASHED) && hash[0] == slot->hash[0] && hash[1] == slot->hash[1]
-				     ? READ_GOOD
-				     : READ_LOST;
+		outcome[i] =
+			(slot->flags & SLOT_HASHED) && hash[0] == slot->hash[0] && hash[1] == slot->hash[1]
+				? READ_GOOD
+				: READ_LOST;
 	}
 }
 
@@ -291,13 +295,16 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 	if ((n & (n - 1)) == 0) /* the first, and then ever more rarely */
 		pager_say(pager, "%s of %u pages at slot %u of %s failed: %s (%llu failed so far)%s",
 			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
-			io->result == -ENOSPC ? "no space left on the device" :
-			io->result ? "input/output error" : "the content is not what was written", (unsigned long long)n,
-			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS" :
-					       "; the pages stay in memory");
+			io->result == -ENOSPC ? "no space left on the device"
+			: io->result          ? "input/output error"
+					      : "the content is not what was written",
+			(unsigned long long)n,
+			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS"
+					     : "; the pages stay in memory");
 }
 
-static void judge_read(struct pager *pager, struct swap_area *area, struct swap_io *io, enum read_outcome outcome[])
+static void judge_read(
+	struct pager *pager, struct swap_area *area, struct swap_io *io, enum read_outcome outcome[])
 {
 	if (io->result == 0) {
 		check_contents(pager, area, io, outcome);

@@ -91,7 +91,8 @@ uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots)
 		return 0;
 	uint64_t plain = (limit_bytes - fixed) / each;
 	uint64_t swapped = min_u64(swap_slots, 4 * plain);
-	uint64_t frames = (limit_bytes - fixed - min_u64(swapped * swapped_each, (limit_bytes - fixed) / 2)) / each;
+	uint64_t frames =
+		(limit_bytes - fixed - min_u64(swapped * swapped_each, (limit_bytes - fixed) / 2)) / each;
 
 	return (uint32_t)min_u64(frames, 1u << 30);
 }
@@ -199,7 +200,8 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 int pager_close(struct pager *pager)
 {
 	pager_lock(pager);
-	bool busy = !TAILQ_EMPTY(&pager->spaces) || pager->nr_inflight[SWAP_READ] || pager->nr_inflight[SWAP_WRITE];
+	bool busy = !TAILQ_EMPTY(&pager->spaces) || pager->nr_inflight[SWAP_READ] ||
+		    pager->nr_inflight[SWAP_WRITE];
 
 	pager_unlock(pager);
 	if (busy)
@@ -250,8 +252,8 @@ int pager_freeze(struct pager *pager, struct wait *wait)
 
 	pager_lock(pager);
 	pager->frozen = true;
-	if (pager->nr_locked || pager->nr_writeback || pager->nr_reclaimers || pager->nr_inflight[SWAP_READ] ||
-		pager->nr_inflight[SWAP_WRITE]) {
+	if (pager->nr_locked || pager->nr_writeback || pager->nr_reclaimers ||
+		pager->nr_inflight[SWAP_READ] || pager->nr_inflight[SWAP_WRITE]) {
 		/* For a write to end somebody must poll for it: the machine knows by what we wait for. */
 		wait_set(pager, wait, pager->nr_inflight[SWAP_WRITE] ? WAIT_WRITE : WAIT_PAGE, PFN_NONE);
 		error = -EAGAIN;

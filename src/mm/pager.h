@@ -31,12 +31,12 @@ struct pager;
 struct space;
 
 struct pager_config {
-	struct machine *machine;     /* stays the caller's */
-	uint32_t nr_frames;	     /* at least PAGER_MIN_FRAMES */
-	unsigned nr_nodes;	     /* memory nodes that share the frames evenly; 0 means 1 */
-	int swappiness;		     /* 0..200, as Linux's; -1: 60 */
-	uint64_t seed;		     /* keys the content hashes */
-	struct anonmm_stats *stats;  /* where to count; stays the caller's, zeroed by it. NULL: inside */
+	struct machine *machine; /* stays the caller's */
+	uint32_t nr_frames; /* at least PAGER_MIN_FRAMES */
+	unsigned nr_nodes; /* memory nodes that share the frames evenly; 0 means 1 */
+	int swappiness; /* 0..200, as Linux's; -1: 60 */
+	uint64_t seed; /* keys the content hashes */
+	struct anonmm_stats *stats; /* where to count; stays the caller's, zeroed by it. NULL: inside */
 };
 
 #define PAGER_MIN_FRAMES 64
@@ -61,24 +61,23 @@ uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots);
 enum access { ACCESS_READ, ACCESS_WRITE };
 
 enum fault_result {
-	FAULT_DONE,	/* the access may be tried again, and will usually succeed */
-	FAULT_WAIT,	/* wait, then call again */
-	FAULT_SIGSEGV,	/* no VMA there, or one that forbids this access */
-	FAULT_SIGBUS,	/* the content is lost: an I/O error, or a failed check */
-	FAULT_OOM,	/* no frame, and nothing that could be reclaimed */
+	FAULT_DONE, /* the access may be tried again, and will usually succeed */
+	FAULT_WAIT, /* wait, then call again */
+	FAULT_SIGSEGV, /* no VMA there, or one that forbids this access */
+	FAULT_SIGBUS, /* the content is lost: an I/O error, or a failed check */
+	FAULT_OOM, /* no frame, and nothing that could be reclaimed */
 };
 
 /*
  * The trap (LIFECYCLE 2). @addr: any byte of the page. Never blocks. *wait is set when the result is FAULT_WAIT.
  */
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access,
-				  struct wait *wait);
+enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait);
 
 enum kswapd_result {
 	KSWAPD_BALANCED, /* free frames are above the high watermark: sleep until woken */
 	KSWAPD_PROGRESS, /* call again */
-	KSWAPD_WAIT,	 /* writes are in flight and nothing else can be done: poll, then call again */
-	KSWAPD_STUCK,	 /* nothing can be reclaimed: sleep until woken, do not spin */
+	KSWAPD_WAIT, /* writes are in flight and nothing else can be done: poll, then call again */
+	KSWAPD_STUCK, /* nothing can be reclaimed: sleep until woken, do not spin */
 };
 
 /*
@@ -132,10 +131,10 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len);
 
 /* ---- Spaces -------------------------------------------------------------------------- */
 
-#define SPACE_FIXED	     0x1 /* exactly at *addr; what was there goes */
+#define SPACE_FIXED 0x1 /* exactly at *addr; what was there goes */
 #define SPACE_FIXED_NOREPLACE 0x2 /* exactly at *addr, or -EEXIST */
-#define SPACE_NORESERVE	     0x4 /* no check against what memory and swap could ever hold */
-#define SPACE_FOREIGN	     0x8 /* only take the addresses: the caller maps something of its own there */
+#define SPACE_NORESERVE 0x4 /* no check against what memory and swap could ever hold */
+#define SPACE_FOREIGN 0x8 /* only take the addresses: the caller maps something of its own there */
 
 /* Addresses [base, base + bytes), page aligned, bytes at most 16 TiB. @machine_data: the machine's own. */
 int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out);
@@ -164,11 +163,12 @@ void space_unlock(struct space *space);
  *          -EINVAL: advice that is not known. -ENOMEM: a hole.
  * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked.
  */
-int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);
+int space_mmap(
+	struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);
 int space_munmap(struct space *space, uint64_t addr, uint64_t len, struct wait *wait);
 int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, struct wait *wait);
 int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
-		 uint64_t new_addr, struct wait *wait);
+	uint64_t new_addr, struct wait *wait);
 int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, struct wait *wait);
 int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait);
 
@@ -180,16 +180,16 @@ enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_
 
 /* What one page is, at one moment; @list and @pte as LIFECYCLE 4.3 writes them. */
 struct page_view {
-	pfn_t pfn;	  /* PFN_NONE: no frame now */
+	pfn_t pfn; /* PFN_NONE: no frame now */
 	int count;
 	int mapcount;
-	uint32_t flags;	  /* PG_* of mm/page.h */
+	uint32_t flags; /* PG_* of mm/page.h */
 	const char *list; /* "active", "inactive", "isolated", "unevictable", "free", "none" */
 	enum pte_kind { PTE_KIND_NONE, PTE_KIND_PRESENT, PTE_KIND_SWAP, PTE_KIND_MIGRATION } pte;
 	bool pte_write, pte_dirty, pte_accessed, pte_valid;
 	unsigned swap_type;
 	uint32_t swap_slot;
-	int swap_count;	  /* PTEs that name the slot, -1: no slot */
+	int swap_count; /* PTEs that name the slot, -1: no slot */
 	bool zero_page;
 };
 
@@ -197,7 +197,7 @@ struct page_view {
 struct page_event {
 	const char *function;
 	pfn_t pfn;
-	uint64_t addr;	  /* where the change came from an address, else 0 */
+	uint64_t addr; /* where the change came from an address, else 0 */
 };
 
 /* @fn is called for every event, with the pager lock held: it may call space_view_locked(), nothing else. */

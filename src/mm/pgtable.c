@@ -78,7 +78,8 @@ pte_slot_t *pgtable_next(const struct space *space, uint64_t index, uint64_t end
 }
 
 /* Free what of @table's children lies wholly in the range; true when nothing is left below it. */
-static bool free_tables(struct space *space, void **table, int level, uint64_t base, uint64_t index, uint64_t end)
+static bool free_tables(
+	struct space *space, void **table, int level, uint64_t base, uint64_t index, uint64_t end)
 {
 	uint64_t step = 1ull << (PT_BITS * level);
 	bool empty = true;
@@ -90,7 +91,8 @@ static bool free_tables(struct space *space, void **table, int level, uint64_t b
 
 		if (!table[i])
 			continue;
-		if (from >= end || from + step <= index || !free_tables(space, table[i], level - 1, from, index, end)) {
+		if (from >= end || from + step <= index ||
+			!free_tables(space, table[i], level - 1, from, index, end)) {
 			empty = false;
 			continue;
 		}

@@ -23,16 +23,16 @@ struct space;
 typedef uint64_t pte_t;
 typedef _Atomic(pte_t) pte_slot_t;
 
-#define PTE_PRESENT   (1ull << 0)
-#define PTE_VALID     (1ull << 1)
-#define PTE_WRITE     (1ull << 2)
-#define PTE_DIRTY     (1ull << 3)
-#define PTE_ACCESSED  (1ull << 4)
-#define PTE_ZERO      (1ull << 5) /* the zero page: special, not counted */
-#define PTE_SWAP      (1ull << 6)
+#define PTE_PRESENT (1ull << 0)
+#define PTE_VALID (1ull << 1)
+#define PTE_WRITE (1ull << 2)
+#define PTE_DIRTY (1ull << 3)
+#define PTE_ACCESSED (1ull << 4)
+#define PTE_ZERO (1ull << 5) /* the zero page: special, not counted */
+#define PTE_SWAP (1ull << 6)
 #define PTE_MIGRATION (1ull << 7)
 
-#define PTE_PFN_SHIFT  12
+#define PTE_PFN_SHIFT 12
 #define PTE_TYPE_SHIFT 52
 
 /* A swap entry: which area, which slot. */
@@ -112,9 +112,9 @@ static inline void pte_set_bits(pte_slot_t *slot, pte_t bits)
 }
 
 /* Four levels of 512; the upper ones hold pointers. 36 bits of page number: 256 TiB. */
-#define PT_BITS	   9
+#define PT_BITS 9
 #define PT_ENTRIES 512u
-#define PT_LEVELS  4
+#define PT_LEVELS 4
 
 struct pgtable {
 	void *root; /* [L] */

@@ -14,10 +14,10 @@ struct pager;
 
 /* Locks: [L] pager lock */
 struct pool {
-	size_t object_bytes;	/* [I] at least a pointer, a multiple of 8 */
-	void *free;		/* [L] linked through their first word */
+	size_t object_bytes; /* [I] at least a pointer, a multiple of 8 */
+	void *free; /* [L] linked through their first word */
 	struct pool_chunk *chunks; /* [L] */
-	size_t chunk_bytes;	/* [I] */
+	size_t chunk_bytes; /* [I] */
 };
 
 void pool_init(struct pool *pool, size_t object_bytes, size_t chunk_bytes);

@@ -115,7 +115,8 @@ static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, 
 	return !slot_page(pager, *entry) && !(swap_slot(pager, *entry)->flags & (SLOT_POISONED | SLOT_ALONE));
 }
 
-static unsigned read_range(struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
+static unsigned read_range(
+	struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
 {
 	unsigned nr = 0;
 
@@ -131,8 +132,8 @@ static unsigned read_range(struct pager *pager, struct vma *vma, uint32_t index,
 	return nr;
 }
 
-void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
-		  struct plug *plug)
+void swapin_ahead(
+	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug)
 {
 	uint32_t end = (uint32_t)min_u64(index + 2ull * stream->window, vma_end_index(vma));
 
@@ -144,8 +145,8 @@ void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *str
 	stream->ahead = end;
 }
 
-int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
-		     struct plug *plug)
+int swapin_readahead(
+	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug)
 {
 	pte_slot_t *ptep = pgtable_find(vma->space, index);
 	swp_entry_t entry = pte_entry(pte_load(ptep));
@@ -159,7 +160,8 @@ int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *
 	return 0;
 }
 
-unsigned swapin_willneed(struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
+unsigned swapin_willneed(
+	struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
 {
 	return read_range(pager, vma, index, end, plug);
 }

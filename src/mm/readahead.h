@@ -15,17 +15,17 @@
 struct pager;
 struct vma;
 
-#define NR_STREAMS    4
-#define FAULT_AROUND  64  /* pages made visible by one fault, at most: the machine's batch */
+#define NR_STREAMS 4
+#define FAULT_AROUND 64 /* pages made visible by one fault, at most: the machine's batch */
 #define READAHEAD_MAX 128 /* pages: 512 KiB, from where the device no longer gains */
 
 struct fault_streams {
 	struct fault_stream {
-		uint32_t next;	 /* the page index that would continue it */
-		uint32_t last;	 /* its last fault: a fault that had to wait comes again */
-		uint32_t ahead;	 /* reads were issued up to here */
+		uint32_t next; /* the page index that would continue it */
+		uint32_t last; /* its last fault: a fault that had to wait comes again */
+		uint32_t ahead; /* reads were issued up to here */
 		uint16_t window; /* pages; 0: unused */
-		uint16_t age;	 /* faults since its last */
+		uint16_t age; /* faults since its last */
 	} at[NR_STREAMS];
 };
 
@@ -43,12 +43,13 @@ struct plug;
  * Read page @index now, and what the stream says will follow, as far as frames are plenty. The plug is
  * the caller's to submit. -ENOMEM: no frame for the page itself; -EBUSY: no request free.
  */
-int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
-		     struct plug *plug);
+int swapin_readahead(
+	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug);
 /* Only what will follow, when half of it was used up. */
-void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
-		  struct plug *plug);
+void swapin_ahead(
+	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug);
 /* MADV_WILLNEED: read what of [index, end) is on a device. Returns pages asked for. */
-unsigned swapin_willneed(struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug);
+unsigned swapin_willneed(
+	struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug);
 
 #endif

@@ -90,7 +90,7 @@ int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from)
 {
 	struct anon_vma_chain *link;
 
-	TAILQ_FOREACH(link, &from->chain, same_vma) {
+	TAILQ_FOREACH (link, &from->chain, same_vma) {
 		if (link_add(pager, vma, link->anon_vma)) {
 			unlink_anon_vmas(pager, vma);
 			return -ENOMEM;
@@ -119,7 +119,7 @@ void anon_vma_interval_tree_pre_update(struct vma *vma)
 {
 	struct anon_vma_chain *link;
 
-	TAILQ_FOREACH(link, &vma->chain, same_vma)
+	TAILQ_FOREACH (link, &vma->chain, same_vma)
 		link_remove(link);
 }
 
@@ -127,7 +127,7 @@ void anon_vma_interval_tree_post_update(struct vma *vma)
 {
 	struct anon_vma_chain *link;
 
-	TAILQ_FOREACH(link, &vma->chain, same_vma)
+	TAILQ_FOREACH (link, &vma->chain, same_vma)
 		link_insert(link);
 }
 
@@ -166,7 +166,8 @@ static bool walk_vma(struct pager *pager, struct page *page, struct vma *vma, rm
 	return one(ctx, page, vma, addr, ptep);
 }
 
-static bool walk_links(struct pager *pager, struct page *page, struct anon_vma_chain *link, rmap_one one, void *ctx)
+static bool walk_links(
+	struct pager *pager, struct page *page, struct anon_vma_chain *link, rmap_one one, void *ctx)
 {
 	if (!link || link->subtree_last < page->index)
 		return true;
@@ -221,7 +222,8 @@ unsigned page_referenced(struct pager *pager, struct page *page, bool *vm_locked
 	return r.nr;
 }
 
-void pte_hide(struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch)
+void pte_hide(
+	struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch)
 {
 	pte_t was = pte_clear_bits(ptep, PTE_VALID);
 

@@ -25,11 +25,11 @@ struct vma;
 
 /* Locks: [L] pager lock */
 struct anon_vma_chain {
-	struct vma *vma;			  /* [L] */
-	struct anon_vma *anon_vma;		  /* [L] */
-	TAILQ_ENTRY(anon_vma_chain) same_vma;	  /* [L] the links of one VMA */
-	RB_ENTRY(anon_vma_chain) rb;		  /* [L] the links of one anon_vma, by first page index */
-	uint32_t subtree_last;			  /* [L] largest last index below and including this one */
+	struct vma *vma; /* [L] */
+	struct anon_vma *anon_vma; /* [L] */
+	TAILQ_ENTRY(anon_vma_chain) same_vma; /* [L] the links of one VMA */
+	RB_ENTRY(anon_vma_chain) rb; /* [L] the links of one anon_vma, by first page index */
+	uint32_t subtree_last; /* [L] largest last index below and including this one */
 };
 
 void anon_vma_chain_augment(struct anon_vma_chain *link);
@@ -73,7 +73,8 @@ struct unmap_batch {
 };
 
 /* Make one PTE not valid; what the machine must then do is added to the batch (or done, by flush). */
-void pte_hide(struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch);
+void pte_hide(
+	struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch);
 
 /* Have the machine take them away. Drops the lock. => pages locked */
 void unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content);
@@ -85,9 +86,9 @@ void unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_
 void pages_age(struct pager *pager, struct page **pages, unsigned nr);
 
 enum unmap_result {
-	UNMAP_DONE,	/* no PTE is left */
+	UNMAP_DONE, /* no PTE is left */
 	UNMAP_ACCESSED, /* in use: to the active list */
-	UNMAP_LOCKED,	/* mlocked: to the unevictable list */
+	UNMAP_LOCKED, /* mlocked: to the unevictable list */
 };
 
 /* First half of try_to_unmap: may it be taken away? If so its PTEs are hidden. => page locked */

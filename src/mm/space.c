@@ -88,7 +88,8 @@ static void count_mapped(struct vma *vma, int sign)
 		vma->space->pager->stats->mapped_bytes += (uint64_t)sign * (vma->end - vma->start);
 }
 
-struct vma *vma_insert(struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags)
+struct vma *vma_insert(
+	struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags)
 {
 	struct vma *vma = pool_alloc(space->pager, &space->pager->vma_pool);
 
@@ -124,7 +125,8 @@ static int vma_split(struct vma *vma, uint64_t addr)
 
 	if (!upper)
 		return -ENOMEM;
-	*upper = (struct vma){.space = space, .start = addr, .end = vma->end, .prot = vma->prot, .flags = vma->flags};
+	*upper = (struct vma){
+		.space = space, .start = addr, .end = vma->end, .prot = vma->prot, .flags = vma->flags};
 	upper->pgoff = vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
 	TAILQ_INIT(&upper->chain);
 	if (anon_vma_clone(space->pager, upper, vma)) {
@@ -309,8 +311,8 @@ static enum unmap_content zap_content(const struct zap *zap)
 	for (unsigned i = 0; i < zap->nr; i++) {
 		struct page *page = zap->at[i].page;
 
-		if (page->_mapcount > 0 ||
-			(page_has(page, PG_swapcache) && swap_slot(pager, word_entry(page->private))->count > 0))
+		if (page->_mapcount > 0 || (page_has(page, PG_swapcache) &&
+						   swap_slot(pager, word_entry(page->private))->count > 0))
 			return UNMAP_KEEP;
 	}
 	return UNMAP_DROP;
@@ -502,8 +504,8 @@ static int place(struct space *space, uint64_t *addr, uint64_t len, unsigned fla
 static int map_region(struct space *space, uint64_t addr, uint64_t len, int prot, uint32_t vm_flags)
 {
 	struct pager *pager = space->pager;
-	struct vma *vma = vma_insert(space, addr, addr + len, (uint32_t)space_index(space, addr), prot,
-				     vm_flags | VM_CHANGING);
+	struct vma *vma = vma_insert(
+		space, addr, addr + len, (uint32_t)space_index(space, addr), prot, vm_flags | VM_CHANGING);
 	int error = 0;
 
 	if (!vma)
@@ -539,7 +541,8 @@ int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsi
 	error = could_ever_hold(pager, len, prot, flags) ? place(space, &at, len, flags, wait) : -ENOMEM;
 	if (!error)
 		error = map_region(space, at, len, prot,
-			(flags & SPACE_FOREIGN ? VM_FOREIGN : 0) | (flags & SPACE_NORESERVE ? VM_NORESERVE : 0));
+			(flags & SPACE_FOREIGN ? VM_FOREIGN : 0) |
+				(flags & SPACE_NORESERVE ? VM_NORESERVE : 0));
 	if (!error) {
 		*addr = at;
 		if (!(flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)))
@@ -553,7 +556,8 @@ int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsi
 
 int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out)
 {
-	if (base % PAGE_BYTES || bytes % PAGE_BYTES || bytes == 0 || bytes > 1ull << 44 || base + bytes < base)
+	if (base % PAGE_BYTES || bytes % PAGE_BYTES || bytes == 0 || bytes > 1ull << 44 ||
+		base + bytes < base)
 		return -EINVAL;
 	pager_lock(pager);
 	struct space *space = pager_chunk_alloc(pager, page_align_up(sizeof(*space)));

@@ -15,7 +15,7 @@
 
 enum vma_flags {
 	VM_LOCKED = 1 << 0,
-	VM_FOREIGN = 1 << 1,	/* addresses only: somebody else's memory is there */
+	VM_FOREIGN = 1 << 1, /* addresses only: somebody else's memory is there */
 	VM_NORESERVE = 1 << 2,
 	VM_CHANGING = 1 << 3,
 	VM_SEQ_READ = 1 << 4,
@@ -24,30 +24,30 @@ enum vma_flags {
 
 /* Locks: [S] space lock to change, pager lock to change or read  [L] pager lock */
 struct vma {
-	RB_ENTRY(vma) node;		/* [S] */
-	struct space *space;		/* [I] */
-	uint64_t start, end;		/* [S] */
-	uint32_t pgoff;			/* [S] page index of start (rmap.h) */
-	uint32_t flags;			/* [S] */
-	int prot;			/* [S] */
-	struct anon_vma *anon_vma;	/* [L] where its new pages are born to; NULL until the first */
+	RB_ENTRY(vma) node; /* [S] */
+	struct space *space; /* [I] */
+	uint64_t start, end; /* [S] */
+	uint32_t pgoff; /* [S] page index of start (rmap.h) */
+	uint32_t flags; /* [S] */
+	int prot; /* [S] */
+	struct anon_vma *anon_vma; /* [L] where its new pages are born to; NULL until the first */
 	TAILQ_HEAD(, anon_vma_chain) chain; /* [L] */
-	struct fault_streams streams;	/* [L] */
+	struct fault_streams streams; /* [L] */
 };
 
 RB_HEAD(vma_tree, vma);
 
 struct space {
-	struct pager *pager;		/* [I] */
-	TAILQ_ENTRY(space) link;	/* [L] */
-	uint64_t base, bytes;		/* [I] */
-	void *machine_data;		/* [I] */
-	struct pgtable pgtable;		/* [L] */
-	struct vma_tree vmas;		/* [S] */
-	uint64_t search_from;		/* [S] where the next hole is looked for */
-	bool locked;			/* [L] the space lock */
-	uint64_t moving_to;		/* [S] mremap under way: the new address, 0: none */
-	uint64_t populated_to;		/* [S] madvise(POPULATE) under way: where it goes on, 0: none */
+	struct pager *pager; /* [I] */
+	TAILQ_ENTRY(space) link; /* [L] */
+	uint64_t base, bytes; /* [I] */
+	void *machine_data; /* [I] */
+	struct pgtable pgtable; /* [L] */
+	struct vma_tree vmas; /* [S] */
+	uint64_t search_from; /* [S] where the next hole is looked for */
+	bool locked; /* [L] the space lock */
+	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
+	uint64_t populated_to; /* [S] madvise(POPULATE) under way: where it goes on, 0: none */
 };
 
 static inline uint64_t space_index(const struct space *space, uint64_t addr)
@@ -60,7 +60,7 @@ static inline uint64_t index_addr(const struct space *space, uint64_t index)
 	return space->base + (index << PAGE_SHIFT);
 }
 
-struct vma *find_vma(struct space *space, uint64_t addr);	 /* that contains addr, or NULL */
+struct vma *find_vma(struct space *space, uint64_t addr); /* that contains addr, or NULL */
 struct vma *find_vma_from(struct space *space, uint64_t addr); /* the first that ends behind addr */
 struct vma *vma_next(struct vma *vma);
 
@@ -72,7 +72,8 @@ void range_set_changing(struct space *space, uint64_t start, uint64_t end, bool 
 int range_check(const struct space *space, uint64_t addr, uint64_t *len);
 int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 uint64_t find_hole(struct space *space, uint64_t len);
-struct vma *vma_insert(struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags);
+struct vma *vma_insert(
+	struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags);
 
 /*
  * unmap_vmas -> zap_pte_range: clear every PTE in the range; pages end when nobody else holds them. Drops the lock.

@@ -10,11 +10,11 @@
 #include <sys/mman.h>
 
 #ifndef MADV_COLD
-#define MADV_COLD    20
+#define MADV_COLD 20
 #define MADV_PAGEOUT 21
 #endif
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -54,7 +54,8 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 		return error;
 	pager_lock(space->pager);
 	error = range_is_mapped(space, addr, end) ? vma_split_range(space, addr, end) : -ENOMEM;
-	for (struct vma *vma = find_vma_from(space, addr); !error && vma && vma->start < end; vma = vma_next(vma))
+	for (struct vma *vma = find_vma_from(space, addr); !error && vma && vma->start < end;
+		vma = vma_next(vma))
 		error = vma_protect(vma, prot, wait);
 	if (error != -EAGAIN)
 		vma_merge_range(space, addr, end);
@@ -113,7 +114,8 @@ static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t 
 		pager_lock(pager);
 	}
 	if (error)
-		unmap_region(space, to, to + len, &(struct wait){0}); /* nothing was ever mapped: nothing to wait for */
+		unmap_region(space, to, to + len,
+			&(struct wait){0}); /* nothing was ever mapped: nothing to wait for */
 	return error;
 }
 
@@ -132,7 +134,7 @@ static int move_undo(struct space *space, uint64_t from, uint64_t end, uint64_t 
  * by the last. What is longer than the new place ends. Drops the lock.
  */
 static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64_t *to, uint64_t new_len,
-		    struct wait *wait)
+	struct wait *wait)
 {
 	uint64_t moved = min_u64(old_len, new_len), end = from + old_len;
 	int error = 0;
@@ -211,7 +213,7 @@ static int grow_vma(struct space *space, uint64_t addr, uint64_t old_len, uint64
 }
 
 static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
-			uint64_t new_addr, struct wait *wait)
+	uint64_t new_addr, struct wait *wait)
 {
 	uint64_t to = new_addr;
 	int error;
@@ -240,7 +242,7 @@ static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, u
 }
 
 int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,
-		 uint64_t new_addr, struct wait *wait)
+	uint64_t new_addr, struct wait *wait)
 {
 	int error = range_check(space, *addr, &old_len);
 
@@ -320,7 +322,8 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, bool writ
 		if (pte_is_valid(pte) && !(write && (pte & PTE_ZERO)))
 			continue;
 		pager_unlock(pager);
-		enum fault_result result = handle_mm_fault(space, *addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
+		enum fault_result result =
+			handle_mm_fault(space, *addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
 
 		pager_lock(pager);
 		switch (result) {
@@ -417,7 +420,8 @@ int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, 
 	if (error)
 		return error;
 	pager_lock(space->pager);
-	error = range_is_mapped(space, addr, addr + len) ? advise(space, addr, addr + len, advice, wait) : -ENOMEM;
+	error = range_is_mapped(space, addr, addr + len) ? advise(space, addr, addr + len, advice, wait)
+							 : -ENOMEM;
 	pager_unlock(space->pager);
 	return error;
 }
@@ -437,7 +441,8 @@ static int set_locked(struct space *space, uint64_t start, uint64_t end, bool lo
 {
 	int error = vma_split_range(space, start, end);
 
-	for (struct vma *vma = find_vma_from(space, start); !error && vma && vma->start < end; vma = vma_next(vma)) {
+	for (struct vma *vma = find_vma_from(space, start); !error && vma && vma->start < end;
+		vma = vma_next(vma)) {
 		if (lock)
 			vma->flags |= VM_LOCKED;
 		else

@@ -50,7 +50,8 @@ struct page *lookup_swap_cache(struct pager *pager, swp_entry_t entry)
 
 void free_swap_cache(struct pager *pager, struct page *page)
 {
-	if (page_mapped(page) || page_has_any(page, PG_writeback | PG_locked) || page_list(page) == LIST_ISOLATED)
+	if (page_mapped(page) || page_has_any(page, PG_writeback | PG_locked) ||
+		page_list(page) == LIST_ISOLATED)
 		return;
 	if (swap_slot(pager, page_entry(page))->count > 0)
 		return;

@@ -29,7 +29,8 @@ static uint32_t cluster_slots(const struct swap_area *area, uint32_t cluster)
 
 int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority)
 {
-	*area = (struct swap_area){.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
+	*area = (struct swap_area){
+		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
 	area->nr_clusters = (area->nr_slots + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 	/* The slots' table is counted as it is touched, not as it is reserved. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
@@ -159,7 +160,7 @@ static bool slot_leased(struct pager *pager, swp_entry_t entry)
 {
 	struct swap_lease *lease;
 
-	TAILQ_FOREACH(lease, &pager->leases, link) {
+	TAILQ_FOREACH (lease, &pager->leases, link) {
 		uint64_t *map = lease->map[entry.type];
 
 		if (map && map[entry.slot / 64] >> (entry.slot % 64) & 1)

@@ -21,14 +21,15 @@
 #include "swapdev/swapdev.h"
 
 #define MAX_SWAP_AREAS 30
-#define SWAP_CLUSTER   256 /* slots: 1 MiB, the largest write */
+#define SWAP_CLUSTER 256 /* slots: 1 MiB, the largest write */
 
 enum slot_flags {
-	SLOT_HASHED = 1 << 0,	/* hash is that of the content on the device */
-	SLOT_RETIRED = 1 << 1,	/* a write failed: never handed out again */
+	SLOT_HASHED = 1 << 0, /* hash is that of the content on the device */
+	SLOT_RETIRED = 1 << 1, /* a write failed: never handed out again */
 	SLOT_POISONED = 1 << 2, /* content lost: readers get SIGBUS */
 	SLOT_DEFERRED = 1 << 3, /* free for us, but leased to a child */
-	SLOT_ALONE = 1 << 4,	/* a read of many failed: read it by itself, so that one bad page harms no other */
+	SLOT_ALONE =
+		1 << 4, /* a read of many failed: read it by itself, so that one bad page harms no other */
 };
 
 /* Locks: all [L] */
@@ -40,17 +41,17 @@ struct swap_slot {
 };
 
 struct swap_area {
-	struct pager *pager;	/* [I] */
-	struct swapdev *dev;	/* [I] */
-	int priority;		/* [I] */
-	bool inherited;		/* [L] read only: the parent's */
-	uint32_t nr_slots;	/* [I] */
+	struct pager *pager; /* [I] */
+	struct swapdev *dev; /* [I] */
+	int priority; /* [I] */
+	bool inherited; /* [L] read only: the parent's */
+	uint32_t nr_slots; /* [I] */
 	struct swap_slot *slots; /* [I] the array */
-	uint16_t *cluster_free;	/* [I] the array: free slots in each cluster */
-	uint32_t nr_clusters;	/* [I] */
-	uint32_t cursor;	/* [L] the slot to try next */
-	uint32_t nr_used;	/* [L] */
-	uint32_t touched;	/* [L] slots that were ever used: what the table costs */
+	uint16_t *cluster_free; /* [I] the array: free slots in each cluster */
+	uint32_t nr_clusters; /* [I] */
+	uint32_t cursor; /* [L] the slot to try next */
+	uint32_t nr_used; /* [L] */
+	uint32_t touched; /* [L] slots that were ever used: what the table costs */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */

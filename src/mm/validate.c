@@ -18,18 +18,18 @@
 /* What the page tables say, to be compared with what pages and slots say. */
 struct census {
 	struct pager *pager;
-	uint32_t *mapped;		     /* by pfn */
-	uint16_t *named[MAX_SWAP_AREAS];     /* by slot */
+	uint32_t *mapped; /* by pfn */
+	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
 	char *buf;
 	size_t len;
 	bool wrong;
 };
 
-#define WRONG(census, ...)                                                       \
-	do {                                                                     \
-		if (!(census)->wrong)                                            \
-			snprintf((census)->buf, (census)->len, __VA_ARGS__);     \
-		(census)->wrong = true;                                          \
+#define WRONG(census, ...)                                                                                   \
+	do {                                                                                                 \
+		if (!(census)->wrong)                                                                        \
+			snprintf((census)->buf, (census)->len, __VA_ARGS__);                                 \
+		(census)->wrong = true;                                                                      \
 	} while (0)
 
 static size_t mapped_bytes(const struct pager *pager)
@@ -57,7 +57,8 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 			c->named[entry.type][entry.slot]++;
 	} else if (pte_is_present(pte) && (pte & PTE_ZERO)) {
 		if (pte_pfn(pte) != pager->zero_pfn || (pte & PTE_WRITE))
-			WRONG(c, "a zero mapping of frame %u that is not the zero page, or writable", pte_pfn(pte));
+			WRONG(c, "a zero mapping of frame %u that is not the zero page, or writable",
+				pte_pfn(pte));
 	} else if (pte_is_present(pte)) {
 		if (pte_pfn(pte) >= pager->nr_frames)
 			WRONG(c, "a PTE that maps frame %u", pte_pfn(pte));
@@ -92,8 +93,8 @@ static void check_page(struct census *c, pfn_t pfn)
 	int found = 0;
 
 	if (why)
-		WRONG(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count, page->_mapcount,
-			page->word);
+		WRONG(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count,
+			page->_mapcount, page->word);
 	if (page->_mapcount + 1 != (int)c->mapped[pfn])
 		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
@@ -104,10 +105,12 @@ static void check_page(struct census *c, pfn_t pfn)
 	if (found != page->_mapcount + 1)
 		WRONG(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
 	bool reading = page_has(page, PG_locked) && !page_has(page, PG_uptodate);
-	int named = page->_mapcount + 1 + page_has(page, PG_swapcache) + (page_list(page) == LIST_ISOLATED) + reading;
+	int named = page->_mapcount + 1 + page_has(page, PG_swapcache) + (page_list(page) == LIST_ISOLATED) +
+		    reading;
 
 	if (page->_count != named)
-		WRONG(c, "page %u: _count %d, but its holders are %d (flags %x)", pfn, page->_count, named, page->word);
+		WRONG(c, "page %u: _count %d, but its holders are %d (flags %x)", pfn, page->_count, named,
+			page->word);
 	if (page_has(page, PG_swapcache) && slot_page(pager, word_entry(page->private)) != page)
 		WRONG(c, "page %u: in the swap cache, but its slot does not say so", pfn);
 }
@@ -124,10 +127,12 @@ static void check_slots(struct census *c, unsigned type)
 
 		used += slot->word != 0;
 		if (slot->count != c->named[type][at])
-			WRONG(c, "slot %u:%u: count %u, but %u PTEs name it", type, at, slot->count, c->named[type][at]);
+			WRONG(c, "slot %u:%u: count %u, but %u PTEs name it", type, at, slot->count,
+				c->named[type][at]);
 		if (page && (!page_has(page, PG_swapcache) || page->private != entry_word(entry)))
 			WRONG(c, "slot %u:%u: its page does not know it", type, at);
-		if (slot->word != 0 && slot->count == 0 && !page && !(slot->flags & (SLOT_RETIRED | SLOT_DEFERRED)))
+		if (slot->word != 0 && slot->count == 0 && !page &&
+			!(slot->flags & (SLOT_RETIRED | SLOT_DEFERRED)))
 			WRONG(c, "slot %u:%u: lost: neither free, nor named, nor cached", type, at);
 	}
 	if (used != area->nr_used)
@@ -146,9 +151,10 @@ static void check_node(struct census *c, struct node *node)
 		struct page *page;
 		uint32_t nr = 0;
 
-		TAILQ_FOREACH(page, &node->lists[list], lru) {
+		TAILQ_FOREACH (page, &node->lists[list], lru) {
 			if (page_list(page) != (enum page_list)list)
-				WRONG(c, "page %u: on list %d, says %d", page_pfn(c->pager, page), list, page_list(page));
+				WRONG(c, "page %u: on list %d, says %d", page_pfn(c->pager, page), list,
+					page_list(page));
 			nr++;
 		}
 		if (nr != node->nr_pages[list])
@@ -190,7 +196,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		pager_unlock(pager);
 		return "no memory to count with";
 	}
-	TAILQ_FOREACH(space, &pager->spaces, link)
+	TAILQ_FOREACH (space, &pager->spaces, link)
 		count_space(&c, space);
 	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++)
 		check_page(&c, pfn);

@@ -47,7 +47,7 @@ static unsigned lock_pages(struct pager *pager, struct page_head *list, struct p
 	struct page *page;
 	unsigned nr = 0;
 
-	TAILQ_FOREACH(page, list, lru) {
+	TAILQ_FOREACH (page, list, lru) {
 		if (nr < max && page_mapped(page) && page_trylock(pager, page))
 			pages[nr++] = page;
 	}
@@ -85,11 +85,11 @@ static void shrink_active_list(struct pager *pager, struct node *node, unsigned 
 /* ---- shrink_page_list, page by page ----------------------------------------------------- */
 
 enum page_fate {
-	FATE_KEEP,	 /* back to the inactive list */
-	FATE_ACTIVATE,	 /* in use: to the active list */
+	FATE_KEEP, /* back to the inactive list */
+	FATE_ACTIVATE, /* in use: to the active list */
 	FATE_UNEVICTABLE,
-	FATE_FREE,	 /* clean and unmapped: __remove_mapping */
-	FATE_CANDIDATE,	 /* try_to_unmap and pageout */
+	FATE_FREE, /* clean and unmapped: __remove_mapping */
+	FATE_CANDIDATE, /* try_to_unmap and pageout */
 };
 
 static bool slot_is_unwanted(struct pager *pager, const struct page *page)

@@ -15,8 +15,8 @@
 #define SWAP_CLUSTER_MAX 32 /* pages isolated at a time */
 
 enum reclaim_result {
-	RECLAIM_FREED,	 /* there are free frames */
-	RECLAIM_WAIT,	 /* there will be: writes are in flight, or others are at it */
+	RECLAIM_FREED, /* there are free frames */
+	RECLAIM_WAIT, /* there will be: writes are in flight, or others are at it */
 	RECLAIM_NOTHING, /* nothing can be reclaimed */
 };
 

@@ -30,18 +30,18 @@ enum swap_dir { SWAP_READ, SWAP_WRITE, SWAP_DIRS };
 
 struct swap_io {
 	enum swap_dir dir;
-	uint32_t slot;		     /* of the first page; the others follow it on the device */
-	uint16_t nr;		     /* pages, 1 .. SWAP_IO_PAGES */
-	int result;		     /* out: 0, or -errno when any page of it failed (-EIO, -ENOSPC) */
+	uint32_t slot; /* of the first page; the others follow it on the device */
+	uint16_t nr; /* pages, 1 .. SWAP_IO_PAGES */
+	int result; /* out: 0, or -errno when any page of it failed (-EIO, -ENOSPC) */
 	void (*done)(struct swap_io *);
-	void *owner;		     /* the submitter's */
-	STAILQ_ENTRY(swap_io) link;  /* the owner's before submit and after done, the device's between */
-	uint64_t device_word[2];     /* the device's, while it has the request */
-	pfn_t pfn[SWAP_IO_PAGES];    /* the submitter's */
-	struct swap_iov {	     /* layout of struct iovec */
+	void *owner; /* the submitter's */
+	STAILQ_ENTRY(swap_io) link; /* the owner's before submit and after done, the device's between */
+	uint64_t device_word[2]; /* the device's, while it has the request */
+	pfn_t pfn[SWAP_IO_PAGES]; /* the submitter's */
+	struct swap_iov { /* layout of struct iovec */
 		void *base;
 		size_t bytes;
-	} iov[SWAP_IO_PAGES];	     /* one page each, aligned to PAGE_BYTES; a device may use it as scratch */
+	} iov[SWAP_IO_PAGES]; /* one page each, aligned to PAGE_BYTES; a device may use it as scratch */
 };
 
 STAILQ_HEAD(swap_io_list, swap_io);
