@@ -47,7 +47,8 @@ struct pager {
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
-	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] in order of priority */
+	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] numbered as they came: entries name them */
+	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] their numbers, the first to be asked first */
 	unsigned nr_areas; /* [L] */
 	uint64_t slots_total, slots_used; /* [L] */
 	struct swap_lease_list leases; /* [L] */

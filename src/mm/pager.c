@@ -182,7 +182,21 @@ int pager_open(const struct pager_config *config, struct pager **out)
 	return error;
 }
 
-/* Areas are numbered as they come, since entries name them; they are asked in order of priority by being added so. */
+/* Behind those of the same priority: they are filled one after the other. */
+static void rank_area(struct pager *pager, uint8_t type)
+{
+	unsigned at = type;
+
+	for (; at > 0; at--) {
+		uint8_t before = pager->by_priority[at - 1];
+
+		if (pager->areas[before].priority >= pager->areas[type].priority)
+			break;
+		pager->by_priority[at] = before;
+	}
+	pager->by_priority[at] = type;
+}
+
 int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 {
 	int error;
@@ -192,7 +206,7 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 	pager_lock(pager);
 	error = swap_area_init(pager, &pager->areas[pager->nr_areas], dev, priority);
 	if (!error)
-		pager->nr_areas++;
+		rank_area(pager, (uint8_t)pager->nr_areas++);
 	pager_unlock(pager);
 	return error;
 }

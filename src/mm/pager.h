@@ -156,7 +156,7 @@ void space_unlock(struct space *space);
  *
  * mmap: *addr is a hint, or exact with SPACE_FIXED. -ENOMEM: no room, or larger than memory and swap together.
  * munmap: of holes is fine.
- * mprotect: -ENOMEM: a hole in the range. PROT_EXEC makes the pages stay in place (unevictable).
+ * mprotect: -ENOMEM: a hole in the range.
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
  *          POPULATE_READ, POPULATE_WRITE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).

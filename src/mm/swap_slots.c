@@ -141,13 +141,14 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 
 int get_swap_page(struct pager *pager, struct page *page, swp_entry_t *entry)
 {
-	for (unsigned type = 0; type < pager->nr_areas; type++) {
+	for (unsigned i = 0; i < pager->nr_areas; i++) {
+		uint8_t type = pager->by_priority[i];
 		uint32_t slot;
 
 		if (!area_find_slot(&pager->areas[type], &slot))
 			continue;
 		slot_take(pager, &pager->areas[type], slot);
-		*entry = (swp_entry_t){(uint8_t)type, slot};
+		*entry = (swp_entry_t){type, slot};
 		slot_set_page(pager, *entry, page);
 		return 0;
 	}
