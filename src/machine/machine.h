@@ -130,7 +130,7 @@ struct machine_ops {
 
 	/*
 	 * The pager lock. One per pager; never held across any call above but flush and
-	 * frame_bytes, nor across a device's I/O.
+	 * frame_bytes (and map, on machines with flush: there it only fills a frame), nor across a device's I/O.
 	 */
 	void (*lock)(struct machine *);
 	void (*unlock)(struct machine *);

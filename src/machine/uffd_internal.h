@@ -124,7 +124,8 @@ struct uffd_machine {
 	_Atomic(uint32_t) leader; /* [a] 1: a thread polls devices for all who wait */
 	struct sleeper leader_sleep, pager_sleep;
 	struct lock kswapd_lock; /* kswapd_step() has one caller at a time */
-	unsigned spin_misses, spin_pause; /* who waits for the devices: the leader, or the pager thread */
+	_Atomic(unsigned) spin_misses,
+		spin_pause; /* [a] a guess: the leader and the pager thread may both count */
 
 	/* kswapd */
 	_Atomic(uint32_t) kick; /* [a] 1: kswapd is wanted */
@@ -254,7 +255,7 @@ void *uffd_kswapd_main(void *machine);
 
 /* uffd_pair.c: => pager thread */
 void uffd_kswapd_meanwhile(struct uffd_machine *m);
-/* True: the wait is over. => one thread at a time: the leader, or in thread mode the pager thread */
+/* True: the wait is over. => the leader, or the pager thread */
 bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait);
 /* The pair and all its threads to another CPU. false: not possible now, nothing changed. => pager thread */
 bool uffd_pair_move(struct uffd_machine *m, int cpu);

@@ -144,8 +144,11 @@ bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
 
 	if (wait->what != WAIT_PAGE || !pager_lone_read(m->machine.pager))
 		return false;
-	if (m->spin_pause > 0) {
-		m->spin_pause--;
+	unsigned pause = atomic_load(&m->spin_pause);
+
+	if (pause > 0) {
+		atomic_store(
+			&m->spin_pause, pause - 1); /* two that count at once count one: nothing is lost */
 		return false;
 	}
 	until = host_now_ns() + SPIN_NS;
@@ -153,15 +156,15 @@ bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
 	do {
 		uffd_reap(m, false);
 		if (wait_is_over(m->machine.pager, wait)) {
-			m->spin_misses = 0;
+			atomic_store(&m->spin_misses, 0);
 			return true;
 		}
 		for (int i = 0; i < 8; i++)
 			cpu_relax();
 	} while (host_now_ns() < until);
-	if (++m->spin_misses >= SPIN_MISSES) {
-		m->spin_misses = 0;
-		m->spin_pause = SPIN_PAUSE;
+	if (atomic_fetch_add(&m->spin_misses, 1) + 1 >= SPIN_MISSES) {
+		atomic_store(&m->spin_misses, 0);
+		atomic_store(&m->spin_pause, SPIN_PAUSE);
 	}
 	return false;
 }
