@@ -30,6 +30,7 @@ struct fault {
 	uint64_t addr; /* of the page */
 	uint32_t index; /* its number in the space */
 	bool write;
+	bool reclaimed; /* this fault has done its share of reclaim: it may go below the min watermark */
 	pte_slot_t *ptep;
 	pte_t pte;
 	struct fault_stream *stream;
@@ -39,6 +40,20 @@ struct fault {
 	unsigned nr;
 	struct mapping maps[FAULT_AROUND];
 };
+
+/*
+ * Below the min watermark a fault reclaims by itself before it takes a frame: once, and not where no slot is
+ * free, since it would then look through all pages for nothing.
+ */
+static bool must_reclaim(const struct fault *f)
+{
+	return frames_below_min(f->pager) && !f->reclaimed && f->pager->slots_used < f->pager->slots_total;
+}
+
+static unsigned fault_frames(struct fault *f, unsigned want, struct page **first)
+{
+	return must_reclaim(f) ? 0 : frame_alloc_run(f->pager, want, first);
+}
 
 /* ---- Making a run of pages visible ----------------------------------------------------------- */
 
@@ -175,7 +190,7 @@ static int do_anonymous_page(struct fault *f)
 		return map_zero_page(f);
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	unsigned got = frame_alloc_run(f->pager, births_wanted(f), &first);
+	unsigned got = fault_frames(f, births_wanted(f), &first);
 
 	if (got == 0)
 		return FAULT_NO_FRAME;
@@ -194,8 +209,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	page = frame_alloc(f->pager);
-	if (!page)
+	if (!fault_frames(f, 1, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, page);
 	page_set(page, PG_uptodate | PG_swapbacked | PG_active);
@@ -376,6 +390,8 @@ static int swap_read(struct fault *f, swp_entry_t entry)
 {
 	struct plug plug;
 
+	if (must_reclaim(f))
+		return FAULT_NO_FRAME;
 	plug_init(&plug);
 	int error = swapin_readahead(f->pager, f->vma, f->stream, f->index, &plug);
 
@@ -465,6 +481,7 @@ static int fault_resolve(struct fault *f)
 /* No frame was free, or few are: reclaim by ourselves. */
 static int fault_find_frame(struct fault *f)
 {
+	f->reclaimed = true;
 	switch (try_to_free_pages(f->pager)) {
 	case RECLAIM_FREED:
 		return FAULT_RETRY;
@@ -491,6 +508,7 @@ enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum acces
 	f.index = (uint32_t)space_index(space, f.addr);
 	f.write = access == ACCESS_WRITE;
 	f.wait = wait;
+	f.reclaimed = false;
 	pager_lock(pager);
 	do {
 		result = fault_resolve(&f);

@@ -444,7 +444,7 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	do {
 		shrink_node(&scan, node, SWAP_CLUSTER_MAX);
 		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
-		if (scan.nr_written >= SWAP_CLUSTER_MAX && frames_free(pager) > 0)
+		if ((scan.nr_written > 0 || pager->nr_inflight[SWAP_WRITE] > 0) && frames_free(pager) > 0)
 			break;
 	} while (scan.nr_reclaimed < SWAP_CLUSTER_MAX && scan.nr_written < SWAP_IO_PAGES &&
 		 !node_hopeless(node, scan.nr_scanned) && node_reclaimable(node) > 0);
