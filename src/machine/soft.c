@@ -396,6 +396,7 @@ int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct sof
 		free(mmu);
 		return error;
 	}
+	mmu->pgtable = space_pgtable(mmu->space);
 	*out = mmu;
 	return 0;
 }
@@ -429,7 +430,7 @@ static void tlb_fill(struct soft_space *mmu, uint64_t addr, char *bytes, bool wr
 static char *mmu_walk(struct soft_space *mmu, uint64_t addr, enum access access)
 {
 	struct soft_machine *soft = mmu->machine;
-	pte_slot_t *slot = pgtable_find(mmu->space, (addr - mmu->base) >> PAGE_SHIFT);
+	pte_slot_t *slot = pgtable_find(mmu->pgtable, (addr - mmu->base) >> PAGE_SHIFT);
 	pte_t needed = PTE_PRESENT | PTE_VALID | (access == ACCESS_WRITE ? PTE_WRITE : 0);
 	pte_t marks = PTE_ACCESSED | (access == ACCESS_WRITE ? PTE_DIRTY : 0);
 	pte_t pte = slot ? pte_load(slot) : 0;

@@ -58,6 +58,7 @@ struct soft_tlb_entry {
 struct soft_space {
 	struct soft_tlb_entry tlb[SOFT_TLB_ENTRIES];
 	struct space *space;
+	struct pgtable *pgtable; /* the space's: what the MMU walks */
 	struct soft_machine *machine;
 	uint64_t base, bytes;
 };

@@ -59,7 +59,7 @@ static unsigned fault_frames(struct fault *f, unsigned want, struct page **first
 
 static pte_slot_t *run_ptep(struct fault *f, unsigned i)
 {
-	return pgtable_find(f->space, f->index + i);
+	return pgtable_find(&f->space->pgtable, f->index + i);
 }
 
 static void run_add(struct fault *f, struct page *page, enum frame_content content)
@@ -122,7 +122,7 @@ static unsigned births_wanted(struct fault *f)
 	unsigned want = stream_around(f->vma, f->stream, f->index), n;
 
 	for (n = 1; n < want; n++) {
-		pte_slot_t *ptep = pgtable_make(f->space, f->index + n);
+		pte_slot_t *ptep = pgtable_make(f->pager, &f->space->pgtable, f->index + n);
 
 		if (!ptep || !pte_is_none(pte_load(ptep)))
 			break;
@@ -469,7 +469,7 @@ static int fault_resolve(struct fault *f)
 
 	if (result != FAULT_DONE)
 		return result;
-	f->ptep = pgtable_make(f->space, f->index);
+	f->ptep = pgtable_make(f->pager, &f->space->pgtable, f->index);
 	if (!f->ptep)
 		return FAULT_OOM;
 	f->pte = pte_load(f->ptep);

@@ -360,7 +360,7 @@ static void view_slot(struct pager *pager, swp_entry_t entry, struct page_view *
 void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view)
 {
 	struct pager *pager = space->pager;
-	pte_slot_t *ptep = pgtable_find(space, space_index(space, addr));
+	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
 	pte_t pte = ptep ? pte_load(ptep) : 0;
 
 	*view = (struct page_view){.pfn = pfn, .list = "none", .swap_count = -1, .mapcount = -1};

@@ -29,6 +29,7 @@
 
 struct pager;
 struct space;
+struct pgtable;
 
 struct pager_config {
 	struct machine *machine; /* stays the caller's */
@@ -142,6 +143,8 @@ void *space_machine_data(const struct space *space);
 uint64_t space_base(const struct space *space);
 uint64_t space_bytes(const struct space *space);
 struct pager *space_pager(const struct space *space);
+/* What an MMU in software walks (pgtable.h). => pager lock held to look inside */
+struct pgtable *space_pgtable(struct space *space);
 
 /* exit_mmap: everything goes (LIFECYCLE 6). -EAGAIN. After 0 the space is gone. => space locked */
 int space_exit(struct space *space, struct wait *wait);

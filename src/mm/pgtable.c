@@ -7,22 +7,22 @@ static unsigned slot_at(uint64_t index, int level)
 	return (unsigned)(index >> (PT_BITS * level)) & (PT_ENTRIES - 1);
 }
 
-pte_slot_t *pgtable_find(const struct space *space, uint64_t index)
+pte_slot_t *pgtable_find(const struct pgtable *pgtable, uint64_t index)
 {
-	void **table = space->pgtable.root;
+	void **table = pgtable->root;
 
 	for (int level = PT_LEVELS - 1; table && level > 0; level--)
 		table = table[slot_at(index, level)];
 	return table ? (pte_slot_t *)(void *)table + slot_at(index, 0) : NULL;
 }
 
-pte_slot_t *pgtable_make(struct space *space, uint64_t index)
+pte_slot_t *pgtable_make(struct pager *pager, struct pgtable *pgtable, uint64_t index)
 {
-	void **where = &space->pgtable.root;
+	void **where = &pgtable->root;
 
 	for (int level = PT_LEVELS - 1;; level--) {
 		if (!*where)
-			*where = pool_alloc(space->pager, &space->pager->table_pool);
+			*where = pool_alloc(pager, &pager->table_pool);
 		if (!*where)
 			return NULL;
 		if (level == 0)
@@ -37,9 +37,9 @@ static uint64_t table_end(uint64_t index, int level)
 	return ((index >> (PT_BITS * level)) + 1) << (PT_BITS * level);
 }
 
-static pte_slot_t *leaf_or_skip(const struct space *space, uint64_t *index)
+static pte_slot_t *leaf_or_skip(const struct pgtable *pgtable, uint64_t *index)
 {
-	void **table = space->pgtable.root;
+	void **table = pgtable->root;
 	int level = PT_LEVELS - 1;
 
 	if (!table) {
@@ -56,10 +56,10 @@ static pte_slot_t *leaf_or_skip(const struct space *space, uint64_t *index)
 	return (pte_slot_t *)(void *)table;
 }
 
-pte_slot_t *pgtable_next(const struct space *space, uint64_t index, uint64_t end, uint64_t *found)
+pte_slot_t *pgtable_next(const struct pgtable *pgtable, uint64_t index, uint64_t end, uint64_t *found)
 {
 	while (index < end) {
-		pte_slot_t *leaf = leaf_or_skip(space, &index);
+		pte_slot_t *leaf = leaf_or_skip(pgtable, &index);
 
 		if (!leaf)
 			continue;
@@ -79,7 +79,7 @@ pte_slot_t *pgtable_next(const struct space *space, uint64_t index, uint64_t end
 
 /* Free what of @table's children lies wholly in the range; true when nothing is left below it. */
 static bool free_tables(
-	struct space *space, void **table, int level, uint64_t base, uint64_t index, uint64_t end)
+	struct pager *pager, void **table, int level, uint64_t base, uint64_t index, uint64_t end)
 {
 	uint64_t step = 1ull << (PT_BITS * level);
 	bool empty = true;
@@ -92,22 +92,22 @@ static bool free_tables(
 		if (!table[i])
 			continue;
 		if (from >= end || from + step <= index ||
-			!free_tables(space, table[i], level - 1, from, index, end)) {
+			!free_tables(pager, table[i], level - 1, from, index, end)) {
 			empty = false;
 			continue;
 		}
-		pool_free(&space->pager->table_pool, table[i]);
+		pool_free(&pager->table_pool, table[i]);
 		table[i] = NULL;
 	}
 	return empty;
 }
 
-void free_pgtables(struct space *space, uint64_t index, uint64_t end)
+void free_pgtables(struct pager *pager, struct pgtable *pgtable, uint64_t index, uint64_t end)
 {
-	if (!space->pgtable.root)
+	if (!pgtable->root)
 		return;
-	if (free_tables(space, space->pgtable.root, PT_LEVELS - 1, 0, index, end)) {
-		pool_free(&space->pager->table_pool, space->pgtable.root);
-		space->pgtable.root = NULL;
+	if (free_tables(pager, pgtable->root, PT_LEVELS - 1, 0, index, end)) {
+		pool_free(&pager->table_pool, pgtable->root);
+		pgtable->root = NULL;
 	}
 }

@@ -18,7 +18,6 @@
 #include "base.h"
 
 struct pager;
-struct space;
 
 typedef uint64_t pte_t;
 typedef _Atomic(pte_t) pte_slot_t;
@@ -111,7 +110,10 @@ static inline void pte_set_bits(pte_slot_t *slot, pte_t bits)
 	atomic_fetch_or_explicit(slot, bits, memory_order_relaxed);
 }
 
-/* Four levels of 512; the upper ones hold pointers. 36 bits of page number: 256 TiB. */
+/*
+ * A page table: of a space, by page number within it, or of a file's page cache, by page of the file.
+ * Four levels of 512; the upper ones hold pointers. 36 bits of page number: 256 TiB.
+ */
 #define PT_BITS 9
 #define PT_ENTRIES 512u
 #define PT_LEVELS 4
@@ -120,19 +122,19 @@ struct pgtable {
 	void *root; /* [L] */
 };
 
-/* The word for @index (page number within the space), or NULL: there is no table for it, so it is none. */
-pte_slot_t *pgtable_find(const struct space *space, uint64_t index);
+/* The word for @index, or NULL: there is no table for it, so it is none. */
+pte_slot_t *pgtable_find(const struct pgtable *pgtable, uint64_t index);
 
 /* The same, making tables as needed; NULL: no host memory. => pager lock held */
-pte_slot_t *pgtable_make(struct space *space, uint64_t index);
+pte_slot_t *pgtable_make(struct pager *pager, struct pgtable *pgtable, uint64_t index);
 
 /*
  * The next word at or after @index, below @end, that is not none; its index in *found. NULL: none is left.
  * Skips what has no table in large steps.
  */
-pte_slot_t *pgtable_next(const struct space *space, uint64_t index, uint64_t end, uint64_t *found);
+pte_slot_t *pgtable_next(const struct pgtable *pgtable, uint64_t index, uint64_t end, uint64_t *found);
 
 /* Free the tables that lie wholly in [index, end). => all their words are none */
-void free_pgtables(struct space *space, uint64_t index, uint64_t end);
+void free_pgtables(struct pager *pager, struct pgtable *pgtable, uint64_t index, uint64_t end);
 
 #endif

@@ -106,7 +106,7 @@ static int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ah
 /* Is there something at @index to read ahead? */
 static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, swp_entry_t *entry)
 {
-	pte_slot_t *ptep = pgtable_find(vma->space, index);
+	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
 	pte_t pte = ptep ? pte_load(ptep) : 0;
 
 	if (!pte_is_swap(pte))
@@ -148,7 +148,7 @@ void swapin_ahead(
 int swapin_readahead(
 	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug)
 {
-	pte_slot_t *ptep = pgtable_find(vma->space, index);
+	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
 	swp_entry_t entry = pte_entry(pte_load(ptep));
 	bool alone = swap_slot(pager, entry)->flags & SLOT_ALONE;
 	int error = read_swap_cache_async(pager, entry, false, plug);

@@ -155,7 +155,7 @@ void page_remove_rmap(struct page *page)
 static bool walk_vma(struct pager *pager, struct page *page, struct vma *vma, rmap_one one, void *ctx)
 {
 	uint64_t addr = vma->start + ((uint64_t)(page->index - vma->pgoff) << PAGE_SHIFT);
-	pte_slot_t *ptep = pgtable_find(vma->space, space_index(vma->space, addr));
+	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, space_index(vma->space, addr));
 
 	if (!ptep)
 		return true;

@@ -333,7 +333,7 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	struct pager *pager = space->pager;
 	pte_slot_t *ptep;
 
-	while (!zap_full(zap) && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+	while (!zap_full(zap) && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		if (pte_is_swap(pte)) {
@@ -378,7 +378,7 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	struct pager *pager = space->pager;
 	pte_slot_t *ptep;
 
-	while (!zap_full(zap) && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+	while (!zap_full(zap) && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		if (pte & PTE_ZERO) {
@@ -441,7 +441,7 @@ static int remove_vmas(struct space *space, uint64_t start, uint64_t end)
 		if (failed)
 			error = failed;
 	}
-	free_pgtables(space, space_index(space, start), space_index(space, end));
+	free_pgtables(space->pager, &space->pgtable, space_index(space, start), space_index(space, end));
 	return error;
 }
 
@@ -632,6 +632,11 @@ uint64_t space_bytes(const struct space *space)
 struct pager *space_pager(const struct space *space)
 {
 	return space->pager;
+}
+
+struct pgtable *space_pgtable(struct space *space)
+{
+	return &space->pgtable;
 }
 
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot)

@@ -71,8 +71,8 @@ static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uin
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
 	uint64_t shift = space_index(space, to) - index;
 
-	for (; pgtable_next(space, index, end, &index); index++)
-		if (!pgtable_make(space, index + shift))
+	for (; pgtable_next(&space->pgtable, index, end, &index); index++)
+		if (!pgtable_make(space->pager, &space->pgtable, index + shift))
 			return -ENOMEM;
 	return 0;
 }
@@ -84,8 +84,8 @@ static void move_page_tables(struct space *space, uint64_t from, uint64_t to, ui
 	uint64_t shift = space_index(space, to) - index;
 	pte_slot_t *ptep;
 
-	for (; (ptep = pgtable_next(space, index, end, &index)) != NULL; index++) {
-		pte_store(pgtable_find(space, index + shift), pte_load(ptep));
+	for (; (ptep = pgtable_next(&space->pgtable, index, end, &index)) != NULL; index++) {
+		pte_store(pgtable_find(&space->pgtable, index + shift), pte_load(ptep));
 		pte_store(ptep, 0);
 	}
 }
@@ -269,7 +269,7 @@ static void isolate_range(struct space *space, uint64_t *index, uint64_t end, st
 	pte_slot_t *ptep;
 	unsigned nr = 0;
 
-	while (nr < SWAP_CLUSTER_MAX && (ptep = pgtable_next(space, *index, end, index)) != NULL) {
+	while (nr < SWAP_CLUSTER_MAX && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		(*index)++;
@@ -316,7 +316,7 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, bool writ
 	struct pager *pager = space->pager;
 
 	for (; *addr < end; *addr += PAGE_BYTES) {
-		pte_slot_t *ptep = pgtable_find(space, space_index(space, *addr));
+		pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, *addr));
 		pte_t pte = ptep ? pte_load(ptep) : 0;
 
 		if (pte_is_valid(pte) && !(write && (pte & PTE_ZERO)))
@@ -458,7 +458,7 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	uint64_t index = space_index(space, start), last = space_index(space, end);
 	pte_slot_t *ptep;
 
-	for (; (ptep = pgtable_next(space, index, last, &index)) != NULL; index++) {
+	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
 		pte_t pte = pte_load(ptep);
 
 		if (!pte_is_present(pte) || (pte & PTE_ZERO))

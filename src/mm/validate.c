@@ -72,7 +72,7 @@ static void count_space(struct census *c, struct space *space)
 	uint64_t index = 0;
 	pte_slot_t *ptep;
 
-	while ((ptep = pgtable_next(space, index, space->bytes >> PAGE_SHIFT, &index)) != NULL) {
+	while ((ptep = pgtable_next(&space->pgtable, index, space->bytes >> PAGE_SHIFT, &index)) != NULL) {
 		count_pte(c, space, index, pte_load(ptep));
 		index++;
 	}
