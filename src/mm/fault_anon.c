@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* B1, B2: the birth of an anonymous page at its first touch. */
+#include "mm/fault.h"
+
+#include <sys/mman.h>
+
+/* How many pages from here on are none, wanted, and in tables that exist or can be made. */
+static unsigned births_wanted(struct fault *f)
+{
+	unsigned want = stream_around(f->vma, f->stream, f->index), n;
+
+	for (n = 1; n < want; n++) {
+		pte_slot_t *ptep = pgtable_make(f->pager, &f->space->pgtable, f->index + n);
+
+		if (!ptep || !pte_is_none(pte_load(ptep)))
+			break;
+	}
+	return n;
+}
+
+static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
+{
+	uint64_t addr = f->addr + f->nr * PAGE_BYTES;
+	bool writable = (f->vma->prot & PROT_WRITE) != 0;
+
+	page_trylock(f->pager, page);
+	page_set(page, PG_uptodate | PG_swapbacked | PG_active);
+	page_add_anon_rmap(page, f->vma, addr);
+	lru_cache_add_vma(f, page);
+	pte_store(ptep, new_pte(f, page, f->nr == 0, writable, true));
+	run_add(f, page, FRAME_ZERO);
+}
+
+/* The machine had no memory for it: as if it had never been. */
+static void unbirth(struct fault *f, struct page *page, pte_slot_t *ptep)
+{
+	pte_store(ptep, 0);
+	page_remove_rmap(page);
+	page_unlock(f->pager, page);
+	page_put(f->pager, page);
+}
+
+static int births_finish(struct fault *f)
+{
+	int result = f->maps[0].result == 0 ? FAULT_DONE : FAULT_OOM;
+
+	for (unsigned i = 0; i < f->nr; i++) {
+		struct page *page = pfn_page(f->pager, f->maps[i].pfn);
+
+		if (f->maps[i].result) {
+			unbirth(f, page, run_ptep(f, i));
+			continue;
+		}
+		pte_set_bits(run_ptep(f, i), PTE_VALID);
+		page_unlock(f->pager, page);
+		f->pager->stats->born++;
+		page_step(f->pager, page, "do_anonymous_page", f->maps[i].addr);
+	}
+	stream_served(f->stream, f->index + f->nr);
+	return result;
+}
+
+static int map_zero_page(struct fault *f)
+{
+	pte_store(f->ptep, pte_present(f->pager->zero_pfn, PTE_ZERO | PTE_VALID | PTE_ACCESSED));
+	f->pager->stats->zero_mapped++;
+	if (f->pager->tracer)
+		page_step(f->pager, pfn_page(f->pager, f->pager->zero_pfn), "do_anonymous_page", f->addr);
+	return FAULT_DONE;
+}
+
+int do_anonymous_page(struct fault *f)
+{
+	struct page *first;
+
+	if (!f->write && f->pager->zero_pfn != PFN_NONE && !(f->vma->flags & VM_LOCKED))
+		return map_zero_page(f);
+	if (anon_vma_prepare(f->pager, f->vma))
+		return FAULT_OOM;
+	unsigned got = fault_frames(f, births_wanted(f), &first);
+
+	if (got == 0)
+		return FAULT_NO_FRAME;
+	for (unsigned i = 0; i < got; i++)
+		birth(f, first + i, run_ptep(f, i));
+	run_map(f);
+	return births_finish(f);
+}

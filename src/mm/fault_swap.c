@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* B8: the PTE is not present but not empty. */
+#include "mm/fault.h"
+
+#include <sys/mman.h>
+
+/* The cached page for @entry if it can be mapped now: read, unlocked, and not on its way out where that matters. */
+static struct page *mappable(struct fault *f, swp_entry_t entry)
+{
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (!page || !page_has(page, PG_uptodate) || page_has(page, PG_locked))
+		return NULL;
+	/* A machine that moves frames cannot show one that a device is reading from. */
+	if (page_has(page, PG_writeback) && !f->pager->machine->ops->sees_write)
+		return NULL;
+	return page;
+}
+
+static bool must_leave_cache(struct fault *f, struct page *page, bool write)
+{
+	return write || vm_swap_full(f->pager) || !slot_writable(f->pager, word_entry(page->private));
+}
+
+/*
+ * One page from the swap cache into the run: the PTE's entry becomes the page, the slot's count drops.
+ * Whether the page may be reused is decided before that.
+ */
+static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
+{
+	swp_entry_t entry = pte_entry(pte_load(ptep));
+	bool asked_for = f->nr == 0;
+	bool write = asked_for && f->write;
+	bool own = false;
+
+	page_trylock(f->pager, page);
+	if (page_has(page, PG_readahead)) {
+		page_clear(page, PG_readahead);
+		f->pager->stats->readahead_hits++;
+	}
+	page_get(page); /* before the cache's reference may go */
+	if (anon_vma_prepare(f->pager, f->vma) == 0 && must_leave_cache(f, page, write))
+		own = reuse_swap_page(f->pager, page, 1);
+	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES);
+	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE), write));
+	swap_free(f->pager, entry);
+	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
+		page_clear(page, PG_active);
+		page_set(page, PG_mlocked | PG_unevictable);
+		lru_requeue(f->pager, page);
+	}
+	run_add(f, page, FRAME_KEEP);
+}
+
+/* Map the cached page, and those behind it that readahead has brought. */
+static int swap_map(struct fault *f, struct page *page)
+{
+	unsigned want = stream_around(f->vma, f->stream, f->index);
+	struct plug plug;
+
+	if (anon_vma_prepare(f->pager, f->vma))
+		return FAULT_OOM;
+	swap_add(f, page, f->ptep);
+	while (f->nr < want) {
+		pte_slot_t *ptep = run_ptep(f, f->nr);
+
+		if (!ptep || !pte_is_swap(pte_load(ptep)))
+			break;
+		page = mappable(f, pte_entry(pte_load(ptep)));
+		if (!page)
+			break;
+		swap_add(f, page, ptep);
+	}
+	/* Have the device at work on what follows before the program is let go. */
+	plug_init(&plug);
+	swapin_ahead(f->pager, f->vma, f->stream, f->index + f->nr, &plug);
+	plug_submit(f->pager, &plug);
+	run_map(f);
+	int result = run_finish(f);
+
+	for (unsigned i = 0; i < f->nr; i++)
+		page_step(f->pager, pfn_page(f->pager, f->maps[i].pfn), "do_swap_page", f->maps[i].addr);
+	return result;
+}
+
+/* The page has to be read: ask for it, and wait for it. Exactly one asks. */
+static int swap_read(struct fault *f, swp_entry_t entry)
+{
+	struct plug plug;
+
+	if (fault_must_reclaim(f))
+		return FAULT_NO_FRAME;
+	plug_init(&plug);
+	int error = swapin_readahead(f->pager, f->vma, f->stream, f->index, &plug);
+
+	if (error == -ENOMEM)
+		return FAULT_NO_FRAME;
+	f->pager->stats->major_faults++;
+	if (error) { /* no request is free: after any has ended */
+		wait_set(f->pager, f->wait, WAIT_FRAMES, PFN_NONE);
+		return FAULT_WAIT;
+	}
+	plug_submit(f->pager, &plug);
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (page && page_has(page, PG_locked))
+		return fault_wait_page(f, page);
+	return FAULT_RETRY; /* the device was ready at once */
+}
+
+int do_swap_page(struct fault *f)
+{
+	swp_entry_t entry = pte_entry(f->pte);
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (swap_slot(f->pager, entry)->flags & SLOT_POISONED)
+		return FAULT_SIGBUS;
+	if (!page)
+		return swap_read(f, entry);
+	if (!mappable(f, entry)) {
+		wait_on_page(f->pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, f->wait);
+		return FAULT_WAIT;
+	}
+	return swap_map(f, page);
+}

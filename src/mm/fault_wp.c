@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* B3, B4: a write through a PTE that forbids it, in a VMA that allows it. */
+#include "mm/fault.h"
+
+#include <string.h>
+
+/* The new PTE is in place before the old page loses its mapping. */
+static int wp_page_copy(struct fault *f, struct page *old)
+{
+	struct page *page;
+
+	if (anon_vma_prepare(f->pager, f->vma))
+		return FAULT_OOM;
+	if (!fault_frames(f, 1, &page))
+		return FAULT_NO_FRAME;
+	page_trylock(f->pager, page);
+	page_set(page, PG_uptodate | PG_swapbacked | PG_active);
+	if (old)
+		memcpy(frame_bytes(f->pager, page), frame_bytes(f->pager, old), PAGE_BYTES);
+	run_add(f, page, old ? FRAME_KEEP : FRAME_ZERO);
+	f->maps[0].result = 0;
+	/* Machines that trap writes have flush(), and what map() does for them takes no time: no need to let go. */
+	f->pager->machine->ops->map(f->pager->machine, f->maps, 1);
+	page_add_anon_rmap(page, f->vma, f->addr);
+	lru_cache_add_vma(f, page);
+	pte_store(f->ptep, new_pte(f, page, true, true, true) | PTE_VALID);
+	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
+	f->pager->stats->copied += old != NULL;
+	f->pager->stats->born += old == NULL;
+	page_unlock(f->pager, page);
+	page_step(f->pager, page, "do_wp_page", f->addr);
+	if (old) {
+		page_remove_rmap(old);
+		page_unlock(f->pager, old);
+		page_put(f->pager, old);
+	}
+	return FAULT_DONE;
+}
+
+static int wp_page_reuse(struct fault *f, struct page *page)
+{
+	pte_set_bits(f->ptep, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED | PTE_VALID);
+	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
+	page_unlock(f->pager, page);
+	page_step(f->pager, page, "do_wp_page", f->addr);
+	return FAULT_DONE;
+}
+
+int do_wp_page(struct fault *f)
+{
+	if (f->pte & PTE_ZERO)
+		return wp_page_copy(f, NULL);
+	struct page *page = pfn_page(f->pager, pte_pfn(f->pte));
+
+	if (!page_trylock(f->pager, page))
+		return fault_wait_page(f, page);
+	if (reuse_swap_page(f->pager, page, 0))
+		return wp_page_reuse(f, page);
+	int result = wp_page_copy(f, page);
+
+	if (result != FAULT_DONE)
+		page_unlock(f->pager, page);
+	return result;
+}
