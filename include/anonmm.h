@@ -101,6 +101,16 @@ struct anonmm_stats {
 	uint64_t io_errors; /* requests that a device failed */
 	uint64_t lost_pages; /* pages poisoned: read error or failed check */
 	uint64_t oom; /* faults that found no memory at all */
+	uint64_t
+		copied_early; /* of copied, or by fork: copies where another machine would have shared the frame */
+	uint64_t file_mapped; /* do_read_fault, do_shared_fault: pages of a page cache that were mapped */
+	uint64_t file_reads; /* pages read from files */
+	uint64_t file_errors; /* of them, failed */
+	uint64_t forks; /* of spaces */
+	uint64_t merged; /* KSM: mappings that came to share a page */
+	uint64_t unmerged; /* KSM: mappings that got a page of their own again by MADV_UNMERGEABLE */
+	uint64_t migrated; /* migrate_pages: pages moved to another frame */
+	uint64_t migrate_failed; /* pages that stayed where they were */
 	uint64_t frames; /* = frames that the limit pays for */
 	uint64_t frames_free; /* = */
 	uint64_t frames_peak; /* most frames ever in use */

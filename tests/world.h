@@ -192,11 +192,31 @@ static inline void place_close(struct place *p)
 	WORLD_RETRY(p->world, &wait, space_exit(p->space, &wait));
 }
 
+/* fork, where addresses are the machine's own: the child has the same. */
+static inline int place_fork(struct place *parent, struct place *child)
+{
+	int error;
+
+	*child = (struct place){.world = parent->world, .base = parent->base};
+	error = soft_space_fork(parent->mmu, &child->mmu);
+	if (!error)
+		child->space = child->mmu->space;
+	return error;
+}
+
 static inline int place_mmap(struct place *p, uint64_t *addr, uint64_t len, int prot, unsigned flags)
 {
 	struct wait wait = {0};
 
 	return PLACE_CALL(p, &wait, space_mmap(p->space, addr, len, prot, flags, &wait));
+}
+
+static inline int place_mmap_file(struct place *p, uint64_t *addr, uint64_t len, int prot, unsigned flags,
+	struct file *file, uint64_t pgoff)
+{
+	struct wait wait = {0};
+
+	return PLACE_CALL(p, &wait, space_mmap_file(p->space, addr, len, prot, flags, file, pgoff, &wait));
 }
 
 static inline int place_munmap(struct place *p, uint64_t addr, uint64_t len)

@@ -379,19 +379,51 @@ void soft_machine_close(struct machine *m)
 
 /* ---- Spaces and accesses --------------------------------------------------------------- */
 
-int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct soft_space **out)
+static struct soft_space *mmu_make(struct machine *m, uint64_t base, uint64_t bytes)
 {
 	struct soft_space *mmu;
-	int error = posix_memalign((void **)&mmu, 64, sizeof(*mmu)); /* entries do not straddle cache lines */
 
-	if (error)
-		return -error;
+	if (posix_memalign((void **)&mmu, 64, sizeof(*mmu))) /* entries do not straddle cache lines */
+		return NULL;
 	for (size_t i = 0; i < SOFT_TLB_ENTRIES; i++)
 		mmu->tlb[i] = (struct soft_tlb_entry){.read_tag = SOFT_TLB_NONE, .write_tag = SOFT_TLB_NONE};
 	mmu->machine = soft_of(m);
 	mmu->base = base;
 	mmu->bytes = bytes;
+	return mmu;
+}
+
+int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct soft_space **out)
+{
+	struct soft_space *mmu = mmu_make(m, base, bytes);
+	int error;
+
+	if (!mmu)
+		return -ENOMEM;
 	error = space_create(m->pager, base, bytes, mmu, &mmu->space);
+	if (error) {
+		free(mmu);
+		return error;
+	}
+	mmu->pgtable = space_pgtable(mmu->space);
+	*out = mmu;
+	return 0;
+}
+
+int soft_space_fork(struct soft_space *parent, struct soft_space **out)
+{
+	struct machine *m = &parent->machine->machine;
+	struct soft_space *mmu = mmu_make(m, parent->base, parent->bytes);
+	struct wait wait = {0};
+	int error;
+
+	if (!mmu)
+		return -ENOMEM;
+	while (space_lock(parent->space, &wait) == -EAGAIN)
+		soft_wait(m, &wait);
+	while ((error = space_fork(parent->space, NULL, mmu, &mmu->space, &wait)) == -EAGAIN)
+		soft_wait(m, &wait);
+	space_unlock(parent->space);
 	if (error) {
 		free(mmu);
 		return error;

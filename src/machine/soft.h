@@ -66,6 +66,9 @@ struct soft_space {
 /* A space of addresses [base, base + bytes). 0 or what space_create() says. */
 int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct soft_space **out);
 
+/* fork: a child with the same addresses and content (LIFECYCLE 7). 0 or what space_fork() says. */
+int soft_space_fork(struct soft_space *parent, struct soft_space **out);
+
 /* The space exits, then goes. => nobody uses it */
 void soft_space_close(struct soft_space *mmu);
 

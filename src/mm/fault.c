@@ -2,6 +2,7 @@
 /* The trap: classify, then one handler per case; see fault.h. */
 #include "mm/fault.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 /*
@@ -90,6 +91,35 @@ static bool armed_add(struct fault *f, pte_slot_t *ptep)
 	return true;
 }
 
+int fault_copy(struct fault *f, struct page *page, struct page *source)
+{
+	struct machine *machine = f->pager->machine;
+
+	page_trylock(f->pager, page);
+	page_set(page, PG_uptodate | PG_swapbacked | birth_list(f->pager));
+	page_add_anon_rmap(page, f->vma, f->addr, true);
+	lru_cache_add_vma(f, page);
+	pte_store(f->ptep, new_pte(f, page, true, (f->vma->prot & PROT_WRITE) != 0, true));
+	run_add(f, page, FRAME_KEEP);
+	pager_unlock(f->pager);
+	f->maps[0].result = machine->ops->frame_populate(machine, f->maps[0].pfn, 1);
+	if (f->maps[0].result == 0) {
+		memcpy(frame_bytes(f->pager, page), frame_bytes(f->pager, source), PAGE_BYTES);
+		machine->ops->map(machine, f->maps, 1);
+	}
+	pager_lock(f->pager);
+	page_unlock(f->pager, page);
+	stream_served(f->stream, f->index + 1);
+	if (f->maps[0].result == 0) {
+		pte_set_bits(f->ptep, PTE_VALID);
+		return FAULT_DONE;
+	}
+	pte_store(f->ptep, f->pte);
+	page_remove_rmap(page, f->vma, f->addr);
+	page_put(f->pager, page);
+	return FAULT_OOM;
+}
+
 static bool pte_is_armed(pte_t pte)
 {
 	return pte_is_present(pte) && !pte_is_valid(pte);
@@ -134,7 +164,7 @@ static int handle_pte_fault(struct fault *f)
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
 	if (pte_is_none(f->pte))
-		return do_anonymous_page(f);
+		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
 	if (pte_is_armed(f->pte))
 		return do_armed_page(f);
 	if (f->write && !(f->pte & PTE_WRITE) && f->pager->machine->ops->sees_write)

@@ -4,8 +4,9 @@
  *
  *      PTE            access          handler                                LIFECYCLE
  *      none           any             do_anonymous_page    fault_anon.c      B1, B2
+ *      none, a file   any             do_fault             fault_file.c      B7; shmem.c
  *      zero page      write           do_wp_page           fault_wp.c        B3
- *      read-only      write           do_wp_page           fault_wp.c        B4
+ *      read-only      write           do_wp_page           fault_wp.c        B4, B5, B6
  *      swap entry     any             do_swap_page         fault_swap.c      B8, section 5
  *      armed          any             do_armed_page        fault.c           4.1, on machines without accessed bits
  *
@@ -41,7 +42,6 @@ struct fault {
 	struct mapping maps[FAULT_AROUND];
 };
 
-
 /*
  * Up to @want new frames that follow each other; 0: none is free, or the fault has to reclaim first (FAULT_NO_FRAME).
  */
@@ -69,10 +69,23 @@ pte_t new_pte(const struct fault *f, const struct page *page, bool asked_for, bo
 /* A new page joins the LRU; in a locked VMA it belongs to the unevictable list from its first mapping on. */
 void lru_cache_add_vma(struct fault *f, struct page *page);
 
+/*
+ * @page, new, takes the PTE's place as a copy of @source. Drops the lock; both pages are locked meanwhile, and nobody
+ * sees the copy before it is whole. FAULT_DONE, or FAULT_OOM: the PTE is f->pte again, @page is gone. => @source locked
+ */
+int fault_copy(struct fault *f, struct page *page, struct page *source);
+
 /* ---- The handlers. Each returns an enum fault_result, FAULT_RETRY or FAULT_NO_FRAME ---- */
 
 int do_anonymous_page(struct fault *f);
+int do_fault(struct fault *f);
 int do_wp_page(struct fault *f);
 int do_swap_page(struct fault *f);
+
+/* The page of @entry is on a device: ask for it, and wait for it. Exactly one asks. => not in the swap cache */
+int fault_read_swap(struct fault *f, swp_entry_t entry);
+
+/* shmem.c: the page of the page cache at @index, born or brought in if need be. It may be locked. */
+int shmem_fault(struct fault *f, struct file *file, uint32_t index, struct page **out);
 
 #endif

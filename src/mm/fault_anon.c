@@ -24,18 +24,18 @@ static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
 	bool writable = (f->vma->prot & PROT_WRITE) != 0;
 
 	page_trylock(f->pager, page);
-	page_set(page, PG_uptodate | PG_swapbacked | PG_active);
-	page_add_anon_rmap(page, f->vma, addr);
+	page_set(page, PG_uptodate | PG_swapbacked | birth_list(f->pager));
+	page_add_anon_rmap(page, f->vma, addr, true);
 	lru_cache_add_vma(f, page);
 	pte_store(ptep, new_pte(f, page, f->nr == 0, writable, true));
 	run_add(f, page, FRAME_ZERO);
 }
 
 /* The machine had no memory for it: as if it had never been. */
-static void unbirth(struct fault *f, struct page *page, pte_slot_t *ptep)
+static void unbirth(struct fault *f, struct page *page, pte_slot_t *ptep, uint64_t addr)
 {
 	pte_store(ptep, 0);
-	page_remove_rmap(page);
+	page_remove_rmap(page, f->vma, addr);
 	page_unlock(f->pager, page);
 	page_put(f->pager, page);
 }
@@ -48,7 +48,7 @@ static int births_finish(struct fault *f)
 		struct page *page = pfn_page(f->pager, f->maps[i].pfn);
 
 		if (f->maps[i].result) {
-			unbirth(f, page, run_ptep(f, i));
+			unbirth(f, page, run_ptep(f, i), f->maps[i].addr);
 			continue;
 		}
 		pte_set_bits(run_ptep(f, i), PTE_VALID);

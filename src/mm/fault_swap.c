@@ -17,6 +17,37 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 	return page;
 }
 
+/*
+ * Where a frame has one place only, nobody may map a page whose slot others name: it could be written unseen. Elsewhere
+ * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too.
+ */
+static bool must_copy(struct fault *f, struct page *page, swp_entry_t entry, uint64_t addr)
+{
+	if (!f->pager->machine->ops->can_share)
+		return page_mapped(page) || swap_slot(f->pager, entry)->count > 1;
+	return page_mapped(page) && !page_is_of_family(page, f->vma, addr);
+}
+
+/* A page of our own, filled from the cached one; the PTE gives its entry up. */
+static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
+{
+	struct page *page;
+
+	if (!fault_frames(f, 1, &page))
+		return FAULT_NO_FRAME;
+	page_trylock(f->pager, cached);
+	int result = fault_copy(f, page, cached);
+
+	page_unlock(f->pager, cached);
+	if (result != FAULT_DONE)
+		return result;
+	f->pager->stats->copied++;
+	f->pager->stats->copied_early += !f->pager->machine->ops->can_share;
+	page_step(f->pager, page, "do_swap_page", f->addr);
+	free_swap_and_cache(f->pager, entry);
+	return FAULT_DONE;
+}
+
 static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 {
 	return write || vm_swap_full(f->pager) || !slot_writable(f->pager, word_entry(page->private));
@@ -31,6 +62,8 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	swp_entry_t entry = pte_entry(pte_load(ptep));
 	bool asked_for = f->nr == 0;
 	bool write = asked_for && f->write;
+	bool sees_write = f->pager->machine->ops->sees_write;
+	bool others = swap_slot(f->pager, entry)->count > 1;
 	bool own = false;
 
 	page_trylock(f->pager, page);
@@ -39,11 +72,14 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 		f->pager->stats->readahead_hits++;
 	}
 	page_get(page); /* before the cache's reference may go */
-	if (anon_vma_prepare(f->pager, f->vma) == 0 && must_leave_cache(f, page, write))
+	if (must_leave_cache(f, page, write))
 		own = reuse_swap_page(f->pager, page, 1);
-	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES);
-	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE), write));
+	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES, !others);
+	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE),
+				write && (own || !sees_write)));
 	swap_free(f->pager, entry);
+	if (!slot_writable(f->pager, entry))
+		try_to_free_swap(f->pager, page);
 	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
 		page_clear(page, PG_active);
 		page_set(page, PG_mlocked | PG_unevictable);
@@ -58,16 +94,16 @@ static int swap_map(struct fault *f, struct page *page)
 	unsigned want = stream_around(f->vma, f->stream, f->index);
 	struct plug plug;
 
-	if (anon_vma_prepare(f->pager, f->vma))
-		return FAULT_OOM;
 	swap_add(f, page, f->ptep);
 	while (f->nr < want) {
 		pte_slot_t *ptep = run_ptep(f, f->nr);
 
 		if (!ptep || !pte_is_swap(pte_load(ptep)))
 			break;
-		page = mappable(f, pte_entry(pte_load(ptep)));
-		if (!page)
+		swp_entry_t entry = pte_entry(pte_load(ptep));
+
+		page = mappable(f, entry);
+		if (!page || must_copy(f, page, entry, f->addr + f->nr * PAGE_BYTES))
 			break;
 		swap_add(f, page, ptep);
 	}
@@ -83,15 +119,14 @@ static int swap_map(struct fault *f, struct page *page)
 	return result;
 }
 
-/* The page has to be read: ask for it, and wait for it. Exactly one asks. */
-static int swap_read(struct fault *f, swp_entry_t entry)
+int fault_read_swap(struct fault *f, swp_entry_t entry)
 {
 	struct plug plug;
 
 	if (fault_must_reclaim(f))
 		return FAULT_NO_FRAME;
 	plug_init(&plug);
-	int error = swapin_readahead(f->pager, f->vma, f->stream, f->index, &plug);
+	int error = swapin_readahead(f->pager, f->vma, f->stream, f->index, entry, &plug);
 
 	if (error == -ENOMEM)
 		return FAULT_NO_FRAME;
@@ -116,10 +151,12 @@ int do_swap_page(struct fault *f)
 	if (swap_slot(f->pager, entry)->flags & SLOT_POISONED)
 		return FAULT_SIGBUS;
 	if (!page)
-		return swap_read(f, entry);
+		return fault_read_swap(f, entry);
 	if (!mappable(f, entry)) {
 		wait_on_page(f->pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, f->wait);
 		return FAULT_WAIT;
 	}
-	return swap_map(f, page);
+	if (anon_vma_prepare(f->pager, f->vma))
+		return FAULT_OOM;
+	return must_copy(f, page, entry, f->addr) ? swap_copy(f, page, entry) : swap_map(f, page);
 }

@@ -29,6 +29,8 @@ struct node {
 	struct page_head lists[NR_LISTS]; /* [L] */
 	uint32_t nr_pages[NR_LISTS]; /* [L] pages on each */
 	uint64_t evictions; /* [L] the refault clock: pages removed */
+	uint32_t scanned[2], rotated[2]; /* [L] lately looked at, and found in use: anonymous, file */
+	uint32_t share_carry; /* [L] 1/1024 pages */
 	uint32_t fruitless; /* [L] pages kswapd has looked at since its last gain */
 };
 

@@ -40,6 +40,11 @@ void lru_cache_add(struct pager *pager, struct page *page)
 	list_insert(pager, page, lru_of(page), false);
 }
 
+uint32_t birth_list(const struct pager *pager)
+{
+	return pager->policy & PAGER_BIRTH_INACTIVE ? 0 : PG_active;
+}
+
 void lru_del_page(struct pager *pager, struct page *page)
 {
 	assert(page_list(page) != LIST_ISOLATED);
@@ -117,8 +122,10 @@ static uint64_t int_sqrt(uint64_t x)
 	return root;
 }
 
-bool inactive_anon_is_low(const struct node *node)
+bool inactive_is_low(const struct node *node, bool file)
 {
+	if (file)
+		return node->nr_pages[LIST_INACTIVE_FILE] < node->nr_pages[LIST_ACTIVE_FILE];
 	uint64_t inactive = node->nr_pages[LIST_INACTIVE_ANON];
 	uint64_t active = node->nr_pages[LIST_ACTIVE_ANON];
 	uint64_t gib = (inactive + active) >> (30 - PAGE_SHIFT);

@@ -11,6 +11,9 @@
 /* A new page joins: the head of the list that its flags name (PG_active, PG_unevictable, PG_swapbacked). */
 void lru_cache_add(struct pager *pager, struct page *page);
 
+/* PG_active, or 0: where the pager's policy has new anonymous pages start. */
+uint32_t birth_list(const struct pager *pager);
+
 /* Off the list, at the end of its life. No-op for a page that is on none. => not isolated */
 void lru_del_page(struct pager *pager, struct page *page);
 
@@ -33,7 +36,7 @@ void rotate_reclaimable_page(struct pager *pager, struct page *page);
 /* Move a page between lists after its flags have changed. No-op when isolated. */
 void lru_requeue(struct pager *pager, struct page *page);
 
-/* Linux's balance: is the inactive list shorter than 1/(1 + sqrt(10 GiB)) of the whole? */
-bool inactive_anon_is_low(const struct node *node);
+/* Linux's balance: is the inactive list shorter than 1/(1 + sqrt(10 GiB)) of the whole? That of files: than half? */
+bool inactive_is_low(const struct node *node, bool file);
 
 #endif

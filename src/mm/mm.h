@@ -4,6 +4,7 @@
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
  *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
+ *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
  *                  '------ page tables                   pgtable.h
  *
@@ -23,6 +24,7 @@
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
+#include "mm/filemap.h"
 #include "mm/space.h"
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
@@ -37,6 +39,7 @@ struct pager {
 	struct anonmm_stats own_stats;
 	uint64_t seed; /* [I] */
 	int swappiness; /* [I] */
+	unsigned policy; /* [I] PAGER_* */
 
 	struct page *pages; /* [I] */
 	uint32_t nr_frames; /* [I] */
@@ -58,9 +61,10 @@ struct pager {
 	struct swap_io_list io_free; /* [L] */
 	uint32_t nr_inflight[SWAP_DIRS]; /* [L] requests between their making and their done() */
 
-	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool; /* [L] */
+	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool, file_pool; /* [L] */
 
-	TAILQ_HEAD(, space) spaces; /* [L] */
+	TAILQ_HEAD(space_list, space) spaces; /* [L] */
+	struct file_list files; /* [L] */
 
 	page_tracer tracer; /* [L] */
 	void *tracer_ctx;

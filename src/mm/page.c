@@ -118,7 +118,8 @@ void page_step(struct pager *pager, struct page *page, const char *function, uin
 const char *page_check(const struct page *page)
 {
 	enum page_list list = page_list(page);
-	int named = (page->_mapcount + 1) + page_has(page, PG_swapcache) + (list == LIST_ISOLATED);
+	int named = (page->_mapcount + 1) + page_has(page, PG_swapcache) + (page_file(page) != NULL) +
+		    (list == LIST_ISOLATED);
 
 	if (page->_mapcount < -1)
 		return "_mapcount below -1";
@@ -133,6 +134,8 @@ const char *page_check(const struct page *page)
 		return "PG_active and the list disagree";
 	if (list == LIST_UNEVICTABLE && !page_has(page, PG_unevictable))
 		return "on the unevictable list without PG_unevictable";
+	if (page_has(page, PG_swapcache) && page_file(page))
+		return "in the swap cache and in a page cache";
 	if (page_has(page, PG_writeback) && !page_has(page, PG_swapcache))
 		return "under writeback outside the swap cache";
 	return NULL;

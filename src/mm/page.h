@@ -4,14 +4,14 @@
  *
  * _count      references: who may still look at this page. One for its allocation (it becomes the
  *             first mapping's), one for each further mapping, one while isolated, one while in the
- *             swap cache, one for any temporary holder. 0: free.
+ *             swap cache or a page cache, one for any temporary holder. 0: free.
  * _mapcount   number of PTEs that map it, minus one.
  *
  * Every change of _count, _mapcount, flags or list goes through the helpers below; page_step() then
  * says which function has completed which change, to whoever watches (LIFECYCLE 4.3, pager_trace).
  *
  * Equations, checked by page_check() and pager_validate():
- *   _count >= (_mapcount + 1) + (PG_swapcache ? 1 : 0) + (isolated ? 1 : 0)     while allocated
+ *   _count >= (_mapcount + 1) + (in the swap cache or a page cache ? 1 : 0) + (isolated ? 1 : 0)    while allocated
  *   _count == 0  <=>  on the free list
  *   PG_lru       <=>  on a list, or isolated;   PG_active => on the active list, or isolated
  *   PG_writeback  =>  PG_swapcache
@@ -24,6 +24,7 @@
 #include <sys/queue.h>
 
 struct pager;
+struct file;
 
 enum pageflags {
 	PG_locked = 1u << 0,
@@ -69,7 +70,7 @@ struct page {
 	uint32_t word; /* [L] flags, and the list above LIST_SHIFT */
 	uint32_t index; /* [P] its place in its mapping, in pages: finds its address in any VMA (rmap.h) */
 	TAILQ_ENTRY(page) lru; /* [L] a list of reclaim, or of its isolator */
-	void *mapping; /* [P] anon_vma, tagged with PAGE_MAPPING_ANON; NULL: none */
+	void *mapping; /* [P] anon_vma, tagged with PAGE_MAPPING_ANON; untagged: the file in whose page cache it is; NULL: none */
 	uint64_t private; /* [P] PG_swapcache: the swap entry */
 };
 
@@ -107,6 +108,12 @@ static inline bool page_mapped(const struct page *page)
 static inline bool page_is_anon(const struct page *page)
 {
 	return ((uintptr_t)page->mapping & PAGE_MAPPING_ANON) != 0;
+}
+
+/* The file in whose page cache the page is, or NULL. */
+static inline struct file *page_file(const struct page *page)
+{
+	return page_is_anon(page) ? NULL : page->mapping;
 }
 
 pfn_t page_pfn(const struct pager *pager, const struct page *page);

@@ -103,6 +103,7 @@ static void pools_init(struct pager *pager)
 	pool_init(&pager->vma_pool, sizeof(struct vma), 4 * PAGE_BYTES);
 	pool_init(&pager->anon_vma_pool, sizeof(struct anon_vma), PAGE_BYTES);
 	pool_init(&pager->avc_pool, sizeof(struct anon_vma_chain), PAGE_BYTES);
+	pool_init(&pager->file_pool, sizeof(struct file), PAGE_BYTES);
 }
 
 static void pools_destroy(struct pager *pager)
@@ -111,6 +112,7 @@ static void pools_destroy(struct pager *pager)
 	pool_destroy(pager, &pager->vma_pool);
 	pool_destroy(pager, &pager->anon_vma_pool);
 	pool_destroy(pager, &pager->avc_pool);
+	pool_destroy(pager, &pager->file_pool);
 }
 
 /* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
@@ -163,9 +165,11 @@ int pager_open(const struct pager_config *config, struct pager **out)
 	pager->nr_frames = config->nr_frames;
 	pager->nr_nodes = nr_nodes;
 	pager->seed = config->seed;
+	pager->policy = config->policy;
 	pager->swappiness = config->swappiness < 0 ? 60 : config->swappiness;
 	pager->stats = config->stats ? config->stats : &pager->own_stats;
 	TAILQ_INIT(&pager->spaces);
+	TAILQ_INIT(&pager->files);
 	TAILQ_INIT(&pager->leases);
 	pools_init(pager);
 	machine->pager = pager;
@@ -214,8 +218,8 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 int pager_close(struct pager *pager)
 {
 	pager_lock(pager);
-	bool busy = !TAILQ_EMPTY(&pager->spaces) || pager->nr_inflight[SWAP_READ] ||
-		    pager->nr_inflight[SWAP_WRITE];
+	bool busy = !TAILQ_EMPTY(&pager->spaces) || !TAILQ_EMPTY(&pager->files) ||
+		    pager->nr_inflight[SWAP_READ] || pager->nr_inflight[SWAP_WRITE];
 
 	pager_unlock(pager);
 	if (busy)
@@ -357,13 +361,19 @@ static void view_slot(struct pager *pager, swp_entry_t entry, struct page_view *
 	view->swap_count = swap_slot(pager, entry)->count;
 }
 
-void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view)
+static enum page_kind kind_of(const struct page *page)
 {
-	struct pager *pager = space->pager;
-	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
-	pte_t pte = ptep ? pte_load(ptep) : 0;
+	if (page_has(page, PG_ksm))
+		return PAGE_KIND_KSM;
+	if (page_is_anon(page))
+		return PAGE_KIND_ANON;
+	if (page_file(page))
+		return page_has(page, PG_swapbacked) ? PAGE_KIND_SHMEM : PAGE_KIND_FILE;
+	return PAGE_KIND_NONE;
+}
 
-	*view = (struct page_view){.pfn = pfn, .list = "none", .swap_count = -1, .mapcount = -1};
+static void view_word(struct pager *pager, pte_t pte, struct page_view *view)
+{
 	if (pte_is_present(pte)) {
 		view->pte = PTE_KIND_PRESENT;
 		view->pte_valid = pte_is_valid(pte);
@@ -379,7 +389,15 @@ void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct pag
 		view_slot(pager, pte_entry(pte), view);
 		if (cached)
 			view->pfn = page_pfn(pager, cached);
+	} else if (pte_is_migration(pte)) {
+		view->pte = PTE_KIND_MIGRATION;
+		view->pte_write = pte & PTE_WRITE;
+		view->pfn = pte_pfn(pte);
 	}
+}
+
+static void view_page(struct pager *pager, struct page_view *view)
+{
 	if (view->pfn == PFN_NONE)
 		return;
 	struct page *page = pfn_page(pager, view->pfn);
@@ -388,8 +406,31 @@ void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct pag
 	view->mapcount = page->_mapcount;
 	view->flags = page_flags(page);
 	view->list = list_name(page);
+	view->kind = kind_of(page);
 	if (page_has(page, PG_swapcache))
 		view_slot(pager, word_entry(page->private), view);
+}
+
+static void view_at(
+	struct pager *pager, const struct pgtable *pgtable, uint64_t index, pfn_t pfn, struct page_view *view)
+{
+	pte_slot_t *ptep = pgtable_find(pgtable, index);
+
+	*view = (struct page_view){.pfn = pfn, .list = "none", .swap_count = -1, .mapcount = -1};
+	view_word(pager, ptep ? pte_load(ptep) : 0, view);
+	view_page(pager, view);
+}
+
+void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view)
+{
+	view_at(space->pager, &space->pgtable, space_index(space, addr), pfn, view);
+}
+
+void file_view(struct file *file, uint64_t index, struct page_view *view)
+{
+	pager_lock(file->pager);
+	view_at(file->pager, &file->cache, index, PFN_NONE, view);
+	pager_unlock(file->pager);
 }
 
 void space_view(struct space *space, uint64_t addr, struct page_view *view)

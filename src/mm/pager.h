@@ -30,6 +30,7 @@
 struct pager;
 struct space;
 struct pgtable;
+struct file;
 
 struct pager_config {
 	struct machine *machine; /* stays the caller's */
@@ -37,10 +38,16 @@ struct pager_config {
 	unsigned nr_nodes; /* memory nodes that share the frames evenly; 0 means 1 */
 	int swappiness; /* 0..200, as Linux's; -1: 60 */
 	uint64_t seed; /* keys the content hashes */
+	unsigned policy; /* PAGER_* below */
 	struct anonmm_stats *stats; /* where to count; stays the caller's, zeroed by it. NULL: inside */
 };
 
 #define PAGER_MIN_FRAMES 64
+
+/* Where kernels differ (LIFECYCLE 9). 0: as the article, and shadows as Linux 6. */
+#define PAGER_BIRTH_INACTIVE 0x1 /* Linux 5.9 and later: new anonymous pages start on the inactive list */
+#define PAGER_NO_SHADOWS                                                                                     \
+	0x2 /* Linux 4.0: anonymous pages leave no shadow, refaults start on the inactive list */
 
 /* -EINVAL: too few frames or no machine. -ENOMEM. */
 int pager_open(const struct pager_config *config, struct pager **out);
@@ -51,7 +58,7 @@ int pager_open(const struct pager_config *config, struct pager **out);
  */
 int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority);
 
-/* => no space is left, nothing is in flight (else -EBUSY and nothing done). Closes the devices. */
+/* => no space and no file is left, nothing is in flight (else -EBUSY and nothing done). Closes the devices. */
 int pager_close(struct pager *pager);
 
 /* How many frames @limit_bytes pays for, their own and the swap's metadata set aside; 0: none. */
@@ -136,6 +143,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len);
 #define SPACE_FIXED_NOREPLACE 0x2 /* exactly at *addr, or -EEXIST */
 #define SPACE_NORESERVE 0x4 /* no check against what memory and swap could ever hold */
 #define SPACE_FOREIGN 0x8 /* only take the addresses: the caller maps something of its own there */
+#define SPACE_SHARED 0x10 /* space_mmap_file: writes go to the file; shmem only, where frames can be shared */
 
 /* Addresses [base, base + bytes), page aligned, bytes at most 16 TiB. @machine_data: the machine's own. */
 int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out);
@@ -175,6 +183,60 @@ int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t
 int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, struct wait *wait);
 int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait);
 
+/*
+ * mmap of a file from its page @pgoff on; the VMA holds the file. Private: writes go to copies (do_cow_page, do_wp_page).
+ * SPACE_SHARED: shared anonymous memory. A touch behind the file's end is FAULT_SIGBUS, so is one whose read fails.
+ * As space_mmap; -EINVAL also: pgoff out of range. -EOPNOTSUPP: SPACE_SHARED of a file that is not shmem.
+ */
+int space_mmap_file(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags,
+	struct file *file, uint64_t pgoff, struct wait *wait);
+
+/*
+ * fork (LIFECYCLE 7): *child becomes a space with the same VMAs and content. Where a frame can be shared nothing is
+ * copied: PTEs become read-only in both, swap entries are counted; elsewhere present pages are copied early. While this
+ * says -EAGAIN faults in @space wait, so that the child is a snapshot of one moment; the copy is kept in @space.
+ * @place: the child's addresses [to, to + bytes) show what @space has at [from, from + bytes); NULL: the same.
+ * Locked memory is not locked in the child. Foreign ranges are holes there.
+ * -ENOMEM: no host memory, or no frame to copy to: there is no child, @space is as it was. => space locked
+ */
+struct fork_place {
+	uint64_t from, to, bytes;
+};
+int space_fork(struct space *space, const struct fork_place *place, void *machine_data, struct space **child,
+	struct wait *wait);
+
+/* The innermost space that covers @addr, or NULL: on machines where spaces share one range of real addresses. */
+struct space *pager_space_at(struct pager *pager, uint64_t addr);
+
+/* ---- Files ---------------------------------------------------------------------------- */
+
+/* Where a file's content comes from. */
+struct file_ops {
+	/*
+	 * Fill PAGE_BYTES at @bytes with page @index of the file, zeros behind its end. => called by the thread
+	 * that faults, no lock held. 0, or -errno: the fault is FAULT_SIGBUS, and the next one asks again.
+	 */
+	int (*read)(void *ctx, uint64_t index, void *bytes);
+	void (*release)(void *ctx); /* the file is gone. => pager lock held. May be NULL */
+};
+
+/*
+ * A file of @bytes, its page cache empty. @ops NULL: shared anonymous memory, born zero, swapped like anonymous pages.
+ * -EFBIG: more than 16 TiB. -ENOMEM. -EOPNOTSUPP: shared memory on a machine where a frame cannot be shared.
+ */
+int file_create(
+	struct pager *pager, const struct file_ops *ops, void *ctx, uint64_t bytes, struct file **out);
+
+/* The opener lets go; the file stays while a VMA maps it. -EAGAIN. */
+int file_close(struct file *file, struct wait *wait);
+
+/*
+ * The file is @bytes long from now on. When it shrinks, pages behind the end go, and the private copies of them too.
+ * -EAGAIN, -EFBIG. => no space that maps it exits meanwhile
+ */
+int file_truncate(struct file *file, uint64_t bytes, struct wait *wait);
+uint64_t file_bytes(struct file *file);
+
 /* What kind of VMA covers @addr: for callers that must treat foreign ranges themselves. */
 enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
@@ -194,6 +256,13 @@ struct page_view {
 	uint32_t swap_slot;
 	int swap_count; /* PTEs that name the slot, -1: no slot */
 	bool zero_page;
+	enum page_kind {
+		PAGE_KIND_NONE,
+		PAGE_KIND_ANON,
+		PAGE_KIND_KSM,
+		PAGE_KIND_FILE,
+		PAGE_KIND_SHMEM
+	} kind;
 };
 
 /* One legal change of a page's state (design decision 3): which function, which page, after the change. */
@@ -210,6 +279,11 @@ void pager_trace(struct pager *pager, page_tracer fn, void *ctx);
 /* The page at @addr, or @pfn when there is no PTE for it any more. */
 void space_view(struct space *space, uint64_t addr, struct page_view *view);
 void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view);
+/* The most anon_vmas that one VMA of the space is linked to: what forks have made of it. */
+unsigned space_longest_chain(struct space *space);
+
+/* The page of the file's cache at @index; pte: what the cache's word is (shmem that is out: a swap entry). */
+void file_view(struct file *file, uint64_t index, struct page_view *view);
 const char *page_flags_text(uint32_t flags, char *buf, size_t len);
 
 #endif

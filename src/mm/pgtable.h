@@ -6,7 +6,7 @@
  *      present     PTE_PRESENT, a pfn, and rights and marks. Without PTE_VALID the machine does not
  *                  show the frame: the page is armed, or (its page locked) on its way in or out
  *      swap entry  PTE_SWAP, a device's number and a slot
- *      migration   PTE_MIGRATION, the pfn that is moving
+ *      migration   PTE_MIGRATION, the pfn that is moving, and the rights and marks that it had
  *
  * Only the helpers here look inside. Words are changed under the pager lock, and present ones only by
  * who has locked their page; a machine with an MMU of its own sets PTE_ACCESSED and PTE_DIRTY at any time,
@@ -30,6 +30,7 @@ typedef _Atomic(pte_t) pte_slot_t;
 #define PTE_ZERO (1ull << 5) /* the zero page: special, not counted */
 #define PTE_SWAP (1ull << 6)
 #define PTE_MIGRATION (1ull << 7)
+#define PTE_SHADOW (1ull << 8) /* only in a page cache: when the page was removed */
 
 #define PTE_PFN_SHIFT 12
 #define PTE_TYPE_SHIFT 52
@@ -68,6 +69,11 @@ static inline bool pte_is_valid(pte_t pte)
 static inline bool pte_is_swap(pte_t pte)
 {
 	return (pte & PTE_SWAP) != 0;
+}
+
+static inline bool pte_is_migration(pte_t pte)
+{
+	return (pte & PTE_MIGRATION) != 0;
 }
 
 static inline pfn_t pte_pfn(pte_t pte)

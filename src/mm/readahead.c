@@ -69,7 +69,7 @@ static void workingset_refault(struct pager *pager, struct page *page, swp_entry
 	struct node *node = page_node(pager, page);
 	uint32_t then;
 
-	if (!slot_shadow(pager, entry, &then))
+	if ((pager->policy & PAGER_NO_SHADOWS) || !slot_shadow(pager, entry, &then))
 		return;
 	uint32_t distance = ((uint32_t)node->evictions - then) & SHADOW_MASK;
 
@@ -103,11 +103,22 @@ static int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ah
 	return 0;
 }
 
-/* Is there something at @index to read ahead? */
-static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, swp_entry_t *entry)
+/* The PTE at @index of the space; for shmem, whose PTEs hold no swap entries, the page cache's word. */
+static pte_t word_at(const struct vma *vma, uint32_t index)
 {
 	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
 	pte_t pte = ptep ? pte_load(ptep) : 0;
+
+	if (!pte_is_none(pte) || !vma->file)
+		return pte;
+	ptep = pgtable_find(&vma->file->cache, vma_page_index(vma, index_addr(vma->space, index)));
+	return ptep ? pte_load(ptep) : 0;
+}
+
+/* Is there something at @index to read ahead? */
+static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, swp_entry_t *entry)
+{
+	pte_t pte = word_at(vma, index);
 
 	if (!pte_is_swap(pte))
 		return false;
@@ -145,11 +156,9 @@ void swapin_ahead(
 	stream->ahead = end;
 }
 
-int swapin_readahead(
-	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug)
+int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
+	swp_entry_t entry, struct plug *plug)
 {
-	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
-	swp_entry_t entry = pte_entry(pte_load(ptep));
 	bool alone = swap_slot(pager, entry)->flags & SLOT_ALONE;
 	int error = read_swap_cache_async(pager, entry, false, plug);
 

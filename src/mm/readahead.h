@@ -10,7 +10,7 @@
 #ifndef ANONMM_READAHEAD_H
 #define ANONMM_READAHEAD_H
 
-#include "base.h"
+#include "mm/pgtable.h"
 
 struct pager;
 struct vma;
@@ -40,11 +40,11 @@ void stream_served(struct fault_stream *stream, uint32_t next);
 
 struct plug;
 /*
- * Read page @index now, and what the stream says will follow, as far as frames are plenty. The plug is
+ * Read the page of @entry, wanted at page @index, now, and what the stream says will follow, as far as frames are plenty. The plug is
  * the caller's to submit. -ENOMEM: no frame for the page itself; -EBUSY: no request free.
  */
-int swapin_readahead(
-	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug);
+int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
+	swp_entry_t entry, struct plug *plug);
 /* Only what will follow, when half of it was used up. */
 void swapin_ahead(
 	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug);

@@ -2,6 +2,8 @@
 /* The reverse map; see rmap.h. */
 #include "mm/mm.h"
 
+#include <sys/mman.h>
+
 /* ---- The interval tree --------------------------------------------------------------- */
 
 static uint32_t link_first(const struct anon_vma_chain *link)
@@ -40,9 +42,14 @@ void anon_vma_chain_augment(struct anon_vma_chain *link)
 
 RB_GENERATE_INTERNAL(anon_vma_tree, anon_vma_chain, rb, link_order, RB_LOCAL)
 
+static struct anon_vma_tree *link_tree(const struct anon_vma_chain *link)
+{
+	return link->anon_vma ? &link->anon_vma->links : &link->vma->file->i_mmap;
+}
+
 static void link_insert(struct anon_vma_chain *link)
 {
-	RB_INSERT(anon_vma_tree, &link->anon_vma->links, link);
+	RB_INSERT(anon_vma_tree, link_tree(link), link);
 	anon_vma_chain_augment(link);
 }
 
@@ -50,7 +57,7 @@ static void link_remove(struct anon_vma_chain *link)
 {
 	struct anon_vma_chain *parent = RB_PARENT(link, rb);
 
-	RB_REMOVE(anon_vma_tree, &link->anon_vma->links, link);
+	RB_REMOVE(anon_vma_tree, link_tree(link), link);
 	anon_vma_chain_augment(parent);
 }
 
@@ -69,24 +76,32 @@ static int link_add(struct pager *pager, struct vma *vma, struct anon_vma *anon_
 	return 0;
 }
 
-int anon_vma_prepare(struct pager *pager, struct vma *vma)
+/* A new one for @vma, which is linked to it. @parent NULL: it founds a family. */
+static int anon_vma_make(struct pager *pager, struct vma *vma, struct anon_vma *parent)
 {
-	if (vma->anon_vma)
-		return 0;
 	struct anon_vma *anon_vma = pool_alloc(pager, &pager->anon_vma_pool);
 
 	if (!anon_vma)
 		return -ENOMEM;
 	RB_INIT(&anon_vma->links);
+	anon_vma->parent = parent ? parent : anon_vma;
+	anon_vma->root = anon_vma->parent == anon_vma ? anon_vma : parent->root;
 	if (link_add(pager, vma, anon_vma)) {
 		pool_free(&pager->anon_vma_pool, anon_vma);
 		return -ENOMEM;
 	}
+	anon_vma->parent->nr_children++;
+	anon_vma->nr_active = 1;
 	vma->anon_vma = anon_vma;
 	return 0;
 }
 
-int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from)
+int anon_vma_prepare(struct pager *pager, struct vma *vma)
+{
+	return vma->anon_vma ? 0 : anon_vma_make(pager, vma, NULL);
+}
+
+static int links_copy(struct pager *pager, struct vma *vma, const struct vma *from)
 {
 	struct anon_vma_chain *link;
 
@@ -96,23 +111,107 @@ int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from)
 			return -ENOMEM;
 		}
 	}
-	vma->anon_vma = from->anon_vma;
 	return 0;
 }
 
+int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from)
+{
+	int error = links_copy(pager, vma, from);
+
+	if (error)
+		return error;
+	vma->anon_vma = from->anon_vma;
+	if (vma->anon_vma)
+		vma->anon_vma->nr_active++;
+	return 0;
+}
+
+/* One that no VMA's pages are born to any more, with no more than one child: it can be @vma's. */
+static struct anon_vma *orphan_of(const struct vma *vma)
+{
+	struct anon_vma_chain *link;
+
+	TAILQ_FOREACH (link, &vma->chain, same_vma)
+		if (link->anon_vma->nr_active == 0 && link->anon_vma->nr_children < 2)
+			return link->anon_vma;
+	return NULL;
+}
+
+int anon_vma_fork(struct pager *pager, struct vma *vma, const struct vma *parent)
+{
+	if (!parent->anon_vma)
+		return 0;
+	int error = links_copy(pager, vma, parent);
+
+	if (error)
+		return error;
+	vma->anon_vma = orphan_of(vma);
+	if (vma->anon_vma) {
+		vma->anon_vma->nr_active++;
+		return 0;
+	}
+	error = anon_vma_make(pager, vma, parent->anon_vma);
+	if (error)
+		unlink_anon_vmas(pager, vma);
+	return error;
+}
+
+static void anon_vma_free(struct pager *pager, struct anon_vma *anon_vma)
+{
+	if (anon_vma->pins == 0)
+		pool_free(&pager->anon_vma_pool, anon_vma);
+}
+
+/* First all links, then those anon_vmas that have none left: each still finds its parent. */
 void unlink_anon_vmas(struct pager *pager, struct vma *vma)
 {
-	while (!TAILQ_EMPTY(&vma->chain)) {
-		struct anon_vma_chain *link = TAILQ_FIRST(&vma->chain);
-		struct anon_vma *anon_vma = link->anon_vma;
+	struct anon_vma_chain *link;
 
-		link_remove(link);
-		TAILQ_REMOVE(&vma->chain, link, same_vma);
-		pool_free(&pager->avc_pool, link);
-		if (RB_EMPTY(&anon_vma->links))
-			pool_free(&pager->anon_vma_pool, anon_vma);
-	}
+	if (vma->anon_vma)
+		vma->anon_vma->nr_active--;
 	vma->anon_vma = NULL;
+	TAILQ_FOREACH (link, &vma->chain, same_vma) {
+		link_remove(link);
+		if (RB_EMPTY(&link->anon_vma->links))
+			link->anon_vma->parent->nr_children--;
+	}
+	while (!TAILQ_EMPTY(&vma->chain)) {
+		link = TAILQ_FIRST(&vma->chain);
+		TAILQ_REMOVE(&vma->chain, link, same_vma);
+		if (RB_EMPTY(&link->anon_vma->links))
+			anon_vma_free(pager, link->anon_vma);
+		pool_free(&pager->avc_pool, link);
+	}
+}
+
+void anon_vma_pin(struct anon_vma *anon_vma)
+{
+	anon_vma->pins++;
+}
+
+void anon_vma_unpin(struct pager *pager, struct anon_vma *anon_vma)
+{
+	if (--anon_vma->pins == 0 && RB_EMPTY(&anon_vma->links))
+		anon_vma_free(pager, anon_vma);
+}
+
+int vma_link_file(struct pager *pager, struct vma *vma)
+{
+	struct anon_vma_chain *link = pool_alloc(pager, &pager->avc_pool);
+
+	if (!link)
+		return -ENOMEM;
+	link->vma = vma;
+	vma->file_link = link;
+	link_insert(link);
+	return 0;
+}
+
+void vma_unlink_file(struct pager *pager, struct vma *vma)
+{
+	link_remove(vma->file_link);
+	pool_free(&pager->avc_pool, vma->file_link);
+	vma->file_link = NULL;
 }
 
 void anon_vma_interval_tree_pre_update(struct vma *vma)
@@ -121,6 +220,8 @@ void anon_vma_interval_tree_pre_update(struct vma *vma)
 
 	TAILQ_FOREACH (link, &vma->chain, same_vma)
 		link_remove(link);
+	if (vma->file_link)
+		link_remove(vma->file_link);
 }
 
 void anon_vma_interval_tree_post_update(struct vma *vma)
@@ -129,97 +230,148 @@ void anon_vma_interval_tree_post_update(struct vma *vma)
 
 	TAILQ_FOREACH (link, &vma->chain, same_vma)
 		link_insert(link);
+	if (vma->file_link)
+		link_insert(vma->file_link);
 }
 
 /* ---- Pages and their PTEs ------------------------------------------------------------- */
 
-void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)
+static void set_anon_mapping(struct page *page, struct anon_vma *anon_vma, uint32_t index)
 {
-	if (page->_mapcount++ >= 0)
-		return;
-	page->mapping = (void *)((uintptr_t)vma->anon_vma | PAGE_MAPPING_ANON);
-	page->index = vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
+	page->mapping = (void *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON);
+	page->index = index;
 }
 
-void page_remove_rmap(struct page *page)
+void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr, bool exclusive)
 {
+	assert(page->_mapcount < 0 || page_is_of_family(page, vma, addr));
+	if (page->_mapcount++ < 0)
+		set_anon_mapping(
+			page, exclusive ? vma->anon_vma : vma->anon_vma->root, vma_page_index(vma, addr));
+}
+
+void page_add_file_rmap(struct page *page)
+{
+	assert(page_file(page));
+	page->_mapcount++;
+}
+
+void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
+{
+	(void)vma, (void)addr;
 	assert(page_mapped(page));
 	/*
 	 * Without a mapping the anon_vma may go before the page does. What remains is that the page is
 	 * anonymous; the next first mapping says where.
 	 */
-	if (--page->_mapcount < 0)
+	if (--page->_mapcount < 0 && page_is_anon(page))
 		page->mapping = (void *)PAGE_MAPPING_ANON;
 }
 
-static bool walk_vma(struct pager *pager, struct page *page, struct vma *vma, rmap_one one, void *ctx)
+void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)
 {
-	uint64_t addr = vma->start + ((uint64_t)(page->index - vma->pgoff) << PAGE_SHIFT);
-	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, space_index(vma->space, addr));
-
-	if (!ptep)
-		return true;
-	pte_t pte = pte_load(ptep);
-
-	if (!pte_is_present(pte) || (pte & PTE_ZERO) || pte_pfn(pte) != page_pfn(pager, page))
-		return true;
-	return one(ctx, page, vma, addr, ptep);
+	assert(page_has(page, PG_locked) && page->_mapcount == 0);
+	set_anon_mapping(page, vma->anon_vma, vma_page_index(vma, addr));
 }
 
-static bool walk_links(
-	struct pager *pager, struct page *page, struct anon_vma_chain *link, rmap_one one, void *ctx)
+struct anon_vma *page_anon_vma(const struct page *page)
 {
-	if (!link || link->subtree_last < page->index)
-		return true;
-	if (!walk_links(pager, page, RB_LEFT(link, rb), one, ctx))
+	assert(page_is_anon(page));
+	return (struct anon_vma *)((uintptr_t)page->mapping & ~PAGE_MAPPING_ANON);
+}
+
+bool page_is_of_family(const struct page *page, const struct vma *vma, uint64_t addr)
+{
+	const struct anon_vma *anon_vma = page_anon_vma(page);
+	const struct anon_vma_chain *link;
+
+	if (page->index != vma_page_index(vma, addr))
 		return false;
-	if (link_first(link) > page->index)
+	TAILQ_FOREACH (link, &vma->chain, same_vma)
+		if (link->anon_vma == anon_vma)
+			return true;
+	return false;
+}
+
+/* ---- Walks ------------------------------------------------------------------------------ */
+
+static bool walk_links(struct anon_vma_chain *link, uint32_t first, uint32_t last, link_one one, void *ctx)
+{
+	if (!link || link->subtree_last < first)
 		return true;
-	if (link_last(link) >= page->index && !walk_vma(pager, page, link->vma, one, ctx))
+	if (!walk_links(RB_LEFT(link, rb), first, last, one, ctx))
 		return false;
-	return walk_links(pager, page, RB_RIGHT(link, rb), one, ctx);
+	if (link_first(link) > last)
+		return true;
+	if (link_last(link) >= first && !one(ctx, link->vma))
+		return false;
+	return walk_links(RB_RIGHT(link, rb), first, last, one, ctx);
+}
+
+bool links_walk(struct anon_vma_tree *links, uint32_t first, uint32_t last, link_one one, void *ctx)
+{
+	return walk_links(RB_ROOT(links), first, last, one, ctx);
+}
+
+struct rmap_walk {
+	struct pager *pager;
+	struct page *page;
+	rmap_one one;
+	void *ctx;
+};
+
+static bool walk_vma(void *ctx, struct vma *vma)
+{
+	struct rmap_walk *walk = ctx;
+	struct page *page = walk->page;
+	uint64_t addr = vma->start + ((uint64_t)(page->index - vma->pgoff) << PAGE_SHIFT);
+	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, space_index(vma->space, addr));
+	pte_t pte = ptep ? pte_load(ptep) : 0;
+
+	if (!pte_is_present(pte) || (pte & PTE_ZERO) || pte_pfn(pte) != page_pfn(walk->pager, page))
+		return true;
+	return walk->one(walk->ctx, page, vma, addr, ptep);
 }
 
 bool rmap_walk(struct pager *pager, struct page *page, rmap_one one, void *ctx)
 {
+	struct rmap_walk walk = {pager, page, one, ctx};
+
 	if (!page_mapped(page))
 		return true;
-	assert(page_is_anon(page));
-	struct anon_vma *anon_vma = (struct anon_vma *)((uintptr_t)page->mapping & ~PAGE_MAPPING_ANON);
-
-	return walk_links(pager, page, RB_ROOT(&anon_vma->links), one, ctx);
+	return links_walk(page_is_anon(page) ? &page_anon_vma(page)->links : &page_file(page)->i_mmap,
+		page->index, page->index, walk_vma, &walk);
 }
 
-struct referenced {
+struct asking {
 	struct pager *pager;
-	unsigned nr;
-	bool vm_locked;
+	struct referenced ref;
 };
 
 static bool referenced_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
 {
-	struct referenced *r = ctx;
+	struct asking *asking = ctx;
 
 	(void)page;
 	if (vma->flags & VM_LOCKED) {
-		r->vm_locked = true;
+		asking->ref.vm_locked = true;
 		return false;
 	}
 	if (pte_clear_bits(ptep, PTE_ACCESSED) & PTE_ACCESSED) {
-		r->nr++;
-		if (r->pager->machine->ops->flush)
-			r->pager->machine->ops->flush(r->pager->machine, vma->space, addr);
+		asking->ref.nr++;
+		asking->ref.vm_exec |= vma->file && (vma->prot & PROT_EXEC);
+		if (asking->pager->machine->ops->flush)
+			asking->pager->machine->ops->flush(asking->pager->machine, vma->space, addr);
 	}
 	return true;
 }
 
-unsigned page_referenced(struct pager *pager, struct page *page, bool *vm_locked)
+struct referenced page_referenced(struct pager *pager, struct page *page)
 {
-	struct referenced r = {.pager = pager};
+	struct asking asking = {.pager = pager};
 
-	rmap_walk(pager, page, referenced_one, &r);
-	*vm_locked = r.vm_locked;
-	return r.nr;
+	rmap_walk(pager, page, referenced_one, &asking);
+	return asking.ref;
 }
 
 void pte_hide(
@@ -321,8 +473,7 @@ static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_
 	struct unmapping *u = ctx;
 	pte_t old = pte_load(ptep);
 
-	(void)vma, (void)addr;
-	if (u->zero) {
+	if (u->zero || !page_is_anon(page)) {
 		pte_store(ptep, 0);
 	} else {
 		swap_duplicate(u->pager, word_entry(page->private));
@@ -330,7 +481,7 @@ static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_
 	}
 	if (old & PTE_DIRTY)
 		page_set(page, PG_dirty);
-	page_remove_rmap(page);
+	page_remove_rmap(page, vma, addr);
 	page->_count--;
 	return true;
 }

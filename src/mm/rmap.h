@@ -2,11 +2,18 @@
 /*
  * The reverse map: from a page to every PTE that maps it.
  *
- *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma
+ *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma      anonymous pages
+ *      page->mapping ---> file (i_mmap) <------ a link ---> vma      pages of a page cache
  *
  * A page is born into its VMA's anon_vma. A chain link joins one anon_vma and one VMA whose PTEs may
  * map its pages: after a split both halves are linked, after a fork (of a space) the child's VMAs are too. The links
- * of an anon_vma form an interval tree over page indexes, so a walk meets only VMAs that cover the page.
+ * of an anon_vma form an interval tree over page indexes, so a walk meets only VMAs that cover the page. A file
+ * keeps the links of all VMAs that map it in such a tree, too.
+ *
+ * A fork gives the child's VMA an anon_vma of its own besides the links to its parent's, so that pages born after it
+ * are looked for in the child alone. Those anon_vmas form a tree; a page that several of the family may map is filed
+ * under the root, to which every VMA of the family is linked. Where an anon_vma has lost its last VMA and has one child
+ * at most, the child takes it over instead: the chains of a program that forks for ever stay short.
  *
  * page->index and vma->pgoff count pages from a common origin: the page is at
  * vma->start + (page->index - vma->pgoff) pages. It survives mremap, since the new VMA keeps its pgoff.
@@ -26,7 +33,7 @@ struct vma;
 /* Locks: [L] pager lock */
 struct anon_vma_chain {
 	struct vma *vma; /* [L] */
-	struct anon_vma *anon_vma; /* [L] */
+	struct anon_vma *anon_vma; /* [L] NULL: the VMA's link to its file */
 	TAILQ_ENTRY(anon_vma_chain) same_vma; /* [L] the links of one VMA */
 	RB_ENTRY(anon_vma_chain) rb; /* [L] the links of one anon_vma, by first page index */
 	uint32_t subtree_last; /* [L] largest last index below and including this one */
@@ -37,30 +44,62 @@ void anon_vma_chain_augment(struct anon_vma_chain *link);
 RB_HEAD(anon_vma_tree, anon_vma_chain);
 
 struct anon_vma {
-	struct anon_vma_tree links; /* [L] never empty while it lives */
+	struct anon_vma_tree links; /* [L] empty: it lives for its pins alone */
+	struct anon_vma *root; /* [I] the oldest of the family */
+	struct anon_vma *parent; /* [I] the root's is itself */
+	uint32_t nr_children; /* [L] whose parent it is; the root counts itself */
+	uint32_t nr_active; /* [L] VMAs whose pages are born to it */
+	uint32_t pins; /* [L] holders besides the links */
 };
 
 /* Before a page is born in @vma. -ENOMEM */
 int anon_vma_prepare(struct pager *pager, struct vma *vma);
 /* @vma becomes one more that may map the pages of @from's anon_vmas. -ENOMEM: @vma has no link then */
 int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from);
+/* @vma is @parent's copy after a fork: linked to all that @parent is, with an anon_vma of its own. -ENOMEM: as above */
+int anon_vma_fork(struct pager *pager, struct vma *vma, const struct vma *parent);
 /* Unlink @vma from all; an anon_vma goes with its last link. => no page of it is mapped there */
 void unlink_anon_vmas(struct pager *pager, struct vma *vma);
+/* Keep an anon_vma beyond its last link: for who has taken its page from all PTEs and will give it back to them. */
+void anon_vma_pin(struct anon_vma *anon_vma);
+void anon_vma_unpin(struct pager *pager, struct anon_vma *anon_vma);
+struct anon_vma *page_anon_vma(const struct page *page);
+
+/* Link @vma to vma->file, and back. -ENOMEM */
+int vma_link_file(struct pager *pager, struct vma *vma);
+void vma_unlink_file(struct pager *pager, struct vma *vma);
+/* Called for each VMA that maps page @index of the file; false ends the walk. */
+typedef bool (*link_one)(void *ctx, struct vma *vma);
+bool links_walk(struct anon_vma_tree *links, uint32_t first, uint32_t last, link_one one, void *ctx);
+
 /* Around a change of vma->start, end or pgoff. */
 void anon_vma_interval_tree_pre_update(struct vma *vma);
 void anon_vma_interval_tree_post_update(struct vma *vma);
 
-/* A PTE has come to map the page, or has ceased to; _mapcount only. The first mapping gives the page its anon_vma. */
-void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr);
-void page_remove_rmap(struct page *page);
+/*
+ * A PTE has come to map the page, or has ceased to; _mapcount only. The first mapping of an anonymous page gives it
+ * its anon_vma: the VMA's own, or the family's root when others of it may come to map the page (!@exclusive).
+ */
+void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr, bool exclusive);
+void page_add_file_rmap(struct page *page);
+void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr);
+/* The page is this VMA's alone now: later walks look nowhere else. => page locked, mapped once */
+void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr);
+/* May a PTE of @vma at @addr map this anonymous page, so that a walk finds it? */
+bool page_is_of_family(const struct page *page, const struct vma *vma, uint64_t addr);
 
 /* Called for each PTE that maps the page; false ends the walk. */
 typedef bool (*rmap_one)(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep);
 /* Returns false when a call ended the walk. => page locked, or only to count */
 bool rmap_walk(struct pager *pager, struct page *page, rmap_one one, void *ctx);
 
-/* How many PTEs were accessed since last looked at (their marks are cleared); *vm_locked: one is mlocked. */
-unsigned page_referenced(struct pager *pager, struct page *page, bool *vm_locked);
+/* How many PTEs were accessed since last looked at (their marks are cleared), and who maps it. */
+struct referenced {
+	unsigned nr;
+	bool vm_locked; /* one of the VMAs is mlocked: the others were not asked */
+	bool vm_exec; /* one that accessed it is executable and of a file */
+};
+struct referenced page_referenced(struct pager *pager, struct page *page);
 
 /*
  * Pages that are taken from their addresses together, for machines without flush().

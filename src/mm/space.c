@@ -88,20 +88,48 @@ static void count_mapped(struct vma *vma, int sign)
 		vma->space->pager->stats->mapped_bytes += (uint64_t)sign * (vma->end - vma->start);
 }
 
-struct vma *vma_insert(
-	struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags)
+/* A VMA in no tree yet. NULL: no host memory. */
+static struct vma *vma_make(struct space *space, uint64_t start, const struct vma *like)
 {
 	struct vma *vma = pool_alloc(space->pager, &space->pager->vma_pool);
 
 	if (!vma)
 		return NULL;
-	vma->space = space;
-	vma->start = start;
-	vma->end = end;
-	vma->pgoff = pgoff;
-	vma->prot = prot;
-	vma->flags = flags;
+	*vma = (struct vma){.space = space,
+		.start = start,
+		.end = like->end,
+		.pgoff = like->pgoff,
+		.prot = like->prot,
+		.flags = like->flags,
+		.file = like->file};
 	TAILQ_INIT(&vma->chain);
+	if (vma->file && vma_link_file(space->pager, vma)) {
+		pool_free(&space->pager->vma_pool, vma);
+		return NULL;
+	}
+	if (vma->file)
+		file_get(vma->file);
+	return vma;
+}
+
+static void vma_free(struct vma *vma)
+{
+	struct pager *pager = vma->space->pager;
+
+	unlink_anon_vmas(pager, vma);
+	if (vma->file) {
+		vma_unlink_file(pager, vma);
+		file_drop(vma->file);
+	}
+	pool_free(&pager->vma_pool, vma);
+}
+
+struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *like)
+{
+	struct vma *vma = vma_make(space, start, like);
+
+	if (!vma)
+		return NULL;
 	RB_INSERT(vma_tree, &space->vmas, vma);
 	count_mapped(vma, 1);
 	return vma;
@@ -109,28 +137,24 @@ struct vma *vma_insert(
 
 static void vma_remove(struct vma *vma)
 {
-	struct space *space = vma->space;
-
 	count_mapped(vma, -1);
-	unlink_anon_vmas(space->pager, vma);
-	RB_REMOVE(vma_tree, &space->vmas, vma);
-	pool_free(&space->pager->vma_pool, vma);
+	RB_REMOVE(vma_tree, &vma->space->vmas, vma);
+	vma_free(vma);
 }
 
 /* Cut @vma in two at @addr. -ENOMEM: it is as it was. */
 static int vma_split(struct vma *vma, uint64_t addr)
 {
 	struct space *space = vma->space;
-	struct vma *upper = pool_alloc(space->pager, &space->pager->vma_pool);
+	struct vma like = *vma;
+
+	like.pgoff = vma_page_index(vma, addr);
+	struct vma *upper = vma_make(space, addr, &like);
 
 	if (!upper)
 		return -ENOMEM;
-	*upper = (struct vma){
-		.space = space, .start = addr, .end = vma->end, .prot = vma->prot, .flags = vma->flags};
-	upper->pgoff = vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
-	TAILQ_INIT(&upper->chain);
 	if (anon_vma_clone(space->pager, upper, vma)) {
-		pool_free(&space->pager->vma_pool, upper);
+		vma_free(upper);
 		return -ENOMEM;
 	}
 	anon_vma_interval_tree_pre_update(vma);
@@ -167,6 +191,7 @@ static bool same_links(const struct vma *a, const struct vma *b)
 static bool can_merge(const struct vma *lower, const struct vma *upper)
 {
 	return lower->end == upper->start && lower->prot == upper->prot && lower->flags == upper->flags &&
+	       lower->file == upper->file &&
 	       lower->pgoff + (uint32_t)((lower->end - lower->start) >> PAGE_SHIFT) == upper->pgoff &&
 	       (same_links(lower, upper) || TAILQ_EMPTY(&lower->chain) || TAILQ_EMPTY(&upper->chain));
 }
@@ -180,9 +205,8 @@ static void vma_merge(struct vma *lower, struct vma *upper)
 	uint32_t pgoff = lower->pgoff;
 	struct space *space = keep->space;
 
-	unlink_anon_vmas(space->pager, gone);
 	RB_REMOVE(vma_tree, &space->vmas, gone);
-	pool_free(&space->pager->vma_pool, gone);
+	vma_free(gone);
 	anon_vma_interval_tree_pre_update(keep);
 	/* The order in the tree is by start, and nothing lies between the two: it stays right. */
 	keep->start = start;
@@ -289,7 +313,7 @@ static void zap_page(struct zap *zap, struct zapped *z)
 	if (pte_load(z->ptep) & PTE_DIRTY)
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
-	page_remove_rmap(z->page);
+	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);
 	if (last && page_has(z->page, PG_mlocked)) {
 		page_clear(z->page, PG_mlocked | PG_unevictable);
 		lru_requeue(pager, z->page);
@@ -298,7 +322,7 @@ static void zap_page(struct zap *zap, struct zapped *z)
 	page_step(pager, z->page, "zap_pte_range", z->addr);
 	if (page_has(z->page, PG_swapcache))
 		free_swap_cache(pager, z->page);
-	else if (last)
+	else if (last && page_is_anon(z->page))
 		pager->stats->freed++;
 	page_put(pager, z->page);
 }
@@ -311,8 +335,9 @@ static enum unmap_content zap_content(const struct zap *zap)
 	for (unsigned i = 0; i < zap->nr; i++) {
 		struct page *page = zap->at[i].page;
 
-		if (page->_mapcount > 0 || (page_has(page, PG_swapcache) &&
-						   swap_slot(pager, word_entry(page->private))->count > 0))
+		if (page->_mapcount > 0 || page_file(page) ||
+			(page_has(page, PG_swapcache) &&
+				swap_slot(pager, word_entry(page->private))->count > 0))
 			return UNMAP_KEEP;
 	}
 	return UNMAP_DROP;
@@ -421,7 +446,7 @@ int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *w
 /* ---- munmap and mmap -------------------------------------------------------------------------------- */
 
 /* Take VMAs out of the space and their regions from the machine, one by one. Drops the lock. => their PTEs are none */
-static int remove_vmas(struct space *space, uint64_t start, uint64_t end)
+static int remove_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
 {
 	struct pager *pager = space->pager;
 	struct vma *vma;
@@ -431,6 +456,8 @@ static int remove_vmas(struct space *space, uint64_t start, uint64_t end)
 		uint64_t from = vma->start, to = vma->end;
 		bool foreign = vma->flags & VM_FOREIGN;
 
+		if (vma->file && vma->file->refs == 1 && truncate_inode_pages(vma->file, 0, wait))
+			return -EAGAIN;
 		vma_remove(vma);
 		if (foreign || !pager->machine->ops->region_unmap)
 			continue;
@@ -456,7 +483,9 @@ int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait 
 	error = unmap_vmas(space, start, end, wait);
 	if (error)
 		return error;
-	error = remove_vmas(space, start, end);
+	error = remove_vmas(space, start, end, wait);
+	if (error == -EAGAIN)
+		return error;
 	space->search_from = min_u64(space->search_from, start);
 	pager_event(space->pager);
 	return error;
@@ -501,33 +530,36 @@ static int place(struct space *space, uint64_t *addr, uint64_t len, unsigned fla
 }
 
 /* The VMA first, then the machine's region: until both stand, faults wait. Drops the lock. */
-static int map_region(struct space *space, uint64_t addr, uint64_t len, int prot, uint32_t vm_flags)
+static int map_region(struct space *space, uint64_t addr, const struct vma *like)
 {
 	struct pager *pager = space->pager;
-	struct vma *vma = vma_insert(
-		space, addr, addr + len, (uint32_t)space_index(space, addr), prot, vm_flags | VM_CHANGING);
+	struct vma *vma = vma_insert(space, addr, like);
+	uint64_t end = like->end;
 	int error = 0;
 
 	if (!vma)
 		return -ENOMEM;
-	if (!(vm_flags & VM_FOREIGN) && pager->machine->ops->region_map) {
+	vma->flags |= VM_CHANGING;
+	if (!(vma->flags & VM_FOREIGN) && pager->machine->ops->region_map) {
 		pager_unlock(pager);
-		error = pager->machine->ops->region_map(pager->machine, space, addr, addr + len, prot);
+		error = pager->machine->ops->region_map(pager->machine, space, addr, end, like->prot);
 		pager_lock(pager);
 	}
 	if (error) {
 		vma_remove(vma);
 		return error;
 	}
-	range_set_changing(space, addr, addr + len, false);
-	vma_merge_range(space, addr, addr + len);
+	range_set_changing(space, addr, end, false);
+	vma_merge_range(space, addr, end);
 	return 0;
 }
 
-int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait)
+/* @like: prot, flags, file and pgoff of the new VMA. An anonymous one counts its pages from the space's start. */
+static int do_mmap(struct space *space, uint64_t *addr, uint64_t len, unsigned flags, struct vma *like,
+	struct wait *wait)
 {
-	struct pager *pager = space->pager;
 	uint64_t at = *addr;
+	bool fixed = flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE);
 	int error;
 
 	if (len == 0 || page_align_up(len) < len)
@@ -535,21 +567,55 @@ int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsi
 	len = page_align_up(len);
 	if (len > space->bytes)
 		return -ENOMEM;
-	if (!(flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)))
+	if (!fixed)
 		at = page_align_down(at);
-	pager_lock(pager);
-	error = could_ever_hold(pager, len, prot, flags) ? place(space, &at, len, flags, wait) : -ENOMEM;
-	if (!error)
-		error = map_region(space, at, len, prot,
-			(flags & SPACE_FOREIGN ? VM_FOREIGN : 0) |
-				(flags & SPACE_NORESERVE ? VM_NORESERVE : 0));
+	pager_lock(space->pager);
+	error = could_ever_hold(space->pager, len, like->prot, flags) ? place(space, &at, len, flags, wait)
+								      : -ENOMEM;
+	if (!error) {
+		like->end = at + len;
+		if (!like->file)
+			like->pgoff = (uint32_t)space_index(space, at);
+		error = map_region(space, at, like);
+	}
 	if (!error) {
 		*addr = at;
-		if (!(flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)))
+		if (!fixed)
 			space->search_from = at + len;
 	}
-	pager_unlock(pager);
+	pager_unlock(space->pager);
 	return error;
+}
+
+int space_mmap(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait)
+{
+	struct vma like = {.prot = prot};
+
+	if (flags & ~(SPACE_FIXED | SPACE_FIXED_NOREPLACE | SPACE_NORESERVE | SPACE_FOREIGN))
+		return -EINVAL;
+	if (flags & SPACE_FOREIGN)
+		like.flags |= VM_FOREIGN;
+	if (flags & SPACE_NORESERVE)
+		like.flags |= VM_NORESERVE;
+	return do_mmap(space, addr, len, flags, &like, wait);
+}
+
+int space_mmap_file(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags,
+	struct file *file, uint64_t pgoff, struct wait *wait)
+{
+	struct vma like = {.prot = prot, .file = file, .pgoff = (uint32_t)pgoff};
+
+	if (flags & ~(SPACE_FIXED | SPACE_FIXED_NOREPLACE | SPACE_NORESERVE | SPACE_SHARED))
+		return -EINVAL;
+	if (len > FILE_MAX_BYTES || pgoff > (FILE_MAX_BYTES - page_align_up(len)) >> PAGE_SHIFT)
+		return -EINVAL;
+	if ((flags & SPACE_SHARED) && file->ops)
+		return -EOPNOTSUPP;
+	if (flags & SPACE_SHARED)
+		like.flags |= VM_SHARED;
+	if (flags & SPACE_NORESERVE)
+		like.flags |= VM_NORESERVE;
+	return do_mmap(space, addr, len, flags, &like, wait);
 }
 
 /* ---- The space itself ---------------------------------------------------------------------------------- */
@@ -581,6 +647,7 @@ int space_exit(struct space *space, struct wait *wait)
 	struct pager *pager = space->pager;
 
 	pager_lock(pager);
+	assert(!space->fork_child);
 	int error = unmap_region(space, space->base, space->base + space->bytes, wait);
 
 	if (!error) {
@@ -637,6 +704,36 @@ struct pager *space_pager(const struct space *space)
 struct pgtable *space_pgtable(struct space *space)
 {
 	return &space->pgtable;
+}
+
+unsigned space_longest_chain(struct space *space)
+{
+	unsigned longest = 0;
+	struct vma *vma;
+
+	pager_lock(space->pager);
+	RB_FOREACH (vma, vma_tree, &space->vmas) {
+		const struct anon_vma_chain *link;
+		unsigned nr = 0;
+
+		TAILQ_FOREACH (link, &vma->chain, same_vma)
+			nr++;
+		longest = nr > longest ? nr : longest;
+	}
+	pager_unlock(space->pager);
+	return longest;
+}
+
+struct space *pager_space_at(struct pager *pager, uint64_t addr)
+{
+	struct space *space;
+
+	pager_lock(pager);
+	TAILQ_FOREACH_REVERSE(space, &pager->spaces, space_list, link)
+	if (addr - space->base < space->bytes)
+		break;
+	pager_unlock(pager);
+	return space;
 }
 
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot)

@@ -3,7 +3,7 @@
  * Address spaces: a tree of VMAs over page tables.
  *
  * Only the holder of the space lock changes VMAs; faults and the reverse map read them under the pager lock.
- * A VMA that is being unmapped, moved or protected has VM_CHANGING for as long as that takes: faults in it wait.
+ * A VMA that is being unmapped, moved, protected or forked has VM_CHANGING for as long as that takes: faults in it wait.
  */
 #ifndef ANONMM_SPACE_H
 #define ANONMM_SPACE_H
@@ -20,6 +20,8 @@ enum vma_flags {
 	VM_CHANGING = 1 << 3,
 	VM_SEQ_READ = 1 << 4,
 	VM_RAND_READ = 1 << 5,
+	VM_SHARED = 1 << 6, /* writes go to the file */
+	VM_MERGEABLE = 1 << 7, /* ksmd looks here */
 };
 
 /* Locks: [S] space lock to change, pager lock to change or read  [L] pager lock */
@@ -32,6 +34,8 @@ struct vma {
 	int prot; /* [S] */
 	struct anon_vma *anon_vma; /* [L] where its new pages are born to; NULL until the first */
 	TAILQ_HEAD(, anon_vma_chain) chain; /* [L] */
+	struct file *file; /* [S] what none PTEs are filled from; NULL: zeros */
+	struct anon_vma_chain *file_link; /* [L] in the file's i_mmap */
 	struct fault_streams streams; /* [L] */
 };
 
@@ -48,11 +52,20 @@ struct space {
 	bool locked; /* [L] the space lock */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
 	uint64_t populated_to; /* [S] madvise(POPULATE) under way: where it goes on, 0: none */
+	struct space *fork_child; /* [S] fork under way: who it will be */
+	uint64_t forked_to; /* [S] and the page index where it goes on */
+	int fork_failed; /* [S] why it is being undone */
 };
 
 static inline uint64_t space_index(const struct space *space, uint64_t addr)
 {
 	return (addr - space->base) >> PAGE_SHIFT;
+}
+
+/* The page index of @addr: where it is in the VMA's file, and by what its anonymous page is found (rmap.h). */
+static inline uint32_t vma_page_index(const struct vma *vma, uint64_t addr)
+{
+	return vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
 }
 
 static inline uint64_t index_addr(const struct space *space, uint64_t index)
@@ -72,8 +85,10 @@ void range_set_changing(struct space *space, uint64_t start, uint64_t end, bool 
 int range_check(const struct space *space, uint64_t addr, uint64_t *len);
 int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 uint64_t find_hole(struct space *space, uint64_t len);
-struct vma *vma_insert(
-	struct space *space, uint64_t start, uint64_t end, uint32_t pgoff, int prot, uint32_t flags);
+/*
+ * A new VMA at @start that is as @like says: end, pgoff, prot, flags, file (which it holds, too). NULL: no host memory.
+ */
+struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *like);
 
 /*
  * unmap_vmas -> zap_pte_range: clear every PTE in the range; pages end when nobody else holds them. Drops the lock.

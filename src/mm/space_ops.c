@@ -101,9 +101,13 @@ static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
 static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t len)
 {
 	struct pager *pager = space->pager;
-	struct vma *vma = vma_insert(space, to, to + len, old->pgoff, old->prot, old->flags | VM_CHANGING);
+	struct vma like = *old;
 	int prot = old->prot;
 	int error;
+
+	like.end = to + len;
+	like.flags |= VM_CHANGING;
+	struct vma *vma = vma_insert(space, to, &like);
 
 	if (!vma)
 		return -ENOMEM;
@@ -193,9 +197,13 @@ static int grow_vma(struct space *space, uint64_t addr, uint64_t old_len, uint64
 	struct pager *pager = space->pager;
 	struct vma *vma = find_vma(space, addr);
 	uint64_t from = addr + old_len, to = addr + new_len;
-	uint32_t pgoff = vma->pgoff + (uint32_t)((from - vma->start) >> PAGE_SHIFT);
-	struct vma *more = vma_insert(space, from, to, pgoff, vma->prot, vma->flags | VM_CHANGING);
+	struct vma like = *vma;
 	int error = 0;
+
+	like.end = to;
+	like.pgoff = vma_page_index(vma, from);
+	like.flags |= VM_CHANGING;
+	struct vma *more = vma_insert(space, from, &like);
 
 	if (!more)
 		return -ENOMEM;

@@ -78,6 +78,25 @@ static void count_space(struct census *c, struct space *space)
 	}
 }
 
+/* The words of a page cache: swap entries that slots count, and pages that must know where they are. */
+static void count_file(struct census *c, struct file *file)
+{
+	struct pager *pager = c->pager;
+	uint64_t index = 0;
+	pte_slot_t *slot;
+
+	for (; (slot = pgtable_next(&file->cache, index, 1ull << 32, &index)) != NULL; index++) {
+		pte_t word = pte_load(slot);
+
+		if (pte_is_swap(word))
+			c->named[pte_entry(word).type][pte_entry(word).slot]++;
+		else if (pte_is_present(word) && (pfn_page(pager, pte_pfn(word))->mapping != file ||
+							 pfn_page(pager, pte_pfn(word))->index != index))
+			WRONG(c, "page %u: in a page cache at %llu and does not know it", pte_pfn(word),
+				(unsigned long long)index);
+	}
+}
+
 static bool find_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
 {
 	(void)page, (void)vma, (void)addr, (void)ptep;
@@ -105,12 +124,14 @@ static void check_page(struct census *c, pfn_t pfn)
 	if (found != page->_mapcount + 1)
 		WRONG(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
 	bool reading = page_has(page, PG_locked) && !page_has(page, PG_uptodate);
-	int named = page->_mapcount + 1 + page_has(page, PG_swapcache) + (page_list(page) == LIST_ISOLATED) +
-		    reading;
+	int named = page->_mapcount + 1 + page_has(page, PG_swapcache) + (page_file(page) != NULL) +
+		    (page_list(page) == LIST_ISOLATED) + reading;
 
 	if (page->_count != named)
 		WRONG(c, "page %u: _count %d, but its holders are %d (flags %x)", pfn, page->_count, named,
 			page->word);
+	if (page_file(page) && find_page(page_file(page), page->index) != page)
+		WRONG(c, "page %u: its page cache does not know it", pfn);
 	if (page_has(page, PG_swapcache) && slot_page(pager, word_entry(page->private)) != page)
 		WRONG(c, "page %u: in the swap cache, but its slot does not say so", pfn);
 }
@@ -189,6 +210,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 {
 	struct census c = {.pager = pager, .buf = buf, .len = len};
 	struct space *space;
+	struct file *file;
 
 	pager_lock(pager);
 	if (!census_alloc(&c)) {
@@ -198,6 +220,8 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 	}
 	TAILQ_FOREACH (space, &pager->spaces, link)
 		count_space(&c, space);
+	TAILQ_FOREACH (file, &pager->files, link)
+		count_file(&c, file);
 	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++)
 		check_page(&c, pfn);
 	for (unsigned type = 0; type < pager->nr_areas; type++)

@@ -73,12 +73,31 @@ void deactivate_pages(struct pager *pager, struct page_head *list)
 	}
 }
 
+/* Pages of executable file mappings that were used stay active: a program's text is worth more than its data. */
+static void keep_executable(struct pager *pager, struct page_head *list)
+{
+	struct page *page, *next;
+
+	for (page = TAILQ_FIRST(list); page; page = next) {
+		struct referenced ref;
+
+		next = TAILQ_NEXT(page, lru);
+		if (page_has(page, PG_locked))
+			continue;
+		ref = page_referenced(pager, page);
+		if (ref.nr && ref.vm_exec)
+			putback_page(pager, page, list);
+	}
+}
+
 /* From the active tail to the inactive head, accessed marks cleared. Drops the lock. */
-static void shrink_active_list(struct pager *pager, struct node *node, unsigned nr)
+static void shrink_active_list(struct pager *pager, struct node *node, enum page_list from, unsigned nr)
 {
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
 
-	isolate_lru_pages(pager, node, LIST_ACTIVE_ANON, nr, &list);
+	isolate_lru_pages(pager, node, from, nr, &list);
+	if (from == LIST_ACTIVE_FILE)
+		keep_executable(pager, &list);
 	deactivate_pages(pager, &list);
 }
 
@@ -98,20 +117,37 @@ static bool slot_is_unwanted(struct pager *pager, const struct page *page)
 	       swap_slot(pager, word_entry(page->private))->count == 0;
 }
 
-/* page_check_references, and what there is to check besides. => page locked */
+/*
+ * page_check_references, and what there is to check besides. Anonymous and shared memory that was used goes back to the
+ * active list. A page of a file that was used once only gets another round; used twice, by two, or as program text
+ * it is active. => page locked
+ */
 static enum page_fate page_check_references(struct scan *scan, struct page *page)
 {
-	bool vm_locked;
-	unsigned referenced = page_referenced(scan->pager, page, &vm_locked);
+	struct referenced ref = page_referenced(scan->pager, page);
+	bool again = page_has(page, PG_referenced);
 
-	if (vm_locked)
+	if (ref.vm_locked)
 		return FATE_UNEVICTABLE;
-	if (referenced && !scan->ignore_references)
+	if (!ref.nr || scan->ignore_references)
+		return FATE_CANDIDATE;
+	if (page_has(page, PG_swapbacked))
 		return FATE_ACTIVATE;
-	return FATE_CANDIDATE;
+	page_set(page, PG_referenced);
+	return again || ref.nr > 1 || ref.vm_exec ? FATE_ACTIVATE : FATE_KEEP;
 }
 
-/* Decide, without doing anything yet but give the page its slot. => page isolated and locked */
+/* Its cache is all that holds it: is there something to write first? */
+static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
+{
+	if (page_file(page))
+		return page_has(page, PG_swapbacked) ? FATE_CANDIDATE : FATE_FREE;
+	if (!page_has(page, PG_dirty))
+		return FATE_FREE;
+	return slot_writable(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
+}
+
+/* Decide, without doing anything yet but give an anonymous page its slot. => page isolated and locked */
 static enum page_fate page_judge(struct scan *scan, struct page *page)
 {
 	struct pager *pager = scan->pager;
@@ -122,7 +158,8 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 		page_set(page, PG_reclaim); /* at its end: to the tail */
 		return FATE_KEEP;
 	}
-	if (!page_has(page, PG_uptodate) || (!page_mapped(page) && !page_has(page, PG_swapcache)))
+	if (!page_has(page, PG_uptodate) ||
+		(!page_mapped(page) && !page_has(page, PG_swapcache) && !page_file(page)))
 		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
 	if (slot_is_unwanted(pager, page))
 		return FATE_FREE;
@@ -131,13 +168,9 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 
 	if (fate != FATE_CANDIDATE)
 		return fate;
-	if (!page_has(page, PG_swapcache) && add_to_swap(pager, page))
+	if (page_is_anon(page) && !page_has(page, PG_swapcache) && add_to_swap(pager, page))
 		return FATE_ACTIVATE; /* no room on any device */
-	if (page_mapped(page))
-		return FATE_CANDIDATE;
-	if (!page_has(page, PG_dirty))
-		return FATE_FREE;
-	return slot_writable(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
+	return page_mapped(page) ? FATE_CANDIDATE : judge_unmapped(pager, page);
 }
 
 /* Unlock and put back, as the fate says. */
@@ -162,8 +195,8 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 }
 
 /*
- * The page leaves the swap cache and is free, unless somebody else holds it or it is dirty again.
- * => page locked, isolated, unmapped, in the swap cache
+ * The page leaves its cache and is free, unless somebody else holds it or it is dirty again.
+ * => page locked, isolated, unmapped, in the swap cache or a page cache
  */
 static bool __remove_mapping(struct pager *pager, struct page *page, struct page_head *list)
 {
@@ -172,16 +205,20 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
 		return false;
 	struct node *node = page_node(pager, page);
-	bool wanted = !slot_is_unwanted(pager, page);
+	bool wanted = !slot_is_unwanted(pager, page) && page_has(page, PG_swapcache);
+	uint32_t clock = (uint32_t)node->evictions++ & SHADOW_MASK;
 
 	TAILQ_REMOVE(list, page, lru);
 	page_set_list(page, LIST_NONE);
 	page_clear(page, PG_lru);
-	delete_from_swap_cache(pager, page, (uint32_t)node->evictions++ & SHADOW_MASK);
+	if (page_has(page, PG_swapcache))
+		delete_from_swap_cache(pager, page, clock);
+	else if (page_file(page))
+		delete_from_page_cache(pager, page, page_cache_shadow(clock));
 	page_unlock(pager, page);
 	page_clear(page, PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead);
 	pager->stats->swapped_out += wanted;
-	pager->stats->freed += !wanted;
+	pager->stats->freed += !wanted && page_is_anon(page);
 	page_step(pager, page, "__remove_mapping", 0);
 	free_page(pager, page);
 	return true;
@@ -218,19 +255,13 @@ static bool pageout(struct scan *scan, struct candidate *c)
 	return true;
 }
 
-/* try_to_unmap has hidden its PTEs and the content is known: finish. */
-static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+/* The slot holds exactly this content, or gets it now. => page unmapped, in the swap cache */
+static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
 	struct page *page = c->page;
 	swp_entry_t entry = word_entry(page->private);
 
-	if (c->content.zero && page_mapped(page) && drop_zero_page(scan, page, list))
-		return;
-	if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE) {
-		page_keep(scan, page, list, FATE_ACTIVATE);
-		return;
-	}
 	if (!c->content.zero && slot_holds(pager, entry, &c->content)) {
 		page_clear(page, PG_dirty);
 		if (__remove_mapping(pager, page, list)) {
@@ -244,12 +275,53 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 	page_keep(scan, page, list, FATE_KEEP);
 }
 
+/* Shared memory gets its slot only now that no PTE is left. => page unmapped, in its page cache */
+static void shmem_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (c->content.zero && page->_count == 2) {
+		shmem_drop_zero(pager, page);
+		pager->stats->zero_dropped++;
+		scan->nr_reclaimed++;
+		page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference was the last */
+	} else if (shmem_writepage(pager, page)) {
+		page_keep(scan, page, list, FATE_ACTIVATE);
+	} else {
+		swap_candidate_finish(scan, c, list);
+	}
+}
+
+/* try_to_unmap has hidden its PTEs and the content is known: finish. */
+static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (c->content.zero && page_mapped(page) && page_is_anon(page) && drop_zero_page(scan, page, list))
+		return;
+	if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE)
+		page_keep(scan, page, list, FATE_ACTIVATE);
+	else if (page_has(page, PG_swapcache))
+		swap_candidate_finish(scan, c, list);
+	else if (page_has(page, PG_swapbacked))
+		shmem_candidate_finish(scan, c, list);
+	else if (__remove_mapping(pager, page, list))
+		scan->nr_reclaimed++;
+	else
+		page_keep(scan, page, list, FATE_KEEP);
+}
+
 /* Hash what was taken away, without the pager lock: nobody can write to these pages. */
 static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
 {
 	pager_unlock(pager);
 	for (unsigned i = 0; i < nr; i++)
-		page_content(pager, candidates[i].page, &candidates[i].content);
+		if (page_has(candidates[i].page, PG_swapbacked)) /* a file's page is on its file */
+			page_content(pager, candidates[i].page, &candidates[i].content);
+		else
+			candidates[i].content.zero = false;
 	pager_lock(pager);
 }
 
@@ -295,12 +367,12 @@ static void shrink_page_list(struct scan *scan, struct page_head *list)
 	assert(TAILQ_EMPTY(list));
 }
 
-static void shrink_inactive_list(struct scan *scan, struct node *node, unsigned nr)
+static void shrink_inactive_list(struct scan *scan, struct node *node, enum page_list from, unsigned nr)
 {
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
 	unsigned before = scan->nr_scanned;
 
-	isolate_lru_pages(scan->pager, node, LIST_INACTIVE_ANON, nr, &list);
+	isolate_lru_pages(scan->pager, node, from, nr, &list);
 	shrink_page_list(scan, &list);
 	scan->pager->stats->scanned += scan->nr_scanned - before;
 }
@@ -329,17 +401,74 @@ void reclaim_pages(struct pager *pager, struct page_head *pages)
 
 /* ---- One round over a node, for kswapd and for direct reclaim ----------------------------- */
 
-/* @nr: at most SWAP_CLUSTER_MAX */
-static void shrink_node(struct scan *scan, struct node *node, unsigned nr)
+static uint32_t node_file_pages(const struct node *node)
 {
-	if (inactive_anon_is_low(node) || node->nr_pages[LIST_INACTIVE_ANON] == 0)
-		shrink_active_list(scan->pager, node, nr);
-	shrink_inactive_list(scan, node, nr);
+	return node->nr_pages[LIST_ACTIVE_FILE] + node->nr_pages[LIST_INACTIVE_FILE];
+}
+
+static uint32_t node_anon_pages(const struct node *node)
+{
+	return node->nr_pages[LIST_ACTIVE_ANON] + node->nr_pages[LIST_INACTIVE_ANON];
 }
 
 static uint32_t node_reclaimable(const struct node *node)
 {
-	return node->nr_pages[LIST_ACTIVE_ANON] + node->nr_pages[LIST_INACTIVE_ANON];
+	return node_anon_pages(node) + node_file_pages(node);
+}
+
+/*
+ * get_scan_count: how many of @nr pages to take from the file lists. Without room on the devices all of them; else in
+ * proportion to swappiness, each side weighed down by what its last scans found in use. What does not make a whole
+ * page is carried over.
+ */
+static unsigned file_share(struct pager *pager, struct node *node, unsigned nr)
+{
+	if (node_file_pages(node) == 0)
+		return 0;
+	if (node_anon_pages(node) == 0 || pager->slots_used == pager->slots_total)
+		return nr;
+	uint64_t anon = (uint64_t)pager->swappiness * (node->scanned[0] + 1) / (node->rotated[0] + 1);
+	uint64_t file = (200 - (uint64_t)pager->swappiness) * (node->scanned[1] + 1) / (node->rotated[1] + 1);
+	uint64_t share = nr * 1024 * file / (anon + file + 1) + node->share_carry;
+
+	node->share_carry = share % 1024;
+	return (unsigned)min_u64(share / 1024, nr);
+}
+
+/* Recent history only: older scans count half. */
+static void note_scanned(struct node *node, bool file, unsigned scanned, unsigned rotated)
+{
+	node->scanned[file] += scanned;
+	node->rotated[file] += rotated;
+	if (node->scanned[file] > node->nr / 4 + SWAP_CLUSTER_MAX) {
+		node->scanned[file] /= 2;
+		node->rotated[file] /= 2;
+	}
+}
+
+static void shrink_lists(struct scan *scan, struct node *node, bool file, unsigned nr)
+{
+	enum page_list active = file ? LIST_ACTIVE_FILE : LIST_ACTIVE_ANON;
+	enum page_list inactive = file ? LIST_INACTIVE_FILE : LIST_INACTIVE_ANON;
+	unsigned before = scan->nr_scanned;
+	uint64_t rotated = scan->pager->stats->activated;
+
+	if (nr == 0)
+		return;
+	if (inactive_is_low(node, file) || node->nr_pages[inactive] == 0)
+		shrink_active_list(scan->pager, node, active, nr);
+	shrink_inactive_list(scan, node, inactive, nr);
+	note_scanned(
+		node, file, scan->nr_scanned - before, (unsigned)(scan->pager->stats->activated - rotated));
+}
+
+/* @nr: at most SWAP_CLUSTER_MAX */
+static void shrink_node(struct scan *scan, struct node *node, unsigned nr)
+{
+	unsigned nr_file = file_share(scan->pager, node, nr);
+
+	shrink_lists(scan, node, true, nr_file);
+	shrink_lists(scan, node, false, nr - nr_file);
 }
 
 /* Twice through both lists without a gain: every page was aged once and then looked at. */

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared anonymous memory: a file without a file. Its pages live in its page cache, and go to swap through the swap cache:
+ *
+ *      page cache word        the page
+ *      none                   never touched, or all zero when it was taken
+ *      present                in memory: PG_swapbacked, the page cache holds a reference
+ *      swap entry             in the swap cache on its way out or in, or on the device; the slot counts this word
+ *
+ * A page is in one of the two caches at a time. PTEs never hold shmem's swap entries: they are cleared to none, and the
+ * next touch asks here.
+ */
+#include "mm/fault.h"
+
+#include <string.h>
+
+/* Born zero. Only where frames can be shared, and there they always have memory behind them. */
+static int shmem_alloc_page(struct fault *f, struct file *file, uint32_t index, struct page **out)
+{
+	struct page *page;
+
+	if (!fault_frames(f, 1, &page))
+		return FAULT_NO_FRAME;
+	page_trylock(f->pager, page);
+	page_set(page, PG_swapbacked | PG_uptodate);
+	int error = add_to_page_cache(file, page, index);
+
+	page_unlock(f->pager, page);
+	if (!error) {
+		memset(frame_bytes(f->pager, page), 0, PAGE_BYTES);
+		lru_cache_add(f->pager, page);
+		f->pager->stats->born++;
+	}
+	page_put(f->pager, page); /* the cache holds it now */
+	*out = page;
+	return error ? FAULT_OOM : FAULT_DONE;
+}
+
+/* It has been read, or never left memory: from the swap cache back to the page cache. Its slot is free. */
+static int shmem_move_in(struct fault *f, struct file *file, uint32_t index, struct page *page)
+{
+	swp_entry_t entry = word_entry(page->private);
+
+	page_trylock(f->pager, page);
+	page_get(page);
+	delete_from_swap_cache(f->pager, page, NO_SHADOW);
+	page->mapping = NULL;
+	int error = add_to_page_cache(file, page, index); /* replaces the entry; its table is there */
+
+	assert(!error);
+	(void)error;
+	swap_free(f->pager, entry);
+	page_clear(page, PG_readahead);
+	page_set(page, PG_dirty);
+	page_unlock(f->pager, page);
+	page_step(f->pager, page, "shmem_swapin_page", f->addr);
+	page_put(f->pager, page);
+	return FAULT_DONE;
+}
+
+static int shmem_swapin(struct fault *f, struct file *file, uint32_t index, swp_entry_t entry, struct page **out)
+{
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (swap_slot(f->pager, entry)->flags & SLOT_POISONED)
+		return FAULT_SIGBUS;
+	if (!page)
+		return fault_read_swap(f, entry);
+	if (page_has_any(page, PG_locked | PG_writeback)) {
+		wait_on_page(f->pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, f->wait);
+		return FAULT_WAIT;
+	}
+	*out = page;
+	return shmem_move_in(f, file, index, page);
+}
+
+int shmem_fault(struct fault *f, struct file *file, uint32_t index, struct page **out)
+{
+	pte_slot_t *slot = pgtable_make(f->pager, &file->cache, index);
+
+	if (!slot)
+		return FAULT_OOM;
+	pte_t word = pte_load(slot);
+
+	if (pte_is_swap(word))
+		return shmem_swapin(f, file, index, pte_entry(word), out);
+	if (!pte_is_present(word))
+		return shmem_alloc_page(f, file, index, out);
+	*out = pfn_page(f->pager, pte_pfn(word));
+	return FAULT_DONE;
+}
+
+int shmem_writepage(struct pager *pager, struct page *page)
+{
+	swp_entry_t entry;
+	int error = get_swap_page(pager, page, &entry);
+
+	if (error)
+		return error;
+	page_get(page);
+	delete_from_page_cache(pager, page, pte_swap(entry));
+	add_to_swap_cache(pager, page, entry);
+	page->_count--;
+	swap_duplicate(pager, entry);
+	page_set(page, PG_dirty);
+	page_step(pager, page, "shmem_writepage", 0);
+	return 0;
+}
+
+void shmem_drop_zero(struct pager *pager, struct page *page)
+{
+	page_clear(page, PG_dirty);
+	delete_from_page_cache(pager, page, 0);
+}
