@@ -152,13 +152,51 @@ int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
 
 /*
+ * fork(2) of a space within this process: *out has the content of this moment, and both go on by themselves.
+ *
+ * ANONMM_SOFT: the copy of @space, at the same addresses. Frames and swap slots are shared until one writes.
+ * ANONMM_UFFD: @space NULL: a snapshot of all that anonmm_mmap() has mapped, at other addresses of this process:
+ * anonmm_space_pointer() translates. What is swapped out is shared; what is in memory is copied early, since
+ * real memory has one place only (stats.copied_early). Other threads' faults wait until it is done.
+ *
+ * The child is the caller's, to give to anonmm_space_destroy(), at the latest anonmm_close() does. Locked memory is not
+ * locked in the child. -ENOMEM: no frame, swap or addresses; nothing has changed. -ENOENT: nothing is mapped.
+ * -EOPNOTSUPP: a snapshot of a snapshot.
+ */
+int anonmm_fork(struct anonmm *mm, struct anonmm_space *space, struct anonmm_space **out);
+void anonmm_space_destroy(struct anonmm_space *space);
+
+/* Where the snapshot shows what the program has at @p. NULL: nothing was mapped that far, or a soft space. */
+void *anonmm_space_pointer(struct anonmm_space *space, const void *p);
+
+/*
+ * A file to map privately (writes go to anonymous copies; the file is only read), or memory to share between
+ * spaces (ANONMM_SOFT only: real memory has one place). The handle may be closed while mappings of it exist.
+ *
+ * open: the errors of open(2); -ENODEV: not a regular file. shared_create: -EINVAL: no bytes; -EOPNOTSUPP: real memory.
+ * resize: the file has become @bytes long (what it gained since the open cannot be read). Shorter: pages behind the end go, private copies of them too. Touches behind
+ * the end raise SIGBUS (soft: -EIO), as does a page that cannot be read. -EFBIG: over 16 TiB.
+ */
+struct anonmm_file;
+int anonmm_file_open(struct anonmm *mm, const char *path, struct anonmm_file **out);
+int anonmm_shared_create(struct anonmm *mm, uint64_t bytes, struct anonmm_file **out);
+int anonmm_file_resize(struct anonmm_file *file, uint64_t bytes);
+void anonmm_file_close(struct anonmm_file *file);
+
+/* mmap(2) of @file from @offset on (a multiple of 4096), private. As anonmm_mmap(). */
+void *anonmm_mmap_file(
+	struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file, uint64_t offset);
+
+/*
  * ANONMM_SOFT: spaces and typed access. Addresses are numbers below the configured address_space.
  * Accesses that cross pages are fine. -EFAULT: no mapping, or one that forbids it; -EIO: the content
  * is lost; -ENOMEM: no frame, no swap. A failed access may have been done in part, like a memcpy that faults.
  */
 int anonmm_space_create(struct anonmm *mm, struct anonmm_space **out);
-void anonmm_space_destroy(struct anonmm_space *space);
 int anonmm_space_mmap(struct anonmm_space *space, uint64_t *addr, uint64_t length, int prot);
+/* @shared: all spaces that map @file (of anonmm_shared_create()) so see each other's writes; else private. -EOPNOTSUPP: shared, and a real file. */
+int anonmm_space_mmap_file(struct anonmm_space *space, uint64_t *addr, uint64_t length, int prot, bool shared,
+	struct anonmm_file *file, uint64_t offset);
 int anonmm_space_munmap(struct anonmm_space *space, uint64_t addr, uint64_t length);
 int anonmm_space_mprotect(struct anonmm_space *space, uint64_t addr, uint64_t length, int prot);
 int anonmm_space_mremap(struct anonmm_space *space, uint64_t *addr, uint64_t old_length, uint64_t new_length);

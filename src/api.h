@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's inside: what src/anonmm.c (open, close), src/api_uffd.c (real memory) and
- * src/api_soft.c (spaces and typed access) share. The public manual is include/anonmm.h.
+ * The library's inside: what src/anonmm.c (open, close), src/api_uffd.c (real memory), src/api_soft.c (spaces and typed
+ * access), src/api_fork.c and src/api_file.c share. The public manual is include/anonmm.h.
  *
  * A call on a space follows one pattern: the space is locked, the core's function is called until
  * it no longer says -EAGAIN, the space is unlocked:
@@ -28,7 +28,9 @@
 
 struct anonmm_space {
 	struct anonmm *mm;
-	struct soft_space *soft;
+	struct space *space;
+	struct soft_space *soft; /* NULL: a snapshot of real memory */
+	uint64_t from; /* snapshot: where the range is that it shows */
 	LIST_ENTRY(anonmm_space) link;
 };
 
@@ -40,7 +42,7 @@ struct anonmm {
 	struct space *space; /* [I] uffd: the one space; soft: NULL */
 	uint64_t address_space; /* [I] soft: the bytes of each space */
 	pthread_mutex_t spaces_lock;
-	LIST_HEAD(, anonmm_space) spaces; /* [L] soft: all that are open */
+	LIST_HEAD(, anonmm_space) spaces; /* [L] all that are open, but for the one above */
 };
 
 struct call {
@@ -59,6 +61,12 @@ bool call_again(struct call *call, int result);
 
 /* Unlock the space and give the result. */
 int call_end(struct call *call);
+
+/* @space is open: anonmm_close() will close it. */
+void space_list_add(struct anonmm_space *space);
+
+/* api_fork.c: the snapshot goes, and its range with it. */
+void snapshot_destroy(struct anonmm_space *space);
 
 /* Everything in @space goes, and the space with it. => nobody uses it */
 void space_destroy(struct anonmm *mm, struct space *space);

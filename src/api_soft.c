@@ -30,11 +30,17 @@ int anonmm_space_create(struct anonmm *mm, struct anonmm_space **out)
 		return error;
 	}
 	space->mm = mm;
-	pthread_mutex_lock(&mm->spaces_lock);
-	LIST_INSERT_HEAD(&mm->spaces, space, link);
-	pthread_mutex_unlock(&mm->spaces_lock);
+	space->space = space->soft->space;
+	space_list_add(space);
 	*out = space;
 	return 0;
+}
+
+void space_list_add(struct anonmm_space *space)
+{
+	pthread_mutex_lock(&space->mm->spaces_lock);
+	LIST_INSERT_HEAD(&space->mm->spaces, space, link);
+	pthread_mutex_unlock(&space->mm->spaces_lock);
 }
 
 void anonmm_space_destroy(struct anonmm_space *space)
@@ -44,20 +50,24 @@ void anonmm_space_destroy(struct anonmm_space *space)
 	pthread_mutex_lock(&space->mm->spaces_lock);
 	LIST_REMOVE(space, link);
 	pthread_mutex_unlock(&space->mm->spaces_lock);
-	soft_space_close(space->soft);
+	if (space->soft)
+		soft_space_close(space->soft);
+	else
+		snapshot_destroy(space);
 	free(space);
 }
 
 static void begin(struct call *call, struct anonmm_space *space)
 {
-	call_begin(call, space->mm, space->soft->space);
+	call_begin(call, space->mm, space->space);
 }
 
 static int end(struct call *call)
 {
 	int result = call_end(call);
 
-	soft_machine_tick(call->mm->machine);
+	if (call->mm->kind == ANONMM_SOFT)
+		soft_machine_tick(call->mm->machine);
 	return result;
 }
 
@@ -145,20 +155,28 @@ int anonmm_space_munlock(struct anonmm_space *space, uint64_t addr, uint64_t len
 
 int anonmm_read(struct anonmm_space *space, uint64_t addr, void *buf, size_t length)
 {
+	if (!space->soft)
+		return -EINVAL;
 	return soft_read(space->soft, addr, buf, length);
 }
 
 int anonmm_write(struct anonmm_space *space, uint64_t addr, const void *buf, size_t length)
 {
+	if (!space->soft)
+		return -EINVAL;
 	return soft_write(space->soft, addr, buf, length);
 }
 
 int anonmm_load64(struct anonmm_space *space, uint64_t addr, uint64_t *value)
 {
+	if (!space->soft)
+		return -EINVAL;
 	return soft_load64(space->soft, addr, value);
 }
 
 int anonmm_store64(struct anonmm_space *space, uint64_t addr, uint64_t value)
 {
+	if (!space->soft)
+		return -EINVAL;
 	return soft_store64(space->soft, addr, value);
 }

@@ -181,22 +181,31 @@ int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
 	return host_ioctl(m->fd, UFFDIO_REGISTER, &area);
 }
 
+/* Somebody else's memory is there: neither ours nor a snapshot's. */
+static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
+{
+	int prot;
+
+	return space_kind_at(m->space, at, run_end, &prot) == SPACE_IS_FOREIGN &&
+	       uffd_space_at(m, at) == m->space;
+}
+
 /* Around what is not ours in the range: the kernel refuses to register some mappings of files. */
 static int register_range(struct uffd_machine *m)
 {
 	uint64_t at = m->base, end = m->base + m->bytes, run_end;
-	int error = 0, prot;
+	int error = 0;
 
 	if (!m->space)
 		return uffd_register_area(m, m->base, m->bytes);
 	while (at < end && !error) {
 		uint64_t start = at;
 
-		while (at < end && space_kind_at(m->space, at, &run_end, &prot) != SPACE_IS_FOREIGN)
+		while (at < end && !is_foreign(m, at, &run_end))
 			at = min_u64(run_end, end);
 		if (at > start)
 			error = uffd_register_area(m, start, at - start);
-		while (at < end && space_kind_at(m->space, at, &run_end, &prot) == SPACE_IS_FOREIGN)
+		while (at < end && is_foreign(m, at, &run_end))
 			at = min_u64(run_end, end);
 	}
 	return error;

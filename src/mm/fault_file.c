@@ -61,7 +61,8 @@ static int filemap_fault(struct fault *f, struct file *file, uint32_t index, str
 /* => machines where frames can be shared: the PTE is all */
 static int map_cached_page(struct fault *f, struct page *page, bool writable, const char *function)
 {
-	pte_t bits = PTE_VALID | PTE_ACCESSED | (writable ? PTE_WRITE : 0) | (writable && f->write ? PTE_DIRTY : 0);
+	pte_t bits = PTE_VALID | PTE_ACCESSED | (writable ? PTE_WRITE : 0) |
+		     (writable && f->write ? PTE_DIRTY : 0);
 
 	page_get(page);
 	page_add_file_rmap(page);

@@ -133,7 +133,8 @@ int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait)
 /* What lies behind the end within the last page is zeros, should the file grow again. */
 static int truncate_partial_page(struct file *file, struct wait *wait)
 {
-	struct page *page = file->bytes % PAGE_BYTES ? find_page(file, (uint32_t)(file->bytes >> PAGE_SHIFT)) : NULL;
+	struct page *page =
+		file->bytes % PAGE_BYTES ? find_page(file, (uint32_t)(file->bytes >> PAGE_SHIFT)) : NULL;
 	uint64_t used = file->bytes % PAGE_BYTES;
 
 	if (!page)
@@ -175,12 +176,13 @@ int file_truncate(struct file *file, uint64_t bytes, struct wait *wait)
 
 /* ---- Coming and going ----------------------------------------------------------------------------- */
 
-int file_create(
-	struct pager *pager, const struct file_ops *ops, void *ctx, uint64_t bytes, struct file **out)
+int file_create(struct pager *pager, const struct file_ops *ops, void *ctx, uint64_t bytes, struct file **out)
 {
 	*out = NULL;
 	if (bytes > FILE_MAX_BYTES)
 		return -EFBIG;
+	if (!ops && !pager->machine->ops->can_share)
+		return -EOPNOTSUPP;
 	pager_lock(pager);
 	struct file *file = pool_alloc(pager, &pager->file_pool);
 
@@ -211,8 +213,11 @@ void file_drop(struct file *file)
 		return;
 	assert(RB_EMPTY(&file->i_mmap) && !file->cache.root);
 	TAILQ_REMOVE(&pager->files, file, link);
-	if (file->ops && file->ops->release)
+	if (file->ops && file->ops->release) {
+		pager_unlock(pager);
 		file->ops->release(file->ctx);
+		pager_lock(pager);
+	}
 	pool_free(&pager->file_pool, file);
 }
 

@@ -62,7 +62,7 @@ int truncate_inode_pages(struct file *file, uint32_t first, struct wait *wait);
 int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait);
 
 void file_get(struct file *file);
-/* => not the last hold, or the cache is empty: then the file goes */
+/* Drops the lock when the file goes. => not the last hold, or the cache is empty */
 void file_drop(struct file *file);
 
 /* shmem.c: the page leaves the page cache for the swap cache. -ENOSPC: no slot. => page locked, unmapped, shmem's */

@@ -58,7 +58,8 @@ static int dup_mmap(struct fork *fork, uint64_t from, uint64_t to)
 {
 	int error = 0;
 
-	for (struct vma *vma = find_vma_from(fork->parent, from); !error && vma && vma->start < to; vma = vma_next(vma))
+	for (struct vma *vma = find_vma_from(fork->parent, from); !error && vma && vma->start < to;
+		vma = vma_next(vma))
 		if (!(vma->flags & VM_FOREIGN))
 			error = dup_vma(fork, vma);
 	return error;
@@ -136,7 +137,9 @@ static int copy_page_range(struct fork *fork, uint64_t *index, uint64_t end)
 		uint64_t at = *index + fork->shift;
 
 		/* Words of one table follow each other: no need to look for each from the root. */
-		to = to && at / PT_ENTRIES == last / PT_ENTRIES ? to + (at - last) : pgtable_make(fork->pager, &fork->child->pgtable, at);
+		to = to && at / PT_ENTRIES == last / PT_ENTRIES
+			     ? to + (at - last)
+			     : pgtable_make(fork->pager, &fork->child->pgtable, at);
 		last = at;
 		if (!to)
 			return -ENOMEM;
@@ -193,7 +196,8 @@ static int early_add(struct fork *fork, struct early *early, uint64_t index, str
 	if (error)
 		return error;
 	pte_slot_t *from = pgtable_find(&fork->parent->pgtable, index);
-	struct page *page = pte_is_present(pte_load(from)) ? pfn_page(fork->pager, pte_pfn(pte_load(from))) : NULL;
+	struct page *page =
+		pte_is_present(pte_load(from)) ? pfn_page(fork->pager, pte_pfn(pte_load(from))) : NULL;
 
 	if (!page || !page_trylock(fork->pager, page)) {
 		page_put(fork->pager, copy);

@@ -205,6 +205,9 @@ struct fork_place {
 int space_fork(struct space *space, const struct fork_place *place, void *machine_data, struct space **child,
 	struct wait *wait);
 
+/* The range from the first to the last VMA that is not foreign. -ENOENT: there is none. */
+int space_extent(struct space *space, uint64_t *from, uint64_t *bytes);
+
 /* The innermost space that covers @addr, or NULL: on machines where spaces share one range of real addresses. */
 struct space *pager_space_at(struct pager *pager, uint64_t addr);
 
@@ -217,7 +220,7 @@ struct file_ops {
 	 * that faults, no lock held. 0, or -errno: the fault is FAULT_SIGBUS, and the next one asks again.
 	 */
 	int (*read)(void *ctx, uint64_t index, void *bytes);
-	void (*release)(void *ctx); /* the file is gone. => pager lock held. May be NULL */
+	void (*release)(void *ctx); /* the file is gone. => no lock held. May be NULL */
 };
 
 /*

@@ -58,7 +58,8 @@ static int shmem_move_in(struct fault *f, struct file *file, uint32_t index, str
 	return FAULT_DONE;
 }
 
-static int shmem_swapin(struct fault *f, struct file *file, uint32_t index, swp_entry_t entry, struct page **out)
+static int shmem_swapin(
+	struct fault *f, struct file *file, uint32_t index, swp_entry_t entry, struct page **out)
 {
 	struct page *page = lookup_swap_cache(f->pager, entry);
 

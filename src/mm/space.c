@@ -706,6 +706,26 @@ struct pgtable *space_pgtable(struct space *space)
 	return &space->pgtable;
 }
 
+int space_extent(struct space *space, uint64_t *from, uint64_t *bytes)
+{
+	uint64_t to = 0;
+	struct vma *vma;
+
+	pager_lock(space->pager);
+	RB_FOREACH (vma, vma_tree, &space->vmas) {
+		if (vma->flags & VM_FOREIGN)
+			continue;
+		if (!to)
+			*from = vma->start;
+		to = vma->end;
+	}
+	pager_unlock(space->pager);
+	if (!to)
+		return -ENOENT;
+	*bytes = to - *from;
+	return 0;
+}
+
 unsigned space_longest_chain(struct space *space)
 {
 	unsigned longest = 0;

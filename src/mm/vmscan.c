@@ -224,6 +224,12 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 	return true;
 }
 
+static bool has_no_file(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)addr, (void)ptep;
+	return !vma->file;
+}
+
 /* All zeros: no PTE needs it, no slot either. => unmapped at the machine, PTEs hidden */
 static bool drop_zero_page(struct scan *scan, struct page *page, struct page_head *list)
 {
@@ -231,6 +237,8 @@ static bool drop_zero_page(struct scan *scan, struct page *page, struct page_hea
 
 	if (swap_slot(pager, word_entry(page->private))->count > 0 || page->_count > 2 + page->_mapcount + 1)
 		return false; /* others name the slot, or hold the page */
+	if (!rmap_walk(pager, page, has_no_file, NULL))
+		return false; /* a none PTE there means the file's page */
 	if (try_to_unmap_end(pager, page, true) != UNMAP_DONE)
 		return false;
 	page_clear(page, PG_dirty);

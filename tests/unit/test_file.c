@@ -319,7 +319,8 @@ static void bad_requests_are_refused(void **state)
 	uint64_t addr = 0;
 
 	(void)state;
-	assert_int_equal(place_mmap_file(&place, &addr, 64 * KIB, PROT_READ, SPACE_SHARED, file, 0), -EOPNOTSUPP);
+	assert_int_equal(
+		place_mmap_file(&place, &addr, 64 * KIB, PROT_READ, SPACE_SHARED, file, 0), -EOPNOTSUPP);
 	assert_int_equal(place_mmap_file(&place, &addr, 64 * KIB, PROT_READ, 0x100, file, 0), -EINVAL);
 	assert_int_equal(place_mmap_file(&place, &addr, 0, PROT_READ, 0, file, 0), -EINVAL);
 	assert_int_equal(place_mmap_file(&place, &addr, 64 * KIB, PROT_READ, 0, file, UINT64_MAX), -EINVAL);
@@ -332,10 +333,12 @@ static void bad_requests_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_read_maps_the_cached_page_and_a_write_copies_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_read_maps_the_cached_page_and_a_write_copies_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_first_write_copies_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
-			behind_the_end_is_sigbus_and_a_shorter_file_takes_its_copies_along, set_up, tear_down),
+			behind_the_end_is_sigbus_and_a_shorter_file_takes_its_copies_along, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(a_read_error_is_sigbus_and_is_asked_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			pressure_drops_clean_file_pages_and_swaps_their_copies, set_up, tear_down),

@@ -74,6 +74,12 @@ static struct mapping mapping_of(uint32_t page, enum frame_content content)
 		.content = (uint8_t)content};
 }
 
+struct space *pager_space_at(struct pager *pager, uint64_t addr)
+{
+	(void)pager, (void)addr;
+	return &the_space;
+}
+
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
 	uint32_t page = (uint32_t)((addr - base) >> PAGE_SHIFT);
