@@ -93,8 +93,8 @@ static int host_file_open(const char *path, struct host_file **out)
 
 /* ---- Open, resize, close ---------------------------------------------------------------------- */
 
-static int file_make(struct anonmm *mm, const struct file_ops *ops, void *ctx, uint64_t bytes,
-	struct anonmm_file **out)
+static int file_make(
+	struct anonmm *mm, const struct file_ops *ops, void *ctx, uint64_t bytes, struct anonmm_file **out)
 {
 	struct anonmm_file *file = calloc(1, sizeof(*file));
 	int error = file ? file_create(mm->pager, ops, ctx, bytes, &file->file) : -ENOMEM;
@@ -177,8 +177,8 @@ int anonmm_space_mmap_file(struct anonmm_space *space, uint64_t *addr, uint64_t 
 	return map_file(space->mm, space->space, addr, length, prot, shared, file, offset);
 }
 
-void *anonmm_mmap_file(struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file,
-	uint64_t offset)
+void *anonmm_mmap_file(
+	struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file, uint64_t offset)
 {
 	uint64_t at = (uint64_t)(uintptr_t)addr;
 	int error = mm->space ? map_file(mm, mm->space, &at, length, prot, false, file, offset) : -EINVAL;

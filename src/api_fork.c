@@ -30,9 +30,9 @@ static int take_range(struct call *call, uint64_t bytes, uint64_t *to)
 	while (at - space_base(space) >= bytes) {
 		at -= bytes;
 		*to = at;
-		while (call_again(call, space_mmap(space, to, bytes, PROT_NONE,
-						SPACE_FIXED_NOREPLACE | SPACE_FOREIGN | SPACE_NORESERVE,
-						&call->wait)))
+		while (call_again(
+			call, space_mmap(space, to, bytes, PROT_NONE,
+				      SPACE_FIXED_NOREPLACE | SPACE_FOREIGN | SPACE_NORESERVE, &call->wait)))
 			;
 		error = call->result;
 		if (error != -EEXIST)

@@ -384,12 +384,56 @@ static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, st
 	return unmap_vmas(space, start, end, wait);
 }
 
+/* One page may be dropped at any time, unless it is written before: until then it counts as one of a file. */
+static void mark_lazyfree(struct space *space, uint64_t addr, pte_slot_t *ptep)
+{
+	struct pager *pager = space->pager;
+	struct page *page = pfn_page(pager, pte_pfn(pte_load(ptep)));
+
+	if (page->_mapcount > 0 || !page_is_anon(page) || page_has_any(page, PG_ksm) ||
+		!page_trylock(pager, page))
+		return; /* others want it: advice is not an order */
+	if (!page_has(page, PG_swapcache) || try_to_free_swap(pager, page)) {
+		pte_clear_bits(ptep, PTE_DIRTY | PTE_ACCESSED);
+		pager->machine->ops->flush(pager->machine, space, addr);
+		page_clear(page, PG_dirty | PG_swapbacked | PG_active | PG_referenced);
+		lru_requeue(pager, page);
+	}
+	page_unlock(pager, page);
+	page_step(pager, page, "madvise_free_pte_range", addr);
+}
+
+/* Machines that do not see writes cannot tell what was written since: there the pages go now. */
+static int advise_free(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	uint64_t index = space_index(space, start), last = space_index(space, end);
+	pte_slot_t *ptep;
+
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		if ((vma->flags & VM_LOCKED) || vma->file)
+			return -EINVAL;
+	if (!space->pager->machine->ops->sees_write)
+		return unmap_vmas(space, start, end, wait);
+	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
+		pte_t pte = pte_load(ptep);
+
+		if (pte_is_swap(pte)) {
+			pte_store(ptep, 0);
+			free_swap_and_cache(space->pager, pte_entry(pte));
+		} else if (pte_is_present(pte) && !(pte & PTE_ZERO)) {
+			mark_lazyfree(space, index_addr(space, index), ptep);
+		}
+	}
+	return 0;
+}
+
 static int advise(struct space *space, uint64_t start, uint64_t end, int advice, struct wait *wait)
 {
 	switch (advice) {
 	case MADV_DONTNEED:
-	case MADV_FREE: /* "may be freed at any time": now */
 		return advise_dontneed(space, start, end, wait);
+	case MADV_FREE:
+		return advise_free(space, start, end, wait);
 	case MADV_COLD:
 	case MADV_PAGEOUT:
 		advise_reclaim(space, start, end, advice == MADV_PAGEOUT);

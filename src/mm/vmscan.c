@@ -137,6 +137,16 @@ static enum page_fate page_check_references(struct scan *scan, struct page *page
 	return again || ref.nr > 1 || ref.vm_exec ? FATE_ACTIVATE : FATE_KEEP;
 }
 
+static bool page_is_lazyfree(const struct page *page)
+{
+	return page_is_anon(page) && !page_has(page, PG_swapbacked);
+}
+
+static bool page_needs_slot(const struct page *page)
+{
+	return page_is_anon(page) && !page_has(page, PG_swapcache) && page_has(page, PG_swapbacked);
+}
+
 /* Its cache is all that holds it: is there something to write first? */
 static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
 {
@@ -168,7 +178,7 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 
 	if (fate != FATE_CANDIDATE)
 		return fate;
-	if (page_is_anon(page) && !page_has(page, PG_swapcache) && add_to_swap(pager, page))
+	if (page_needs_slot(page) && add_to_swap(pager, page))
 		return FATE_ACTIVATE; /* no room on any device */
 	return page_mapped(page) ? FATE_CANDIDATE : judge_unmapped(pager, page);
 }
@@ -301,6 +311,30 @@ static void shmem_candidate_finish(struct scan *scan, struct candidate *c, struc
 	}
 }
 
+static bool pte_is_clean(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)vma, (void)addr;
+	return !(pte_load(ptep) & PTE_DIRTY);
+}
+
+/* MADV_FREE: a page that was not written since ends; one that was is an ordinary page again. => page mapped */
+static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (page_has(page, PG_dirty) || !rmap_walk(pager, page, pte_is_clean, NULL)) {
+		page_set(page, PG_swapbacked);
+		page_keep(scan, page, list, FATE_ACTIVATE);
+		return;
+	}
+	if (try_to_unmap_end(pager, page, true) == UNMAP_DONE) {
+		pager->stats->freed++;
+		scan->nr_reclaimed++;
+	}
+	page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference is the last */
+}
+
 /* try_to_unmap has hidden its PTEs and the content is known: finish. */
 static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
@@ -309,7 +343,9 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 
 	if (c->content.zero && page_mapped(page) && page_is_anon(page) && drop_zero_page(scan, page, list))
 		return;
-	if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE)
+	if (page_mapped(page) && page_is_lazyfree(page))
+		lazyfree_finish(scan, c, list);
+	else if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE)
 		page_keep(scan, page, list, FATE_ACTIVATE);
 	else if (page_has(page, PG_swapcache))
 		swap_candidate_finish(scan, c, list);

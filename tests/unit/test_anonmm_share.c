@@ -213,7 +213,8 @@ static void make_file(char *path, size_t len)
 	file = fdopen(fd, "w");
 	for (unsigned i = 0; i < FILE_PAGES; i++) {
 		page[0] = i + 1;
-		assert_int_equal(fwrite(page, 1, i + 1 < FILE_PAGES ? PAGE : 100, file), i + 1 < FILE_PAGES ? PAGE : 100);
+		assert_int_equal(fwrite(page, 1, i + 1 < FILE_PAGES ? PAGE : 100, file),
+			i + 1 < FILE_PAGES ? PAGE : 100);
 	}
 	fclose(file);
 }
@@ -268,8 +269,10 @@ static void a_soft_space_maps_a_file(void **state)
 	make_file(path, sizeof(path));
 	assert_int_equal(anonmm_space_create(mm, &space), 0);
 	assert_int_equal(anonmm_file_open(mm, path, &file), 0);
-	assert_int_equal(anonmm_space_mmap_file(space, &addr, FILE_PAGES * PAGE, RW, true, file, 0), -EOPNOTSUPP);
-	assert_int_equal(anonmm_space_mmap_file(space, &addr, FILE_PAGES * PAGE, RW, false, file, 1), -EINVAL);
+	assert_int_equal(
+		anonmm_space_mmap_file(space, &addr, FILE_PAGES * PAGE, RW, true, file, 0), -EOPNOTSUPP);
+	assert_int_equal(
+		anonmm_space_mmap_file(space, &addr, FILE_PAGES * PAGE, RW, false, file, 1), -EINVAL);
 	assert_int_equal(anonmm_space_mmap_file(space, &addr, FILE_PAGES * PAGE, RW, false, file, PAGE), 0);
 	assert_int_equal(anonmm_load64(space, addr, &value), 0);
 	assert_int_equal(value, 2);

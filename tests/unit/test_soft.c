@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "../world.h"
 
+#include "mm/page.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -217,11 +219,37 @@ static void a_machine_without_frames_is_refused(void **state)
 	assert_non_null(strstr(why, "frames"));
 }
 
+/* MADV_FREE: content stays until the frame is wanted; a write takes the permission back. */
+static void freed_lazily_and_kept_when_written(void **state)
+{
+	struct page_view view;
+
+	(void)state;
+	store(base, 1);
+	store(base + PAGE_BYTES, 2);
+	assert_int_equal(place_madvise(&place, base, 2 * PAGE_BYTES, MADV_FREE), 0);
+	view = view_of(base);
+	assert_int_equal(view.pte, PTE_KIND_PRESENT);
+	assert_false(view.flags & PG_swapbacked);
+	assert_false(view.pte_dirty);
+	assert_int_equal(load(base), 1);
+	store(base + PAGE_BYTES, 3);
+	assert_int_equal(place_madvise(&place, base, 2 * PAGE_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(view_of(base).pte, PTE_KIND_NONE);
+	assert_int_equal(load(base), 0);
+	view = view_of(base + PAGE_BYTES);
+	assert_int_equal(view.pte, PTE_KIND_PRESENT);
+	assert_true(view.flags & PG_swapbacked);
+	assert_true(view.flags & PG_active);
+	assert_int_equal(load(base + PAGE_BYTES), 3);
+}
+
 #define SOFT_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		SOFT_TEST(freed_lazily_and_kept_when_written),
 		SOFT_TEST(a_hit_does_not_trap),
 		SOFT_TEST(pages_of_one_entry_do_not_mix),
 		SOFT_TEST(a_read_finds_the_zero_page_and_a_write_replaces_it),
