@@ -95,6 +95,12 @@ enum kswapd_result {
 #define KSWAPD_PAGES SWAP_IO_PAGES
 enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
 
+/*
+ * Reclaim about @pages pages now, whatever the watermarks say: as writing to a cgroup's memory.reclaim does. Returns how
+ * many frames were freed or are being written; 0: nothing can be reclaimed.
+ */
+unsigned pager_reclaim(struct pager *pager, unsigned pages);
+
 /* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
 int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
 

@@ -285,7 +285,9 @@ static void isolate_range(struct space *space, uint64_t *index, uint64_t end, st
 			continue;
 		struct page *page = pfn_page(space->pager, pte_pfn(pte));
 
-		if (!page_has(page, PG_unevictable) && isolate_lru_page(space->pager, page, list))
+		/* What others map too is not one program's to judge. */
+		if (page->_mapcount == 0 && !page_has(page, PG_unevictable) &&
+			isolate_lru_page(space->pager, page, list))
 			nr++;
 	}
 	if (nr < SWAP_CLUSTER_MAX)

@@ -587,6 +587,31 @@ enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 	return result;
 }
 
+unsigned pager_reclaim(struct pager *pager, unsigned pages)
+{
+	struct scan scan;
+
+	pager_lock(pager);
+	scan_init(&scan, pager);
+	pager->nr_reclaimers++;
+	for (unsigned n = 0; n < pager->nr_nodes && !pager->frozen; n++) {
+		struct node *node = &pager->nodes[n];
+		unsigned before = scan.nr_scanned;
+
+		while (scan.nr_reclaimed + scan.nr_written < pages && node_reclaimable(node) > 0 &&
+			!node_hopeless(node, scan.nr_scanned - before))
+			shrink_node(&scan, node,
+				(unsigned)min_u64(
+					pages - scan.nr_reclaimed - scan.nr_written, SWAP_CLUSTER_MAX));
+	}
+	plug_submit(pager, &scan.plug);
+	pager->nr_reclaimers--;
+	if (pager->nr_reclaimers == 0)
+		pager_event(pager);
+	pager_unlock(pager);
+	return scan.nr_reclaimed + scan.nr_written;
+}
+
 /* ---- Direct reclaim ------------------------------------------------------------------------ */
 
 static struct node *fullest_node(struct pager *pager)
