@@ -13,10 +13,15 @@
  *   map                nothing: its MMU walks our    UFFDIO_MOVE pool -> address
  *                      page tables
  *   unmap              flush the TLB entry           UFFDIO_MOVE address -> pool
- *   can_share          yes                           no: a frame is at one address at most
+ *   can_share          yes                           no: a frame is at one address at most. Where the core
+ *                                                    would share one it copies early (stats.copied_early):
+ *                                                    no zero page; a fork copies what is in memory, a
+ *                                                    private file mapping at its first read, a page whose
+ *                                                    slot others name when it comes in; no shared memory
  *   sees_access        yes: accessed bit             no: aged pages are *armed* (below)
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
- *                      PTEs trap                     time; its content says so (page_io.c)
+ *                      PTEs trap                     time; its content says so (page_io.c);
+ *                                                    MADV_FREE frees at once
  *
  * How the core drives a mapping (so that no lock is held while the machine works):
  *
