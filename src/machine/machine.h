@@ -64,7 +64,7 @@ struct mapping {
 	pfn_t pfn;
 	uint8_t prot; /* PROT_* of the VMA: what the region was given by region_map/protect */
 	uint8_t content; /* map: enum frame_content */
-	int result; /* out: 0 or -errno. unmap cannot fail */
+	int result; /* out: 0 or -errno */
 };
 
 /* A reason to wait, as a value. Over when the event counter has moved on from seq. */
@@ -112,8 +112,9 @@ struct machine_ops {
 	 * Make frames disappear from their addresses, after which no thread can read or
 	 * write them there. Machines with flush() are not asked: for them the changed PTE and
 	 * the flush are all. => pager lock not held, pages locked, PTEs present and not
-	 * valid. Cannot fail: a machine that cannot do this ends the program with a message.
-	 * An entry whose PTE was armed already is not handed over.
+	 * valid. UNMAP_KEEP may leave an entry with result -EBUSY: somebody has pinned the page for I/O, it is where
+	 * it was, and the core puts it back. Otherwise it cannot fail: a machine that cannot do this
+	 * ends the program with a message. An entry whose PTE was armed already is not handed over.
 	 */
 	void (*unmap)(struct machine *, struct mapping *, unsigned nr, enum unmap_content);
 

@@ -32,6 +32,8 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 		return 0;
 	vma->flags |= VM_CHANGING;
 	error = hide_range(space, start, end, wait);
+	if (error == -EBUSY)
+		range_set_changing(space, start, end, false);
 	if (error)
 		return error;
 	if (pager->machine->ops->region_protect) {
@@ -153,6 +155,8 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 	}
 	range_set_changing(space, from, end, true);
 	error = hide_range(space, from, from + moved, wait);
+	if (error == -EBUSY)
+		return move_undo(space, from, end, new_len, error);
 	if (error)
 		return error;
 	error = make_page_tables(space, from, space->moving_to, moved);

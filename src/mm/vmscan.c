@@ -357,6 +357,21 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 		page_keep(scan, page, list, FATE_KEEP);
 }
 
+/* What is pinned stays where it is, and goes back to the active list. Returns how many candidates are left. */
+static unsigned keep_pinned(
+	struct scan *scan, struct candidate *candidates, unsigned nr, struct page_head *list)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (page_is_shown(scan->pager, candidates[i].page))
+			page_keep(scan, candidates[i].page, list, FATE_ACTIVATE);
+		else
+			candidates[left++].page = candidates[i].page;
+	}
+	return left;
+}
+
 /* Hash what was taken away, without the pager lock: nobody can write to these pages. */
 static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
 {
@@ -404,7 +419,8 @@ static void shrink_page_list(struct scan *scan, struct page_head *list)
 	}
 	if (nr == 0)
 		return;
-	unmap_batch_run(pager, &batch, UNMAP_KEEP);
+	if (unmap_batch_run(pager, &batch, UNMAP_KEEP) > 0)
+		nr = keep_pinned(scan, candidates, nr, list);
 	candidates_content(pager, candidates, nr);
 	for (unsigned i = 0; i < nr; i++)
 		candidate_finish(scan, &candidates[i], list);
