@@ -59,6 +59,7 @@ static int wp_page_reuse(struct fault *f, struct page *page)
 
 static int wp_page_shared(struct fault *f, struct page *page)
 {
+	page_set(page, PG_dirty);
 	pte_set_bits(f->ptep, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED | PTE_VALID);
 	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
 	page_unlock(f->pager, page);

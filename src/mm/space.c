@@ -307,13 +307,19 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 	return true;
 }
 
+/* Anonymous, and without a slot: it is written when it goes out, whatever its PTEs say. */
+static bool page_is_swapless(const struct page *page)
+{
+	return page_is_anon(page) && page_has(page, PG_swapbacked) && !page_has(page, PG_swapcache);
+}
+
 /* One mapping less; the page ends when nobody else holds it. => its PTE is hidden, the page locked */
 static void zap_page(struct zap *zap, struct zapped *z)
 {
 	struct pager *pager = zap->space->pager;
 	bool last = z->page->_mapcount == 0;
 
-	if (pte_load(z->ptep) & PTE_DIRTY)
+	if ((pte_load(z->ptep) & PTE_DIRTY) && !page_is_swapless(z->page))
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
 	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);

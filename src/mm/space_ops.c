@@ -399,13 +399,18 @@ static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
-/* MADV_DONTNEED of memory that is locked is an error, as on Linux. */
-static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+/* What is locked is not to go: advice that says so is an error, as on Linux. */
+static bool range_is_locked(struct space *space, uint64_t start, uint64_t end)
 {
 	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
 		if (vma->flags & VM_LOCKED)
-			return -EINVAL;
-	return unmap_vmas(space, start, end, wait);
+			return true;
+	return false;
+}
+
+static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	return range_is_locked(space, start, end) ? -EINVAL : unmap_vmas(space, start, end, wait);
 }
 
 /* One page may be dropped at any time, unless it is written before: until then it counts as one of a file. */
@@ -460,6 +465,8 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 		return advise_free(space, start, end, wait);
 	case MADV_COLD:
 	case MADV_PAGEOUT:
+		if (range_is_locked(space, start, end))
+			return -EINVAL;
 		advise_reclaim(space, start, end, advice == MADV_PAGEOUT);
 		return 0;
 	case MADV_WILLNEED:

@@ -4,35 +4,171 @@
 
 #include <errno.h>
 
+/* The operation names this page, of whichever process. */
+static bool page_is_named(const struct meeting *m)
+{
+	return m->region == m->op->region && m->page >= m->op->first && m->page < m->op->first + m->op->nr;
+}
+
+static bool kinds_are(const struct meeting *m, enum cell_kind theirs, enum cell_kind ours)
+{
+	return m->theirs.kind == theirs && m->ours.kind == ours;
+}
+
+static bool is_anon(const struct cell *cell)
+{
+	return cell->kind == CELL_PRESENT && (cell->type == TYPE_ANON || cell->type == TYPE_FREE);
+}
+
+/* ---- Written in the swap cache -------------------------------------------------------------------- */
+
+static bool leaves_swap_cache(const struct meeting *m)
+{
+	return is_anon(&m->theirs) && is_anon(&m->ours) && m->theirs.swapcache && !m->ours.swapcache;
+}
+
+static bool starts_to_leave(const struct meeting *m)
+{
+	return m->target && leaves_swap_cache(m) && !m->theirs.dirty && m->ours.dirty &&
+	       (m->op->code == OP_WRITE || m->op->code == OP_POPULATE_WRITE || m->op->code == OP_LOCK);
+}
+
+/* ---- Refaults ----------------------------------------------------------------------------------------- */
+
+static bool activity_differs(const struct meeting *m)
+{
+	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) && m->theirs.list != m->ours.list &&
+	       (m->theirs.list == ON_ACTIVE || m->ours.list == ON_ACTIVE) && m->theirs.list != ON_UNEVICTABLE &&
+	       m->ours.list != ON_UNEVICTABLE;
+}
+
+static bool refaults(const struct meeting *m)
+{
+	return activity_differs(m) && m->theirs.origin < 0 &&
+	       (m->theirs_before.kind == CELL_SWAP || m->theirs_before.kind == CELL_NONE);
+}
+
+/* ---- The zero page -------------------------------------------------------------------------------------- */
+
+static bool zero_page_is_hidden(const struct meeting *m)
+{
+	return kinds_are(m, CELL_ZERO, CELL_NONE);
+}
+
+static bool hides_zero_page(const struct meeting *m)
+{
+	return m->target && zero_page_is_hidden(m) && (m->op->code == OP_PROTECT || m->op->code == OP_MOVE);
+}
+
+/* ---- Pages of zeros ---------------------------------------------------------------------------------------- */
+
+static bool without_slot(const struct cell *ours)
+{
+	return ours->kind == CELL_NONE || ours->kind == CELL_ZERO;
+}
+
+/* They stay apart until both have written the page and it has left their swap cache. */
+static bool zeros_are_apart(const struct meeting *m)
+{
+	if (without_slot(&m->ours))
+		return m->theirs.kind == CELL_SWAP || is_anon(&m->theirs);
+	if (!is_anon(&m->theirs) || !is_anon(&m->ours))
+		return false;
+	return without_slot(&m->ours_before) || m->theirs.swapcache != m->ours.swapcache;
+}
+
+static bool zeros_go_out(const struct meeting *m)
+{
+	return (m->op->code == OP_PAGEOUT || m->op->code == OP_SQUEEZE) && kinds_are(m, CELL_SWAP, CELL_NONE) &&
+	       is_anon(&m->ours_before);
+}
+
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
+
+static bool read_ahead(const struct meeting *m)
+{
+	return kinds_are(m, CELL_NONE, CELL_NONE) && m->theirs.cached && !m->ours.cached;
+}
+
+static bool reads_ahead(const struct meeting *m)
+{
+	return page_is_named(m) && read_ahead(m) && m->op->code == OP_WILLNEED && m->shape->kind[m->region] == REGION_FILE;
+}
+
+/* ---- The table --------------------------------------------------------------------------------------------------- */
+
 struct difference differences[] = {
-	{.name = NULL},
+	{
+		.name = "write-leaves-swap-cache",
+		.fields = F_SWAPCACHE | F_DIRTY,
+		.theirs = "a page that is alone is written where it is, and stays in the swap cache",
+		.ours = "it leaves the swap cache, and is dirty",
+		.why = "the life cycle's B4 and 5.4, as Linux 4.0 does; Linux 6 maps such pages writable beforehand",
+		.starts = starts_to_leave,
+		.lasts = leaves_swap_cache,
+	},
+	{
+		.name = "refault-distance",
+		.fields = F_LIST,
+		.theirs = "a page that comes back is active, or is not, by the lists of the whole machine",
+		.ours = "the same rule, by the lists of our small world",
+		.why = "the two worlds' lists are not of one length, so the distance is not judged",
+		.starts = refaults,
+		.lasts = activity_differs,
+	},
+	{
+		.name = "zero-page-hidden",
+		.fields = F_KIND,
+		.theirs = "mprotect and mremap keep the zero page mapped",
+		.ours = "its PTE becomes none; the next touch has it again",
+		.why = "nothing is lost or counted by it, and no machine has to hide the zero page",
+		.starts = hides_zero_page,
+		.lasts = zero_page_is_hidden,
+	},
+	{
+		.name = "zeros-take-no-slot",
+		.fields = F_KIND | F_ORIGIN | F_SWAPCACHE | F_DIRTY | F_LIST,
+		.theirs = "a page of zeros gets a slot, though nothing is written, and comes back as an anonymous page",
+		.ours = "it gets none: its PTE is none again, and a read finds the zero page",
+		.why = "the life cycle's 4.3 and 8: zero-filled pages take no slot",
+		.starts = zeros_go_out,
+		.lasts = zeros_are_apart,
+	},
+	{
+		.name = "no-file-readahead",
+		.fields = F_CACHED,
+		.theirs = "MADV_WILLNEED reads a file's pages into the page cache",
+		.ours = "a file is read when it is touched",
+		.why = "an anonymous pager: files are there for their private copies",
+		.starts = reads_ahead,
+		.lasts = read_ahead,
+	},
 };
 
 const unsigned nr_differences = sizeof(differences) / sizeof(differences[0]);
 
+static bool holds(const struct difference *d, const struct meeting *m, bool held)
+{
+	return d->starts(m) || (held && d->lasts && d->lasts(m));
+}
+
 unsigned differences_excuse(const struct meeting *m, unsigned differ, uint64_t *in_effect)
 {
 	unsigned left = differ;
+	uint64_t held = *in_effect;
 
-	for (unsigned i = 0; i < nr_differences; i++) {
+	*in_effect = 0;
+	for (unsigned i = 0; differ && i < nr_differences; i++) {
 		struct difference *d = &differences[i];
-		bool held = *in_effect & 1ull << i;
 
-		if (!d->starts)
+		if (!holds(d, m, held & 1ull << i))
 			continue;
-		if (!(differ & d->fields) || !(d->starts(m) || (held && d->lasts(m)))) {
-			if (held && !d->lasts(m))
-				*in_effect &= ~(1ull << i);
-			continue;
-		}
 		if (left & d->fields)
 			d->used++;
 		left &= ~d->fields;
 		if (d->lasts)
 			*in_effect |= 1ull << i;
 	}
-	if (!differ && m->at >= 0)
-		*in_effect = 0;
 	return left;
 }
 

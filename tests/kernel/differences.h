@@ -22,7 +22,7 @@ struct difference {
 	const char *theirs, *ours; /* what each shows */
 	const char *why;
 	bool (*starts)(const struct meeting *m);
-	bool (*lasts)(const struct meeting *m); /* NULL: it is judged anew each time. Ends at the latest when both agree */
+	bool (*lasts)(const struct meeting *m); /* once begun; NULL: it does not last. Ends when both agree */
 	unsigned used;
 };
 

@@ -12,12 +12,14 @@
 static struct world world;
 static struct place places[MAX_PROCS];
 static struct file *files[MAX_REGIONS];
+static unsigned file_pages[MAX_REGIONS]; /* as many of its pages have always been there: cut off, they hold zeros later */
 
 /* ---- Files: word 0 of page i of the language is file_value() ------------------------------------------ */
 
 static int file_read(void *ctx, uint64_t index, void *bytes)
 {
-	uint64_t value = file_value((unsigned)(uintptr_t)ctx, (unsigned)(index / STRIDE));
+	unsigned region = (unsigned)(uintptr_t)ctx, page = (unsigned)(index / STRIDE);
+	uint64_t value = page < file_pages[region] ? file_value(region, page) : 0;
 
 	memset(bytes, 0, PAGE_BYTES);
 	memcpy(bytes, &value, sizeof(value));
@@ -86,6 +88,7 @@ static int do_map(struct place *place, const struct op *op)
 		(void *)(uintptr_t)op->region, len, file);
 	if (error)
 		return error;
+	file_pages[op->region] = op->nr;
 	flags |= op->value == REGION_SHARED ? SPACE_SHARED : 0;
 	return place_mmap_file(place, &addr, len, prot, flags, *file, 0);
 }
@@ -157,6 +160,7 @@ static int do_truncate(const struct op *op)
 {
 	struct wait wait = {0};
 
+	file_pages[op->region] = (unsigned)min_u64(file_pages[op->region], op->nr);
 	return WORLD_RETRY(&world, &wait, file_truncate(files[op->region], op->nr * STRIDE_BYTES, &wait));
 }
 

@@ -88,8 +88,10 @@ static bool op_names(const struct op *op, unsigned proc, unsigned region, unsign
 
 static bool judge_cells(struct trial *t, struct meeting *m)
 {
+	static uint64_t before[NR_CELLS];
 	bool good = true;
 
+	memcpy(before, t->in_effect, sizeof(before));
 	for (int at = 0; at < NR_CELLS; at++) {
 		m->at = at;
 		m->page = (unsigned)at % MAX_PAGES;
@@ -100,6 +102,8 @@ static bool judge_cells(struct trial *t, struct meeting *m)
 		m->theirs_before = t->theirs_before.cells[at];
 		m->ours = t->ours.cells[at];
 		m->ours_before = t->ours_before.cells[at];
+		if (m->theirs.origin >= 0) /* what holds for a frame holds for all who map it */
+			t->in_effect[at] |= before[m->theirs.origin];
 		good &= judge_one(t, m, cell_compare(&m->theirs, &m->ours), &t->in_effect[at]);
 	}
 	return good;
