@@ -256,9 +256,23 @@ void page_add_file_rmap(struct page *page)
 	page->_mapcount++;
 }
 
+static bool vma_is_not_locked(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)addr, (void)ptep;
+	return !(vma->flags & VM_LOCKED);
+}
+
+void page_munlock(struct pager *pager, struct page *page)
+{
+	if (!page_has(page, PG_mlocked) || !rmap_walk(pager, page, vma_is_not_locked, NULL))
+		return;
+	page_clear(page, PG_mlocked | PG_unevictable);
+	lru_requeue(pager, page);
+}
+
 void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 {
-	(void)vma, (void)addr;
+	(void)addr;
 	assert(page_mapped(page));
 	/*
 	 * Without a mapping the anon_vma may go before the page does. What remains is that the page is
@@ -266,6 +280,8 @@ void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 	 */
 	if (--page->_mapcount < 0 && page_is_anon(page))
 		page->mapping = (void *)PAGE_MAPPING_ANON;
+	if (vma->flags & VM_LOCKED)
+		page_munlock(vma->space->pager, page);
 }
 
 void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)

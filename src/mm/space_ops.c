@@ -347,27 +347,29 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, enum popu
 {
 	struct pager *pager = space->pager;
 
-	for (; *addr < end; *addr += PAGE_BYTES) {
+	while (*addr < end) {
 		bool write = populate_writes(space, *addr, how);
 
-		if (is_populated(space, *addr, write))
+		if (is_populated(space, *addr, write)) {
+			*addr += PAGE_BYTES;
 			continue;
+		}
 		pager_unlock(pager);
 		enum fault_result result =
 			handle_mm_fault(space, *addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
 
 		pager_lock(pager);
 		switch (result) {
-		case FAULT_DONE:
+		case FAULT_DONE: /* perhaps only swapped in: a copy may have to follow */
 			break;
 		case FAULT_WAIT:
 			return -EAGAIN;
 		case FAULT_OOM:
 			return -ENOMEM;
 		case FAULT_SIGBUS:
-			return -EIO;
-		case FAULT_SIGSEGV:
 			return -EFAULT;
+		case FAULT_SIGSEGV:
+			return -EINVAL;
 		}
 	}
 	return 0;
@@ -549,9 +551,12 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 			continue;
 		struct page *page = pfn_page(space->pager, pte_pfn(pte));
 
-		page_clear(page, lock ? PG_active : PG_mlocked | PG_unevictable);
-		if (lock)
-			page_set(page, PG_mlocked | PG_unevictable);
+		if (!lock) {
+			page_munlock(space->pager, page);
+			continue;
+		}
+		page_clear(page, PG_active);
+		page_set(page, PG_mlocked | PG_unevictable);
 		lru_requeue(space->pager, page);
 	}
 }
@@ -578,6 +583,8 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 		requeue_range(space, addr, addr + len, lock);
 		if (lock)
 			error = populate(space, &(uint64_t){addr}, addr + len, POPULATE_LOCK, wait);
+		if (error == -EFAULT || error == -EINVAL)
+			error = -ENOMEM;
 	}
 	pager_unlock(pager);
 	return error;

@@ -74,7 +74,7 @@ static bool zeros_are_apart(const struct meeting *m)
 		return m->theirs.kind == CELL_SWAP || is_anon(&m->theirs);
 	if (!is_anon(&m->theirs) || !is_anon(&m->ours))
 		return false;
-	return without_slot(&m->ours_before) || m->theirs.swapcache != m->ours.swapcache;
+	return without_slot(&m->ours_before) || m->theirs.swapcache != m->ours.swapcache || m->theirs.dirty != m->ours.dirty;
 }
 
 static bool zeros_go_out(const struct meeting *m)
@@ -93,6 +93,28 @@ static bool read_ahead(const struct meeting *m)
 static bool reads_ahead(const struct meeting *m)
 {
 	return page_is_named(m) && read_ahead(m) && m->op->code == OP_WILLNEED && m->shape->kind[m->region] == REGION_FILE;
+}
+
+static bool copy_read_ahead(const struct meeting *m)
+{
+	return kinds_are(m, CELL_SWAP, CELL_SWAP) && !m->theirs.cached && m->ours.cached;
+}
+
+static bool copy_reads_ahead(const struct meeting *m)
+{
+	return copy_read_ahead(m) && m->op->code == OP_WILLNEED && m->shape->kind[m->region] != REGION_ANON;
+}
+
+/* ---- Locked memory --------------------------------------------------------------------------------------------- */
+
+static bool lock_is_late(const struct meeting *m)
+{
+	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) && m->ours.mlocked && !m->theirs.mlocked;
+}
+
+static bool swaps_in_locked(const struct meeting *m)
+{
+	return m->target && lock_is_late(m) && m->theirs_before.kind == CELL_SWAP;
 }
 
 /* ---- The table --------------------------------------------------------------------------------------------------- */
@@ -142,6 +164,24 @@ struct difference differences[] = {
 		.why = "an anonymous pager: files are there for their private copies",
 		.starts = reads_ahead,
 		.lasts = read_ahead,
+	},
+	{
+		.name = "willneed-of-copies",
+		.fields = F_CACHED,
+		.theirs = "MADV_WILLNEED of a file mapping means the file: private copies stay in swap",
+		.ours = "it reads what the address would show",
+		.why = "it is advice, and ours is the better answer to it",
+		.starts = copy_reads_ahead,
+		.lasts = copy_read_ahead,
+	},
+	{
+		.name = "locked-at-swap-in",
+		.fields = F_LIST | F_MLOCKED,
+		.theirs = "a page that is swapped in to locked memory is found to be locked when reclaim meets it",
+		.ours = "it is unevictable at once",
+		.why = "the list that it ends on is the same; no page of ours is on a list where it does not belong",
+		.starts = swaps_in_locked,
+		.lasts = lock_is_late,
 	},
 };
 

@@ -303,21 +303,37 @@ static unsigned pages_in_memory(const struct shape *shape)
 	return nr;
 }
 
+/* The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. */
+static void deactivate_all(const struct shape *shape)
+{
+	for (unsigned p = 0; p < MAX_PROCS; p++)
+		for (unsigned r = 0; r < MAX_REGIONS; r++)
+			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r]; i++) {
+				struct request request = {.task = TASK_MADVISE,
+					.addr = address(shape, p, r, i),
+					.len = PAGE_BYTES,
+					.arg = op_advice(OP_COLD)};
+
+				ask(p, &request); /* not of locked memory, not of holes */
+			}
+	host_drain();
+}
+
 /* Pages that were used go round once more before they go. */
 static int do_squeeze(const struct shape *shape)
 {
-	unsigned before = UINT32_MAX, idle = 0;
+	unsigned before = UINT32_MAX, idle = 0, now;
 
 	for (int i = 0; i < SQUEEZE_ROUNDS && idle < 2; i++) {
-		unsigned now;
-
+		if (i > 0)
+			deactivate_all(shape);
 		host_squeeze();
 		sleep_us(500);
 		now = pages_in_memory(shape);
-		idle = now == before ? idle + 1 : 0;
-		before = now;
 		if (now == 0)
 			break;
+		idle = now == before ? idle + 1 : 0;
+		before = now;
 	}
 	return 0;
 }
