@@ -12,6 +12,7 @@ struct meeting {
 	int at; /* the cell */
 	unsigned proc, region, page; /* the same, taken apart */
 	bool target; /* it is one that the operation names */
+	bool nonzero; /* the last value written to it was not 0, for all we know */
 	struct cell theirs, theirs_before, ours, ours_before; /* theirs: Linux's */
 	struct outcome their_answer, our_answer;
 };
@@ -23,7 +24,7 @@ struct difference {
 	const char *why;
 	bool (*starts)(const struct meeting *m);
 	bool (*lasts)(const struct meeting *m); /* once begun; NULL: it does not last. Ends when both agree */
-	unsigned used;
+	unsigned begun, used; /* how often it started; how many comparisons it excused */
 };
 
 extern struct difference differences[];

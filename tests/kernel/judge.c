@@ -14,6 +14,7 @@ struct trial {
 	struct shape shape;
 	struct world_state theirs, ours, theirs_before, ours_before;
 	uint64_t in_effect[NR_CELLS]; /* declared differences that last */
+	bool nonzero[NR_CELLS]; /* the last write was of something, and nothing has dropped it since */
 	struct judgement judgement;
 };
 
@@ -98,6 +99,7 @@ static bool judge_cells(struct trial *t, struct meeting *m)
 		m->region = (unsigned)at / MAX_PAGES % MAX_REGIONS;
 		m->proc = (unsigned)at / MAX_PAGES / MAX_REGIONS;
 		m->target = op_names(m->op, m->proc, m->region, m->page);
+		m->nonzero = t->nonzero[at];
 		m->theirs = t->theirs.cells[at];
 		m->theirs_before = t->theirs_before.cells[at];
 		m->ours = t->ours.cells[at];
@@ -108,6 +110,32 @@ static bool judge_cells(struct trial *t, struct meeting *m)
 	}
 	return good;
 }
+
+/* ---- What was written -------------------------------------------------------------------------------- */
+
+static void note_write(struct trial *t, const struct op *op, unsigned page, bool nonzero)
+{
+	for (unsigned p = 0; p < MAX_PROCS; p++)
+		if (p == op->proc || t->shape.kind[op->region] == REGION_SHARED)
+			t->nonzero[cell_at(p, op->region, page)] = nonzero;
+}
+
+static void note_content(struct trial *t, const struct op *op, const struct outcome *answer)
+{
+	bool drops = op->code == OP_DONTNEED || op->code == OP_FREE;
+
+	if (op->code == OP_WRITE && !answer->signal)
+		note_write(t, op, op->first, op->value != 0);
+	for (unsigned i = 0; drops && t->shape.kind[op->region] != REGION_SHARED && i < op->nr; i++)
+		note_write(t, op, op->first + i, false);
+	for (unsigned i = 0; op->code == OP_TRUNCATE && i < NR_CELLS; i++)
+		t->nonzero[i] &= i / MAX_PAGES % MAX_REGIONS != op->region;
+	if (op->code == OP_FORK)
+		memcpy(&t->nonzero[cell_at(op->value, 0, 0)], &t->nonzero[cell_at(op->proc, 0, 0)],
+			sizeof(t->nonzero[0]) * MAX_REGIONS * MAX_PAGES);
+}
+
+/* ---- One operation ----------------------------------------------------------------------------------- */
 
 static bool judge_op(struct trial *t, const struct op *op, struct outcome theirs, struct outcome ours)
 {
@@ -122,6 +150,7 @@ static bool judge_op(struct trial *t, const struct op *op, struct outcome theirs
 	uint64_t in_effect = t->in_effect[at];
 	bool good = judge_one(t, &m, answer_compare(&theirs, &ours), &in_effect);
 
+	note_content(t, op, &theirs);
 	shape_apply(&t->shape, op);
 	t->theirs_before = t->theirs;
 	t->ours_before = t->ours;

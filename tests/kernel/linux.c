@@ -23,7 +23,8 @@
 
 #define BASE 0x200000000000ull
 #define REGION_APART (4 * REGION_BYTES)
-#define SQUEEZE_ROUNDS 12
+#define SQUEEZE_ROUNDS 24
+#define SQUEEZE_IDLE 4 /* rounds without an effect, and it is at its end */
 #define SETTLE_MS 3000
 #define READ_MS 20 /* readahead that was asked for */
 
@@ -324,7 +325,7 @@ static int do_squeeze(const struct shape *shape)
 {
 	unsigned before = UINT32_MAX, idle = 0, now;
 
-	for (int i = 0; i < SQUEEZE_ROUNDS && idle < 2; i++) {
+	for (int i = 0; i < SQUEEZE_ROUNDS && idle < SQUEEZE_IDLE; i++) {
 		if (i > 0)
 			deactivate_all(shape);
 		host_squeeze();
