@@ -334,12 +334,19 @@ static bool populate_writes(struct space *space, uint64_t addr, enum populate ho
 	return how == POPULATE_WRITE || (vma && (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED));
 }
 
+/* As if each page had been touched, or written: a page that MADV_FREE gave up is wanted again then. */
 static bool is_populated(struct space *space, uint64_t addr, bool write)
 {
 	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
 	pte_t pte = ptep ? pte_load(ptep) : 0;
 
-	return pte_is_valid(pte) && (!write || (pte & PTE_WRITE) || !space->pager->machine->ops->sees_write);
+	if (!pte_is_valid(pte))
+		return false;
+	if (!write || !space->pager->machine->ops->sees_write)
+		return true;
+	if (pte & PTE_WRITE)
+		pte_set_bits(ptep, PTE_DIRTY | PTE_ACCESSED);
+	return pte & PTE_WRITE;
 }
 
 /* Fault in what is not there yet; *addr says how far it got. Drops the lock. */

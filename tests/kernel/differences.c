@@ -77,9 +77,9 @@ static bool hides_zero_page(const struct meeting *m)
 
 /* ---- Pages of zeros ---------------------------------------------------------------------------------------- */
 
-static bool without_slot(const struct cell *ours)
+static bool without_slot(const struct cell *cell)
 {
-	return ours->kind == CELL_NONE || ours->kind == CELL_ZERO;
+	return cell->kind == CELL_NONE || cell->kind == CELL_ZERO;
 }
 
 /* They stay apart until both have written the page and it has left their swap cache. */
@@ -183,16 +183,18 @@ static bool is_made_writable(const struct meeting *m)
 
 /* ---- MADV_FREE ------------------------------------------------------------------------------------------------- */
 
-static bool shared_is_lazyfree(const struct meeting *m)
+/* Either content is right from now on, the old one or zeros, until the page is written and both agree. */
+static bool either_is_right(const struct meeting *m)
 {
-	if (!is_anon(&m->theirs) || !is_anon(&m->ours))
-		return false;
-	return (m->theirs.type == TYPE_FREE && m->ours.type == TYPE_ANON) || was_used(m);
+	bool written = m->target && m->op->code == OP_WRITE;
+
+	return !written || m->at < 0 || cell_compare(&m->theirs, &m->ours);
 }
 
 static bool frees_shared(const struct meeting *m)
 {
-	return page_is_named(m) && m->op->code == OP_FREE && shared_is_lazyfree(m) && m->theirs.mapcount > 1;
+	return page_is_named(m) && m->op->code == OP_FREE && is_anon(&m->theirs) && is_anon(&m->ours) &&
+	       m->theirs.type == TYPE_FREE && m->ours.type == TYPE_ANON && m->theirs.mapcount > 1;
 }
 
 /* ---- The table --------------------------------------------------------------------------------------------------- */
@@ -308,12 +310,13 @@ struct difference differences[] = {
 	},
 	{
 		.name = "free-of-shared-pages",
-		.fields = F_TYPE | F_LIST | F_DIRTY,
+		.fields = F_PAGE | F_VALUE,
 		.theirs = "MADV_FREE takes a page that others map for lazily freed, too; their dirty PTEs save it",
-		.ours = "a page that others map stays what it is",
-		.why = "it is advice, and the page cannot be freed in either",
+		.ours = "a page that others map stays what it is, also when it is alone later",
+		.why = "it is advice: till the next write the page may hold its content, or zeros",
 		.starts = frees_shared,
-		.lasts = shared_is_lazyfree,
+		.lasts = either_is_right,
+		.clings = true,
 	},
 };
 
@@ -330,9 +333,11 @@ unsigned differences_excuse(const struct meeting *m, unsigned differ, uint64_t *
 	uint64_t held = *in_effect;
 
 	*in_effect = 0;
-	for (unsigned i = 0; differ && i < nr_differences; i++) {
+	for (unsigned i = 0; i < nr_differences; i++) {
 		struct difference *d = &differences[i];
 
+		if (d->clings && (held & 1ull << i) && d->lasts(m))
+			*in_effect |= 1ull << i;
 		if (!(left & d->fields) || !holds(d, m, held & 1ull << i))
 			continue;
 		d->used++;

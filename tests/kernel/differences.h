@@ -24,6 +24,7 @@ struct difference {
 	const char *why;
 	bool (*starts)(const struct meeting *m);
 	bool (*lasts)(const struct meeting *m); /* once begun; NULL: it does not last. Ends when both agree */
+	bool clings; /* agreement does not end it */
 	unsigned begun, used; /* how often it started; how many comparisons it excused */
 };
 

@@ -291,46 +291,65 @@ static int do_move(const struct op *op, const struct shape *shape)
 	return ask(op->proc, &request).error;
 }
 
-/* How much of the script's memory is mapped or in a cache. */
-static unsigned pages_in_memory(const struct shape *shape)
+static bool is_locked_by_any(const struct world_state *state, unsigned at)
 {
-	struct world_state now, before;
+	for (unsigned i = at % cell_at(1, 0, 0); i < NR_CELLS; i += cell_at(1, 0, 0))
+		if (state->cells[i].kind == CELL_PRESENT && state->cells[i].list == ON_UNEVICTABLE)
+			return true;
+	return false;
+}
+
+static bool can_go(const struct world_state *state, unsigned at)
+{
+	const struct cell *cell = &state->cells[at];
+
+	if (cell->kind == CELL_NONE && cell->cached)
+		return !is_locked_by_any(state, at);
+	return cell->cached || (cell->kind == CELL_PRESENT && cell->list != ON_UNEVICTABLE);
+}
+
+/* How many pages are mapped or in a cache that need not be. */
+static unsigned pages_in_memory(const struct shape *shape, struct world_state *now)
+{
+	static const struct world_state nothing;
 	unsigned nr = 0;
 
-	memset(&before, 0xff, sizeof(before));
-	linux_side.look(shape, &now, &before);
+	linux_side.look(shape, now, &nothing);
 	for (unsigned i = 0; i < NR_CELLS; i++)
-		nr += now.cells[i].kind == CELL_PRESENT || now.cells[i].cached;
+		nr += can_go(now, i);
 	return nr;
 }
 
-/* The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. */
-static void deactivate_all(const struct shape *shape)
+/*
+ * The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. Pages that
+ * nobody maps are mapped first: advice finds pages through PTEs.
+ */
+static void deactivate(const struct shape *shape, unsigned at)
 {
-	for (unsigned p = 0; p < MAX_PROCS; p++)
-		for (unsigned r = 0; r < MAX_REGIONS; r++)
-			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r]; i++) {
-				struct request request = {.task = TASK_MADVISE,
-					.addr = address(shape, p, r, i),
-					.len = PAGE_BYTES,
-					.arg = op_advice(OP_COLD)};
+	unsigned proc = at / MAX_PAGES / MAX_REGIONS, region = at / MAX_PAGES % MAX_REGIONS, page = at % MAX_PAGES;
+	struct request touch = {.task = TASK_ACCESS, .addr = address(shape, proc, region, page)};
+	struct request cold = {
+		.task = TASK_MADVISE, .addr = touch.addr, .len = PAGE_BYTES, .arg = op_advice(OP_COLD)};
 
-				ask(p, &request); /* not of locked memory, not of holes */
-			}
-	host_drain();
+	ask(proc, &touch);
+	ask(proc, &cold);
 }
 
 /* Pages that were used go round once more before they go. */
 static int do_squeeze(const struct shape *shape)
 {
-	unsigned before = UINT32_MAX, idle = 0, now;
+	unsigned before = UINT32_MAX, idle = 0, now = 0;
+	struct world_state state;
 
 	for (int i = 0; i < SQUEEZE_ROUNDS && idle < SQUEEZE_IDLE; i++) {
-		if (i > 0)
-			deactivate_all(shape);
+		for (unsigned at = 0; i > 1 && at < NR_CELLS; at++)
+			if (can_go(&state, at))
+				deactivate(shape, at);
+		if (i > 1)
+			host_drain();
 		host_squeeze();
 		sleep_us(500);
-		now = pages_in_memory(shape);
+		now = pages_in_memory(shape, &state);
 		if (now == 0)
 			break;
 		idle = now == before ? idle + 1 : 0;
