@@ -47,6 +47,22 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 	return error;
 }
 
+/* Locked memory that can be written from now on: its copies are made now, as mlock() would. Drops the lock. */
+static int populate_locked(struct space *space, uint64_t end, struct wait *wait);
+
+static bool is_private_locked(const struct vma *vma)
+{
+	return (vma->flags & (VM_LOCKED | VM_SHARED | VM_FOREIGN)) == VM_LOCKED;
+}
+
+static bool locked_gains_write(struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		if (is_private_locked(vma) && (prot & ~vma->prot & PROT_WRITE))
+			return true;
+	return false;
+}
+
 int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, struct wait *wait)
 {
 	int error = range_check(space, addr, &len);
@@ -56,9 +72,15 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 		return error;
 	pager_lock(space->pager);
 	error = range_is_mapped(space, addr, end) ? vma_split_range(space, addr, end) : -ENOMEM;
+	if (!error && locked_gains_write(space, addr, end, prot))
+		space->populated_to = addr;
 	for (struct vma *vma = find_vma_from(space, addr); !error && vma && vma->start < end;
 		vma = vma_next(vma))
 		error = vma_protect(vma, prot, wait);
+	if (!error && space->populated_to)
+		error = populate_locked(space, end, wait);
+	if (error != -EAGAIN)
+		space->populated_to = 0;
 	if (error != -EAGAIN)
 		vma_merge_range(space, addr, end);
 	pager_unlock(space->pager);
@@ -394,6 +416,21 @@ static int advise_populate(
 
 	space->populated_to = error == -EAGAIN ? from : 0;
 	return error;
+}
+
+static int populate_locked(struct space *space, uint64_t end, struct wait *wait)
+{
+	struct vma *vma = find_vma_from(space, space->populated_to);
+	int error = 0;
+
+	for (; vma && vma->start < end && error != -EAGAIN; vma = vma_next(vma)) {
+		uint64_t from = max_u64(space->populated_to, vma->start);
+
+		if (is_private_locked(vma))
+			error = populate(space, &from, min_u64(end, vma->end), POPULATE_LOCK, wait);
+		space->populated_to = from;
+	}
+	return error == -EAGAIN ? error : 0; /* what cannot be had now faults later */
 }
 
 static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uint32_t flags)

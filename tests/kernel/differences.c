@@ -59,6 +59,8 @@ static bool was_used(const struct meeting *m)
 
 static bool populate_uses(const struct meeting *m)
 {
+	if (was_used(m) && m->theirs_before.list == ON_UNEVICTABLE && m->theirs.list == ON_ACTIVE)
+		return true; /* it shows when it is unlocked */
 	return m->target && was_used(m) && (m->theirs.list != ON_INACTIVE || m->theirs.dirty) &&
 	       (m->op->code == OP_POPULATE_READ || m->op->code == OP_POPULATE_WRITE || m->op->code == OP_LOCK);
 }
@@ -169,16 +171,6 @@ static bool zero_page_is_locked(const struct meeting *m)
 static bool locks_zero_page(const struct meeting *m)
 {
 	return m->target && zero_page_is_locked(m);
-}
-
-static bool is_not_back_yet(const struct meeting *m)
-{
-	return kinds_are(m, CELL_PRESENT, CELL_NONE) && m->theirs.mlocked;
-}
-
-static bool is_made_writable(const struct meeting *m)
-{
-	return m->target && m->op->code == OP_PROTECT && is_not_back_yet(m);
 }
 
 /* ---- MADV_FREE ------------------------------------------------------------------------------------------------- */
@@ -298,15 +290,6 @@ struct difference differences[] = {
 		.why = "memory that is locked is to need no frame later",
 		.starts = locks_zero_page,
 		.lasts = zero_page_is_locked,
-	},
-	{
-		.name = "locked-made-writable",
-		.fields = F_KIND,
-		.theirs = "mprotect makes the pages of locked memory that becomes writable",
-		.ours = "they are made when they are touched",
-		.why = "open: Linux is the reference here, and mprotect should populate as mlock does",
-		.starts = is_made_writable,
-		.lasts = is_not_back_yet,
 	},
 	{
 		.name = "free-of-shared-pages",

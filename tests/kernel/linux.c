@@ -321,18 +321,33 @@ static unsigned pages_in_memory(const struct shape *shape, struct world_state *n
 }
 
 /*
- * The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. Pages that
- * nobody maps are mapped first: advice finds pages through PTEs.
+ * The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. Advice helps, to
+ * pages that are mapped, and once: who nobody maps is mapped first, and of shared memory the other mappings go.
  */
-static void deactivate(const struct shape *shape, unsigned at)
+static void deactivate(const struct shape *shape, const struct world_state *state, unsigned at)
 {
 	unsigned proc = at / MAX_PAGES / MAX_REGIONS, region = at / MAX_PAGES % MAX_REGIONS, page = at % MAX_PAGES;
+	bool shared = shape->kind[region] == REGION_SHARED && state->cells[at].mapcount > 1;
 	struct request touch = {.task = TASK_ACCESS, .addr = address(shape, proc, region, page)};
-	struct request cold = {
-		.task = TASK_MADVISE, .addr = touch.addr, .len = PAGE_BYTES, .arg = op_advice(OP_COLD)};
+	struct request advice = {.task = TASK_MADVISE,
+		.addr = touch.addr,
+		.len = PAGE_BYTES,
+		.arg = op_advice(shared ? OP_DONTNEED : OP_COLD)};
 
-	ask(proc, &touch);
-	ask(proc, &cold);
+	if (!shared)
+		ask(proc, &touch);
+	ask(proc, &advice);
+}
+
+/* Somebody else's cell of the same file page comes first. */
+static bool is_another_view(const struct world_state *state, unsigned at)
+{
+	if (state->cells[at].kind != CELL_NONE)
+		return false;
+	for (unsigned i = at % cell_at(1, 0, 0); i < at; i += cell_at(1, 0, 0))
+		if (state->cells[i].kind == CELL_NONE && state->cells[i].cached)
+			return true;
+	return false;
 }
 
 /* Pages that were used go round once more before they go. */
@@ -343,8 +358,8 @@ static int do_squeeze(const struct shape *shape)
 
 	for (int i = 0; i < SQUEEZE_ROUNDS && idle < SQUEEZE_IDLE; i++) {
 		for (unsigned at = 0; i > 1 && at < NR_CELLS; at++)
-			if (can_go(&state, at))
-				deactivate(shape, at);
+			if (can_go(&state, at) && !is_another_view(&state, at))
+				deactivate(shape, &state, at);
 		if (i > 1)
 			host_drain();
 		host_squeeze();
