@@ -163,6 +163,12 @@ static bool swaps_in_locked(const struct meeting *m)
 	return m->target && lock_is_late(m) && m->theirs_before.kind == CELL_SWAP;
 }
 
+/* It shows till the next ageing: a page that was on no list but unevictable starts as inactive. */
+static bool lock_was_late(const struct meeting *m)
+{
+	return lock_is_late(m) || activity_differs(m);
+}
+
 static bool zero_page_is_locked(const struct meeting *m)
 {
 	return kinds_are(m, CELL_ZERO, CELL_PRESENT) && m->ours.mlocked;
@@ -280,7 +286,7 @@ struct difference differences[] = {
 		.ours = "it is unevictable at once",
 		.why = "the list that it ends on is the same; no page of ours is on a list where it does not belong",
 		.starts = swaps_in_locked,
-		.lasts = lock_is_late,
+		.lasts = lock_was_late,
 	},
 	{
 		.name = "locked-zero-page",
