@@ -100,6 +100,12 @@ struct machine_ops {
 	int (*frame_populate)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
+	 * Give the memory behind @nr frames from @first back to the host: they are as if never used. NULL: a frame always has
+	 * memory. => pager lock not held, nobody uses them
+	 */
+	void (*frame_drop)(struct machine *, pfn_t first, unsigned nr);
+
+	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address
 	 * and pfn are worth handing over together, in order. => pager lock not held, pages
 	 * locked, PTEs present and not valid. Each entry's result is set; a frame whose

@@ -73,6 +73,7 @@ static const struct machine_ops uffd_ops = {
 	.name = "uffd",
 	.frame_bytes = uffd_frame_bytes,
 	.frame_populate = uffd_frame_populate,
+	.frame_drop = uffd_frame_drop,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,

@@ -45,6 +45,7 @@ enum pageflags {
 	/* Ours, never part of a state that the spec names. */
 	PG_waiters = 1u << 15, /* somebody waits for PG_locked or PG_writeback to go */
 	PG_readahead = 1u << 16, /* read before anybody asked, not mapped since */
+	PG_lent = 1u << 20, /* its memory is a swap device's for the time being; lend.h */
 };
 
 /* The five lists of reclaim, and the three ways of being on none. */

@@ -118,7 +118,10 @@ static void check_page(struct census *c, pfn_t pfn)
 		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		WRONG(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	if (page->_count == 0 || pfn == pager->zero_pfn)
+	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
+		WRONG(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
+			page->word);
+	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
 		return;
 	rmap_walk(pager, page, find_one, &found);
 	if (found != page->_mapcount + 1)
