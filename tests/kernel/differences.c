@@ -171,6 +171,8 @@ static bool lock_was_late(const struct meeting *m)
 
 static bool zero_page_is_locked(const struct meeting *m)
 {
+	if (m->theirs_before.kind == CELL_ZERO && kinds_are(m, CELL_PRESENT, CELL_PRESENT))
+		return m->ours_before.kind == CELL_PRESENT;
 	return kinds_are(m, CELL_ZERO, CELL_PRESENT) && m->ours.mlocked;
 }
 
@@ -290,7 +292,7 @@ struct difference differences[] = {
 	},
 	{
 		.name = "locked-zero-page",
-		.fields = F_KIND,
+		.fields = F_KIND | F_ORIGIN,
 		.theirs = "a read of locked memory maps the zero page",
 		.ours = "it gives birth to a page",
 		.why = "memory that is locked is to need no frame later",

@@ -168,10 +168,24 @@ static bool judge_op(struct trial *t, const struct op *op, struct outcome theirs
 
 /* ---- Running ---------------------------------------------------------------------------------------------- */
 
+/* A kernel that is told to reclaim reclaims what it likes: then the script is at its end. */
+static bool kernel_would_not(struct trial *t, const struct op *op, const struct outcome *theirs)
+{
+	if (op->code != OP_SQUEEZE || theirs->error != -EBUSY)
+		return false;
+	t->judgement.verdict = SKIPPED;
+	snprintf(t->judgement.why, sizeof(t->judgement.why), "line %u: this kernel did not reclaim all that it could",
+		op->line);
+	return true;
+}
+
 static bool do_op(struct trial *t, const struct op *op)
 {
-	struct outcome theirs = linux_side.run(op, &t->shape), ours = engine_side.run(op, &t->shape);
+	struct outcome theirs = linux_side.run(op, &t->shape), ours;
 
+	if (kernel_would_not(t, op, &theirs))
+		return false;
+	ours = engine_side.run(op, &t->shape);
 	if (t->options->verbose)
 		op_announce(t, op);
 	if (judge_op(t, op, theirs, ours)) {
@@ -226,6 +240,7 @@ struct judgement judge_script(const struct script *script, const struct judge_op
 	shape_init(&t.shape);
 	if (needs_ksm(script) && linux_ksm_missing()) {
 		t.judgement.verdict = SKIPPED;
+		snprintf(t.judgement.why, sizeof(t.judgement.why), "%s", linux_ksm_missing());
 		return t.judgement;
 	}
 	if (!linux_side.begin() || !engine_side.begin()) {

@@ -10,6 +10,7 @@ enum verdict { AGREED, DIFFERED, SKIPPED, BROKEN };
 struct judgement {
 	enum verdict verdict;
 	unsigned ops; /* compared */
+	char why[80]; /* it was skipped */
 	unsigned declared; /* differences that the table excused */
 };
 

@@ -304,6 +304,8 @@ static bool can_go(const struct world_state *state, unsigned at)
 {
 	const struct cell *cell = &state->cells[at];
 
+	if (cell->kind == CELL_PRESENT && cell->type == TYPE_KSM)
+		return false; /* those may stay for ever */
 	if (cell->kind == CELL_NONE && cell->cached)
 		return !is_locked_by_any(state, at);
 	return cell->cached || (cell->kind == CELL_PRESENT && cell->list != ON_UNEVICTABLE);
@@ -373,7 +375,7 @@ static int do_squeeze(const struct shape *shape)
 		idle = now == before ? idle + 1 : 0;
 		before = now;
 	}
-	return 0;
+	return now ? -EBUSY : 0;
 }
 
 static int do_truncate(const struct op *op)

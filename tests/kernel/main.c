@@ -45,7 +45,7 @@ static void judge_and_tell(struct script *script)
 	skips += j.verdict == SKIPPED;
 	failures += j.verdict == DIFFERED || j.verdict == BROKEN;
 	printf("%-32s %6u %8u   %s%s%s\n", script->name, j.ops, j.declared, verdict_name(j.verdict),
-		j.verdict == SKIPPED ? ": " : "", j.verdict == SKIPPED ? linux_ksm_missing() : "");
+		j.verdict == SKIPPED ? ": " : "", j.why);
 	if (j.verdict == DIFFERED && options.shrink) {
 		judge_shrink(script);
 		printf("# shrunk:\n");
