@@ -2,12 +2,13 @@
 /*
  * KSM where a frame has one place only: equal pages share a slot instead.
  *
- *      swapped out      the slot's hash is that of what it holds
- *      armed            its bytes are at the frame, the next touch waits for the page lock
- *      anything else    in use: passed over
+ *      on a device            the slot's hash is that of what it holds
+ *      in the swap cache      unmapped: nobody can write to it
+ *      armed                  its bytes are at the frame, the next touch waits for the page lock
+ *      anything else          in use: passed over
  *
  * Two pages of one content come to be named by one swap entry. A touch of either finds a slot that others name, and
- * copies (fault_swap.c); when one alone is left it has the page. Two armed pages are compared byte by byte; one that is
+ * copies (fault_swap.c); when one alone is left it has the page. Two pages in memory are compared byte by byte; one that is
  * on a device is known by its keyed hash of 128 bits alone, by which its content would be proven at swap-in, too.
  */
 #include "mm/mm.h"
@@ -19,31 +20,37 @@ struct side {
 	struct vma *vma;
 	uint64_t addr;
 	pte_slot_t *ptep;
-	struct page *page; /* armed, and locked by us; NULL: swapped out */
-	swp_entry_t entry; /* if it is swapped out */
+	struct page *page; /* in memory, and locked by us; NULL: on a device */
+	bool armed; /* the PTE maps it; else it has the entry */
+	swp_entry_t entry;
 	uint64_t hash[2];
 };
 
-/* Does the slot's hash speak for the content that all who name it would read? */
-static bool slot_is_known(struct pager *pager, swp_entry_t entry)
+static void side_hash_page(struct pager *pager, struct side *side)
 {
-	const struct swap_slot *slot = swap_slot(pager, entry);
-	const struct page *cached = lookup_swap_cache(pager, entry);
+	struct content content;
 
-	if (!(slot->flags & SLOT_HASHED) || (slot->flags & SLOT_POISONED) || !slot_writable(pager, entry))
-		return false;
-	/* A dirty page is newer than the hash, until its write has begun. */
-	return !cached || (!page_has(cached, PG_locked) &&
-				  (!page_has(cached, PG_dirty) || page_has(cached, PG_writeback)));
+	page_content(pager, side->page, &content);
+	memcpy(side->hash, content.hash, sizeof(side->hash));
 }
 
-static bool side_take_slot(struct pager *pager, struct side *side)
+static bool side_take_entry(struct pager *pager, struct side *side)
 {
-	side->page = NULL;
+	const struct swap_slot *slot;
+
+	side->armed = false;
 	side->entry = pte_entry(pte_load(side->ptep));
-	if (!slot_is_known(pager, side->entry))
+	side->page = lookup_swap_cache(pager, side->entry);
+	slot = swap_slot(pager, side->entry);
+	if ((slot->flags & SLOT_POISONED) || !slot_writable(pager, side->entry))
 		return false;
-	memcpy(side->hash, swap_slot(pager, side->entry)->hash, sizeof(side->hash));
+	if (!side->page) {
+		memcpy(side->hash, slot->hash, sizeof(side->hash));
+		return slot->flags & SLOT_HASHED;
+	}
+	if (page_mapped(side->page) || !page_has(side->page, PG_uptodate) || !page_trylock(pager, side->page))
+		return false;
+	side_hash_page(pager, side);
 	return true;
 }
 
@@ -61,13 +68,11 @@ static bool page_is_ours(struct pager *pager, const struct page *page)
 
 static bool side_take_armed(struct pager *pager, struct side *side)
 {
-	struct content content;
-
+	side->armed = true;
 	side->page = pfn_page(pager, pte_pfn(pte_load(side->ptep)));
 	if (!page_is_ours(pager, side->page) || !page_trylock(pager, side->page))
 		return false;
-	page_content(pager, side->page, &content);
-	memcpy(side->hash, content.hash, sizeof(side->hash));
+	side_hash_page(pager, side);
 	return true;
 }
 
@@ -82,7 +87,7 @@ static bool side_begin(struct pager *pager, struct space *space, uint64_t index,
 	pte_t pte = pte_load(side->ptep);
 
 	if (pte_is_swap(pte))
-		return side_take_slot(pager, side);
+		return side_take_entry(pager, side);
 	return pte_is_present(pte) && !pte_is_valid(pte) && side_take_armed(pager, side);
 }
 
@@ -90,6 +95,7 @@ static void side_end(struct pager *pager, struct side *side)
 {
 	if (side->page)
 		page_unlock(pager, side->page);
+	side->page = NULL;
 }
 
 static bool sides_identical(struct pager *pager, const struct side *a, const struct side *b)
@@ -118,20 +124,19 @@ static int keep_armed(struct pager *pager, struct side *side)
 	return 0;
 }
 
-/* Its PTE takes @entry; what it had ends. The page, if any, is unlocked and freed. */
+/* Its PTE takes @entry; what it had ends: the armed page, or the other entry if nobody else names it. */
 static void join(struct pager *pager, struct side *side, swp_entry_t entry)
 {
 	struct page *page = side->page;
 
-	side->page = NULL;
 	swap_duplicate(pager, entry);
 	pte_store(side->ptep, pte_swap(entry));
-	if (!page) {
+	side_end(pager, side);
+	if (!side->armed) {
 		free_swap_and_cache(pager, side->entry);
 		return;
 	}
 	page_remove_rmap(page, side->vma, side->addr);
-	page_unlock(pager, page);
 	page_step(pager, page, "replace_page", side->addr);
 	if (page_has(page, PG_swapcache))
 		free_swap_cache(pager, page);
@@ -141,19 +146,24 @@ static void join(struct pager *pager, struct side *side, swp_entry_t entry)
 /* One of them keeps its entry, or gets one: rather one that has it already. Returns PTEs that came to share. */
 static int merge_sides(struct pager *pager, struct side *a, struct side *b)
 {
-	struct side *keeps = a->page && !b->page ? b : a;
+	struct side *keeps = a->armed && !b->armed ? b : a;
 	struct side *joins = keeps == a ? b : a;
 	bool alone;
 
-	if (!a->page && !b->page && entry_word(a->entry) == entry_word(b->entry))
+	if (!keeps->armed && swap_slot(pager, keeps->entry)->count >= KSM_MAX_SHARING)
 		return 0;
-	if (!keeps->page && swap_slot(pager, keeps->entry)->count >= KSM_MAX_SHARING)
-		return 0;
-	if (keeps->page && keep_armed(pager, keeps))
+	if (keeps->armed && keep_armed(pager, keeps))
 		return 0;
 	alone = swap_slot(pager, keeps->entry)->count == 1;
 	join(pager, joins, keeps->entry);
 	return alone ? 2 : 1;
+}
+
+static bool shares_already(const struct ksm_item *twin, const struct side *side)
+{
+	pte_slot_t *ptep = pgtable_find(&twin->space->pgtable, twin->index);
+
+	return !side->armed && ptep && pte_load(ptep) == pte_load(side->ptep);
 }
 
 static int merge_with_twin(struct pager *pager, struct ksm_item *twin, struct side *side)
@@ -161,7 +171,7 @@ static int merge_with_twin(struct pager *pager, struct ksm_item *twin, struct si
 	struct side other;
 	int merged = 0;
 
-	if (!side_begin(pager, twin->space, twin->index, &other))
+	if (shares_already(twin, side) || !side_begin(pager, twin->space, twin->index, &other))
 		return 0;
 	if (sides_identical(pager, &other, side))
 		merged = merge_sides(pager, &other, side);
