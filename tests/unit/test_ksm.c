@@ -127,15 +127,20 @@ static int merge(void)
 	return first + scan();
 }
 
-static void page_out(struct place *p, uint64_t addr, uint64_t len)
+/* Everything goes out; this page, too. */
+static void page_out(struct place *p, uint64_t addr)
 {
-	struct page_view view;
+	world_squeeze(&world);
+	assert_int_equal(view_of(p, addr).pte, PTE_KIND_SWAP);
+	valid();
+}
 
-	assert_int_equal(place_madvise(p, addr, len, MADV_PAGEOUT), 0);
-	while (pager_poll(world.pager, SWAP_WRITE, 1) > 0)
-		;
-	view = view_of(p, addr);
-	assert_int_equal(view.pte, PTE_KIND_SWAP);
+/* It is unmapped and being written. */
+static void start_writing(struct place *p, uint64_t addr)
+{
+	assert_true(pager_reclaim(world.pager, 1) > 0);
+	assert_int_equal(view_of(p, addr).pte, PTE_KIND_SWAP);
+	assert_true(view_of(p, addr).flags & PG_writeback);
 	valid();
 }
 
@@ -431,7 +436,7 @@ static void a_merged_page_is_swapped_out_for_all(void **state)
 	fill(&one, a, 1, 7);
 	fill(&two, b, 2, 7);
 	merge();
-	page_out(&one, a, PAGE_BYTES);
+	page_out(&one, a);
 	assert_int_equal(view_of(&two, b).pte, PTE_KIND_SWAP);
 	assert_int_equal(view_of(&two, b + PAGE_BYTES).swap_count, 3);
 	assert_int_equal(stats().written, 1);
@@ -461,8 +466,7 @@ static void a_merged_page_is_met_on_its_way_out(void **state)
 	fill(&one, a, 1, 7);
 	fill(&two, b, 1, 7);
 	merge();
-	assert_int_equal(place_madvise(&one, a, PAGE_BYTES, MADV_PAGEOUT), 0); /* the write is under way */
-	valid();
+	start_writing(&one, a);
 	assert_true(view_of(&one, a).flags & PG_ksm);
 	store(&one, a, 1);
 	valid();
@@ -479,7 +483,7 @@ static void the_last_mapper_unmaps_it_on_its_way_out(void **state)
 	(void)state;
 	fill(&one, a, 3, 7);
 	merge();
-	assert_int_equal(place_madvise(&one, a, PAGE_BYTES, MADV_PAGEOUT), 0);
+	start_writing(&one, a);
 	assert_int_equal(place_munmap(&one, a, 3 * PAGE_BYTES), 0);
 	valid();
 	while (pager_poll(world.pager, SWAP_WRITE, 1) > 0)
@@ -493,7 +497,7 @@ static void a_merged_page_with_a_slot_ends_with_its_last_mapper(void **state)
 {
 	(void)state;
 	fill(&one, a, 2, 7);
-	page_out(&one, a, 2 * PAGE_BYTES);
+	page_out(&one, a);
 	assert_holds(&one, a, 2, 7); /* back, their slots kept */
 	assert_int_equal(stats().slots_used, 2);
 	assert_int_equal(merge(), 2);
@@ -511,9 +515,10 @@ static void pages_whose_slot_others_name_wait(void **state)
 	(void)state;
 	fill(&one, a, 1, 7);
 	fill(&two, b, 1, 7);
-	page_out(&one, a, PAGE_BYTES);
+	page_out(&one, a);
 	assert_int_equal(place_fork(&one, &child), 0);
 	assert_holds(&one, a, 1, 7);
+	assert_holds(&two, b, 1, 7);
 	assert_int_equal(merge(), 0);
 	assert_holds(&child, a, 1, 7);
 	assert_int_equal(merge(), 3);
@@ -540,7 +545,7 @@ static void mremap_moves_what_is_merged(void **state)
 	assert_merged(&one, again, 9);
 	store(&one, again, 1);
 	valid();
-	page_out(&two, b, PAGE_BYTES);
+	page_out(&two, b);
 	assert_int_equal(view_of(&one, again + PAGE_BYTES).pte, PTE_KIND_SWAP);
 	assert_holds(&one, again, 4, 7);
 	assert_holds(&one, a + 4 * PAGE_BYTES, 4, 7);
@@ -585,17 +590,25 @@ static void locked_memory_keeps_its_merged_pages(void **state)
 	fill(&one, a, 2, 7);
 	fill(&two, b, 1, 7);
 	merge();
+	assert_int_equal(place_mprotect(&one, a, PAGE_BYTES, PROT_READ), 0);
 	assert_int_equal(place_mlock(&one, a, PAGE_BYTES, true), 0);
 	valid();
 	assert_string_equal(view_of(&two, b).list, "unevictable");
-	assert_int_equal(place_madvise(&two, b, PAGE_BYTES, MADV_PAGEOUT), 0);
+	world_squeeze(&world);
 	assert_merged(&two, b, 3);
-	store(&one, a, 1); /* its copy is locked now, the merged page no more */
+	assert_int_equal(place_munmap(&one, a, PAGE_BYTES), 0);
 	valid();
-	assert_string_equal(view_of(&one, a).list, "unevictable");
 	assert_string_equal(view_of(&two, b).list, "inactive");
-	page_out(&two, b, PAGE_BYTES);
-	assert_holds(&one, a, 2, 7);
+	/* Memory that can be written to gets its copy when it is locked: later would be too late. */
+	assert_int_equal(place_mlock(&two, b, PAGE_BYTES, true), 0);
+	valid();
+	assert_own(&two, b);
+	assert_string_equal(view_of(&two, b).list, "unevictable");
+	assert_merged(&one, a + PAGE_BYTES, 1);
+	assert_string_equal(view_of(&one, a + PAGE_BYTES).list, "inactive");
+	page_out(&one, a + PAGE_BYTES);
+	assert_holds(&one, a + PAGE_BYTES, 1, 7);
+	assert_int_equal(merge(), 0);
 }
 
 static void a_private_copy_of_a_file_is_merged_and_cut_off(void **state)
