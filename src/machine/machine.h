@@ -17,7 +17,8 @@
  *                                                    would share one it copies early (stats.copied_early):
  *                                                    no zero page; a fork copies what is in memory, a
  *                                                    private file mapping at its first read, a page whose
- *                                                    slot others name when it comes in; no shared memory
+ *                                                    slot others name when it comes in; no shared memory;
+ *                                                    KSM lets equal pages share a slot (ksmd_swap.c)
  *   sees_access        yes: accessed bit             no: aged pages are *armed* (below)
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
  *                      PTEs trap                     time; its content says so (page_io.c);

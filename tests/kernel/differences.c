@@ -197,6 +197,14 @@ static bool frees_shared(const struct meeting *m)
 	       m->theirs.type == TYPE_FREE && m->ours.type == TYPE_ANON && m->theirs.mapcount > 1;
 }
 
+/* ---- KSM ------------------------------------------------------------------------------------------------------- */
+
+static bool merges(const struct meeting *m)
+{
+	return m->op->code == OP_MERGE && kinds_are(m, CELL_PRESENT, CELL_PRESENT) && m->theirs.type == TYPE_KSM &&
+	       m->ours.type == TYPE_KSM;
+}
+
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
 struct difference differences[] = {
@@ -298,6 +306,14 @@ struct difference differences[] = {
 		.why = "memory that is locked is to need no frame later",
 		.starts = locks_zero_page,
 		.lasts = zero_page_is_locked,
+	},
+	{
+		.name = "ksm-survivor",
+		.fields = F_ORIGIN,
+		.theirs = "of two equal pages the frame of the one that the scan met later stays",
+		.ours = "the frame of the one that it met first",
+		.why = "one of them has to go, and their contents are the same",
+		.starts = merges,
 	},
 	{
 		.name = "free-of-shared-pages",
