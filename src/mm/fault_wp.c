@@ -41,8 +41,6 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	page_step(f->pager, page, "do_wp_page", f->addr);
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
-		if ((f->vma->flags & VM_LOCKED) && page_has(old, PG_mlocked))
-			clear_page_mlock(f->pager, old);
 		page_unlock(f->pager, old);
 		if (page_has(old, PG_swapcache)) /* a merged page may have had its last mapper here */
 			free_swap_cache(f->pager, old);

@@ -265,10 +265,8 @@ static bool vma_is_not_locked(void *ctx, struct page *page, struct vma *vma, uin
 
 void page_munlock(struct pager *pager, struct page *page)
 {
-	if (!page_has(page, PG_mlocked) || !rmap_walk(pager, page, vma_is_not_locked, NULL))
-		return;
-	page_clear(page, PG_mlocked | PG_unevictable);
-	lru_requeue(pager, page);
+	if (page_has(page, PG_mlocked) && rmap_walk(pager, page, vma_is_not_locked, NULL))
+		clear_page_mlock(pager, page);
 }
 
 void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
