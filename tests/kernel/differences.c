@@ -205,6 +205,17 @@ static bool merges(const struct meeting *m)
 	       m->ours.type == TYPE_KSM;
 }
 
+static bool merged_apart(const struct meeting *m)
+{
+	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) &&
+	       (m->theirs.mapcount != m->ours.mapcount || m->theirs.type != m->ours.type);
+}
+
+static bool merges_by_page(const struct meeting *m)
+{
+	return m->op->code == OP_MERGE && m->any_shared && merged_apart(m);
+}
+
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
 struct difference differences[] = {
@@ -314,6 +325,15 @@ struct difference differences[] = {
 		.ours = "the frame of the one that it met first",
 		.why = "one of them has to go, and their contents are the same",
 		.starts = merges,
+	},
+	{
+		.name = "ksm-by-page",
+		.fields = F_ORIGIN | F_PARTNER | F_MAPCOUNT | F_TYPE | F_LIST | F_SWAPCACHE | F_DIRTY,
+		.theirs = "KSM takes PTE by PTE: of a page that others map, too, the mergeable mappings are merged",
+		.ours = "it takes a page with all its mappings, if all of them are mergeable",
+		.why = "less is merged after a fork without MADV_MERGEABLE, and nothing else differs",
+		.starts = merges_by_page,
+		.lasts = merged_apart,
 	},
 	{
 		.name = "free-of-shared-pages",

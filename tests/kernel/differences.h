@@ -12,6 +12,7 @@ struct meeting {
 	int at; /* the cell */
 	unsigned proc, region, page; /* the same, taken apart */
 	bool target; /* it is one that the operation names */
+	bool any_shared; /* some page of the region was mapped more than once before */
 	bool nonzero; /* the last value written to it was not 0, for all we know */
 	struct cell theirs, theirs_before, ours, ours_before; /* theirs: Linux's */
 	struct outcome their_answer, our_answer;

@@ -87,6 +87,15 @@ static bool op_names(const struct op *op, unsigned proc, unsigned region, unsign
 	return op->proc == proc && op->region == region && page >= op->first && page < op->first + op->nr;
 }
 
+static bool any_is_shared(const struct world_state *state, unsigned region)
+{
+	for (unsigned i = 0; i < NR_CELLS; i++)
+		if (i / MAX_PAGES % MAX_REGIONS == region && state->cells[i].kind == CELL_PRESENT &&
+			state->cells[i].mapcount > 1)
+			return true;
+	return false;
+}
+
 static bool judge_cells(struct trial *t, struct meeting *m)
 {
 	static uint64_t before[NR_CELLS];
@@ -99,6 +108,7 @@ static bool judge_cells(struct trial *t, struct meeting *m)
 		m->region = (unsigned)at / MAX_PAGES % MAX_REGIONS;
 		m->proc = (unsigned)at / MAX_PAGES / MAX_REGIONS;
 		m->target = op_names(m->op, m->proc, m->region, m->page);
+		m->any_shared = any_is_shared(&t->ours_before, m->region);
 		m->nonzero = t->nonzero[at];
 		m->theirs = t->theirs.cells[at];
 		m->theirs_before = t->theirs_before.cells[at];

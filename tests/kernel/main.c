@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define EXIT_SKIP 77
-#define SEEDS 12
+#define SEEDS 24
 #define RANDOM_OPS 60
 
 static struct {

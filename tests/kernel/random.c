@@ -26,6 +26,7 @@ static const unsigned weight[NR_OPS] = {
 	[OP_TRUNCATE] = 1,
 	[OP_SQUEEZE] = 3,
 };
+/* One process then: whom a shared page belongs to decides what is merged (ksm-by-page in differences.c). */
 static const unsigned ksm_weight[NR_OPS] = {[OP_MERGEABLE] = 4, [OP_UNMERGEABLE] = 1, [OP_MERGE] = 3};
 
 /* splitmix64 */
@@ -43,15 +44,22 @@ static unsigned below(uint64_t *state, unsigned n)
 	return (unsigned)(draw(state) % n);
 }
 
+static unsigned weight_of(unsigned code, bool ksm)
+{
+	if (!ksm)
+		return weight[code];
+	return code == OP_FORK ? 0 : weight[code] + ksm_weight[code];
+}
+
 static enum op_code draw_code(uint64_t *state, bool ksm)
 {
 	unsigned total = 0, at;
 
 	for (unsigned i = 0; i < NR_OPS; i++)
-		total += weight[i] + (ksm ? ksm_weight[i] : 0);
+		total += weight_of(i, ksm);
 	at = below(state, total);
 	for (unsigned i = 0;; i++) {
-		unsigned w = weight[i] + (ksm ? ksm_weight[i] : 0);
+		unsigned w = weight_of(i, ksm);
 
 		if (at < w)
 			return (enum op_code)i;
