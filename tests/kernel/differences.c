@@ -38,8 +38,8 @@ static bool starts_to_leave(const struct meeting *m)
 static bool activity_differs(const struct meeting *m)
 {
 	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) && m->theirs.list != m->ours.list &&
-	       (m->theirs.list == ON_ACTIVE || m->ours.list == ON_ACTIVE) && m->theirs.list != ON_UNEVICTABLE &&
-	       m->ours.list != ON_UNEVICTABLE;
+	       (m->theirs.list == ON_ACTIVE || m->ours.list == ON_ACTIVE) &&
+	       m->theirs.list != ON_UNEVICTABLE && m->ours.list != ON_UNEVICTABLE;
 }
 
 static bool refaults(const struct meeting *m)
@@ -62,7 +62,8 @@ static bool populate_uses(const struct meeting *m)
 	if (was_used(m) && m->theirs_before.list == ON_UNEVICTABLE && m->theirs.list == ON_ACTIVE)
 		return true; /* it shows when it is unlocked */
 	return m->target && was_used(m) && (m->theirs.list != ON_INACTIVE || m->theirs.dirty) &&
-	       (m->op->code == OP_POPULATE_READ || m->op->code == OP_POPULATE_WRITE || m->op->code == OP_LOCK);
+	       (m->op->code == OP_POPULATE_READ || m->op->code == OP_POPULATE_WRITE ||
+		       m->op->code == OP_LOCK);
 }
 
 /* ---- The zero page -------------------------------------------------------------------------------------- */
@@ -91,7 +92,8 @@ static bool zeros_are_apart(const struct meeting *m)
 		return m->theirs.kind == CELL_SWAP || m->theirs.kind == CELL_NONE || is_anon(&m->theirs);
 	if (!is_anon(&m->theirs) || !is_anon(&m->ours))
 		return false;
-	return without_slot(&m->ours_before) || m->theirs.swapcache != m->ours.swapcache || m->theirs.dirty != m->ours.dirty;
+	return without_slot(&m->ours_before) || m->theirs.swapcache != m->ours.swapcache ||
+	       m->theirs.dirty != m->ours.dirty;
 }
 
 /* In a private mapping a none PTE would mean the file's page. */
@@ -99,13 +101,15 @@ static bool zeros_are_written(const struct meeting *m)
 {
 	if (kinds_are(m, CELL_SWAP, CELL_SWAP))
 		return !m->theirs.cached && m->ours.cached;
-	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) && (m->theirs_before.kind == CELL_SWAP || activity_differs(m));
+	return kinds_are(m, CELL_PRESENT, CELL_PRESENT) &&
+	       (m->theirs_before.kind == CELL_SWAP || activity_differs(m));
 }
 
 static bool zeros_go_out_of_file(const struct meeting *m)
 {
-	return !m->nonzero && m->op->code == OP_PAGEOUT && zeros_are_written(m) && m->theirs.kind == CELL_SWAP &&
-	       is_anon(&m->ours_before) && m->shape->kind[m->region] != REGION_ANON;
+	return !m->nonzero && m->op->code == OP_PAGEOUT && zeros_are_written(m) &&
+	       m->theirs.kind == CELL_SWAP && is_anon(&m->ours_before) &&
+	       m->shape->kind[m->region] != REGION_ANON;
 }
 
 /* Of shared memory nobody sees that it went, only that it is another page that came back. */
@@ -138,7 +142,8 @@ static bool read_ahead(const struct meeting *m)
 
 static bool reads_ahead(const struct meeting *m)
 {
-	return page_is_named(m) && read_ahead(m) && m->op->code == OP_WILLNEED && m->shape->kind[m->region] == REGION_FILE;
+	return page_is_named(m) && read_ahead(m) && m->op->code == OP_WILLNEED &&
+	       m->shape->kind[m->region] == REGION_FILE;
 }
 
 static bool copy_read_ahead(const struct meeting *m)
@@ -201,8 +206,8 @@ static bool frees_shared(const struct meeting *m)
 
 static bool merges(const struct meeting *m)
 {
-	return m->op->code == OP_MERGE && kinds_are(m, CELL_PRESENT, CELL_PRESENT) && m->theirs.type == TYPE_KSM &&
-	       m->ours.type == TYPE_KSM;
+	return m->op->code == OP_MERGE && kinds_are(m, CELL_PRESENT, CELL_PRESENT) &&
+	       m->theirs.type == TYPE_KSM && m->ours.type == TYPE_KSM;
 }
 
 static bool merged_apart(const struct meeting *m)
@@ -224,7 +229,8 @@ struct difference differences[] = {
 		.fields = F_SWAPCACHE | F_DIRTY,
 		.theirs = "a page that is alone is written where it is, and stays in the swap cache",
 		.ours = "it leaves the swap cache, and is dirty",
-		.why = "the life cycle's B4 and 5.4, as Linux 4.0 does; Linux 6 maps such pages writable beforehand",
+		.why = "the life cycle's B4 and 5.4, as Linux 4.0 does; Linux 6 maps such pages writable "
+		       "beforehand",
 		.starts = starts_to_leave,
 		.lasts = leaves_swap_cache,
 	},
@@ -240,9 +246,11 @@ struct difference differences[] = {
 	{
 		.name = "populate-is-a-use",
 		.fields = F_LIST | F_DIRTY,
-		.theirs = "MADV_POPULATE and mlock of a page that is there count as a use: one dirties it, two make it active",
+		.theirs = "MADV_POPULATE and mlock of a page that is there count as a use: one dirties it, "
+			  "two make it active",
 		.ours = "they look whether it is there",
-		.why = "an effect of how Linux looks (get_user_pages); the next ageing sees to it by accessed bits in both",
+		.why = "an effect of how Linux looks (get_user_pages); the next ageing sees to it by "
+		       "accessed bits in both",
 		.starts = populate_uses,
 		.lasts = was_used,
 	},
@@ -258,7 +266,8 @@ struct difference differences[] = {
 	{
 		.name = "zeros-take-no-slot",
 		.fields = F_KIND | F_ORIGIN | F_SWAPCACHE | F_DIRTY | F_LIST,
-		.theirs = "a page of zeros gets a slot, though nothing is written, and comes back as an anonymous page",
+		.theirs = "a page of zeros gets a slot, though nothing is written, and comes back as an "
+			  "anonymous page",
 		.ours = "it gets none: its PTE is none again, and a read finds the zero page",
 		.why = "the life cycle's 4.3 and 8: zero-filled pages take no slot",
 		.starts = zeros_go_out,
@@ -276,7 +285,8 @@ struct difference differences[] = {
 	{
 		.name = "shared-zeros",
 		.fields = F_CACHED | F_DIRTY | F_LIST,
-		.theirs = "shared memory that was all zero comes back from its slot, by MADV_WILLNEED too, dirty",
+		.theirs = "shared memory that was all zero comes back from its slot, by MADV_WILLNEED too, "
+			  "dirty",
 		.ours = "it is born again",
 		.why = "the same: zero-filled pages take no slot",
 		.starts = shared_zeros_come_back,
@@ -303,9 +313,11 @@ struct difference differences[] = {
 	{
 		.name = "locked-at-swap-in",
 		.fields = F_LIST | F_MLOCKED,
-		.theirs = "a page that is swapped in to locked memory is found to be locked when reclaim meets it",
+		.theirs = "a page that is swapped in to locked memory is found to be locked when reclaim "
+			  "meets it",
 		.ours = "it is unevictable at once",
-		.why = "the list that it ends on is the same; no page of ours is on a list where it does not belong",
+		.why = "the list that it ends on is the same; no page of ours is on a list where it does not "
+		       "belong",
 		.starts = swaps_in_locked,
 		.lasts = lock_was_late,
 	},
@@ -329,7 +341,8 @@ struct difference differences[] = {
 	{
 		.name = "ksm-by-page",
 		.fields = F_ORIGIN | F_PARTNER | F_MAPCOUNT | F_TYPE | F_LIST | F_SWAPCACHE | F_DIRTY,
-		.theirs = "KSM takes PTE by PTE: of a page that others map, too, the mergeable mappings are merged",
+		.theirs = "KSM takes PTE by PTE: of a page that others map, too, the mergeable mappings are "
+			  "merged",
 		.ours = "it takes a page with all its mappings, if all of them are mergeable",
 		.why = "less is merged after a fork without MADV_MERGEABLE, and nothing else differs",
 		.starts = merges_by_page,
@@ -338,7 +351,8 @@ struct difference differences[] = {
 	{
 		.name = "free-of-shared-pages",
 		.fields = F_PAGE | F_VALUE,
-		.theirs = "MADV_FREE takes a page that others map for lazily freed, too; their dirty PTEs save it",
+		.theirs = "MADV_FREE takes a page that others map for lazily freed, too; their dirty PTEs "
+			  "save it",
 		.ours = "a page that others map stays what it is, also when it is alone later",
 		.why = "it is advice: till the next write the page may hold its content, or zeros",
 		.starts = frees_shared,

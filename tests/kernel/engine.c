@@ -13,7 +13,8 @@
 static struct world world;
 static struct place places[MAX_PROCS];
 static struct file *files[MAX_REGIONS];
-static unsigned file_pages[MAX_REGIONS]; /* as many of its pages have always been there: cut off, they hold zeros later */
+static unsigned file_pages
+	[MAX_REGIONS]; /* as many of its pages have always been there: cut off, they hold zeros later */
 
 /* ---- Files: word 0 of page i of the language is file_value() ------------------------------------------ */
 
@@ -120,11 +121,13 @@ static struct outcome do_access(const struct op *op, uint64_t addr)
 static int do_move(struct place *place, const struct shape *shape, const struct op *op)
 {
 	uint64_t from = address(shape, op->proc, op->region, op->first), addr = from;
-	uint64_t to = shape->moved[op->proc][op->region][op->first] ? from - REGION_BYTES : from + REGION_BYTES;
+	uint64_t to =
+		shape->moved[op->proc][op->region][op->first] ? from - REGION_BYTES : from + REGION_BYTES;
 	struct wait wait = {0};
 
 	return PLACE_CALL(place, &wait,
-		space_mremap(place->space, &addr, PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to, &wait));
+		space_mremap(place->space, &addr, PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to,
+			&wait));
 }
 
 static int do_page(struct place *place, const struct op *op, uint64_t addr)
@@ -274,7 +277,8 @@ static bool file_has(unsigned region, unsigned page)
 	return view.pfn != PFN_NONE;
 }
 
-static void look_at(const struct shape *shape, unsigned proc, unsigned region, unsigned page, struct cell *cell)
+static void look_at(
+	const struct shape *shape, unsigned proc, unsigned region, unsigned page, struct cell *cell)
 {
 	struct page_view view;
 
@@ -307,7 +311,8 @@ static void look(const struct shape *shape, struct world_state *now, const struc
 	memset(now, 0, sizeof(*now));
 	for (unsigned p = 0; p < MAX_PROCS; p++)
 		for (unsigned r = 0; r < MAX_REGIONS; r++)
-			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r]; i++)
+			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r];
+				i++)
 				if (!shape->gone[p][r][i])
 					look_at(shape, p, r, i, &now->cells[cell_at(p, r, i)]);
 	state_relate(now, before);

@@ -21,7 +21,8 @@
 
 #define SWAP_BYTES (32 * MIB)
 #define KSM "/sys/kernel/mm/ksm/"
-#define MERGE_SCANS 4 /* a checksum, the same again, both in the tree, and one for what started in the middle */
+#define MERGE_SCANS                                                                                          \
+	4 /* a checksum, the same again, both in the tree, and one for what started in the middle */
 #define MERGE_IDLE_MS 200 /* ksmd does not scan when nobody has anything for it */
 
 /* Settings that are global, what they are for the test, and what they were. */

@@ -77,7 +77,8 @@ static bool judge_one(struct trial *t, const struct meeting *m, unsigned differ,
 	unsigned left = differences_excuse(m, differ, in_effect);
 
 	t->judgement.declared += differ != left;
-	if (t->options->verbose ? differ || m->theirs.kind != CELL_ABSENT || m->at < 0 : left && !t->options->quiet)
+	if (t->options->verbose ? differ || m->theirs.kind != CELL_ABSENT || m->at < 0
+				: left && !t->options->quiet)
 		meeting_print(m, differ, left ? "!" : differ ? "~" : " ");
 	return !left;
 }
@@ -149,8 +150,15 @@ static void note_content(struct trial *t, const struct op *op, const struct outc
 
 static bool judge_op(struct trial *t, const struct op *op, struct outcome theirs, struct outcome ours)
 {
-	struct meeting m = {.op = op, .shape = &t->shape, .at = -1, .proc = op->proc, .region = op->region,
-		.page = op->first, .target = true, .their_answer = theirs, .our_answer = ours};
+	struct meeting m = {.op = op,
+		.shape = &t->shape,
+		.at = -1,
+		.proc = op->proc,
+		.region = op->region,
+		.page = op->first,
+		.target = true,
+		.their_answer = theirs,
+		.our_answer = ours};
 	unsigned at = cell_at(op->proc, op->region, op->first);
 	const char *wrong;
 
@@ -184,8 +192,8 @@ static bool kernel_would_not(struct trial *t, const struct op *op, const struct 
 	if (op->code != OP_SQUEEZE || theirs->error != -EBUSY)
 		return false;
 	t->judgement.verdict = SKIPPED;
-	snprintf(t->judgement.why, sizeof(t->judgement.why), "line %u: this kernel did not reclaim all that it could",
-		op->line);
+	snprintf(t->judgement.why, sizeof(t->judgement.why),
+		"line %u: this kernel did not reclaim all that it could", op->line);
 	return true;
 }
 
@@ -215,9 +223,13 @@ static bool read_all(struct trial *t)
 
 	for (unsigned p = 0; p < MAX_PROCS; p++)
 		for (unsigned r = 0; r < MAX_REGIONS; r++)
-			for (unsigned i = 0; t->shape.alive[p] && t->shape.mapped[p][r] && i < t->shape.pages[r]; i++) {
-				struct op op = {.code = OP_READ, .proc = (uint8_t)p, .region = (uint8_t)r,
-					.first = (uint8_t)i, .nr = 1};
+			for (unsigned i = 0;
+				t->shape.alive[p] && t->shape.mapped[p][r] && i < t->shape.pages[r]; i++) {
+				struct op op = {.code = OP_READ,
+					.proc = (uint8_t)p,
+					.region = (uint8_t)r,
+					.first = (uint8_t)i,
+					.nr = 1};
 
 				good = good && do_op(t, &op);
 			}

@@ -34,8 +34,20 @@
 #define PM_SWAP (1ull << 62)
 #define PM_FRAME ((1ull << 55) - 1)
 #define KPF(bit) (1ull << (bit))
-enum { KPF_LOCKED = 0, KPF_DIRTY = 4, KPF_LRU = 5, KPF_ACTIVE = 6, KPF_WRITEBACK = 8, KPF_ANON = 12, KPF_SWAPCACHE = 13,
-	KPF_SWAPBACKED = 14, KPF_UNEVICTABLE = 18, KPF_KSM = 21, KPF_ZERO_PAGE = 24, KPF_MLOCKED = 33 };
+enum {
+	KPF_LOCKED = 0,
+	KPF_DIRTY = 4,
+	KPF_LRU = 5,
+	KPF_ACTIVE = 6,
+	KPF_WRITEBACK = 8,
+	KPF_ANON = 12,
+	KPF_SWAPCACHE = 13,
+	KPF_SWAPBACKED = 14,
+	KPF_UNEVICTABLE = 18,
+	KPF_KSM = 21,
+	KPF_ZERO_PAGE = 24,
+	KPF_MLOCKED = 33
+};
 
 static struct process {
 	pid_t pid; /* 0: not there */
@@ -329,7 +341,8 @@ static unsigned pages_in_memory(const struct shape *shape, struct world_state *n
  */
 static void deactivate(const struct shape *shape, const struct world_state *state, unsigned at)
 {
-	unsigned proc = at / MAX_PAGES / MAX_REGIONS, region = at / MAX_PAGES % MAX_REGIONS, page = at % MAX_PAGES;
+	unsigned proc = at / MAX_PAGES / MAX_REGIONS, region = at / MAX_PAGES % MAX_REGIONS,
+		 page = at % MAX_PAGES;
 	bool shared = shape->kind[region] == REGION_SHARED && state->cells[at].mapcount > 1;
 	struct request touch = {.task = TASK_ACCESS, .addr = address(shape, proc, region, page)};
 	struct request advice = {.task = TASK_MADVISE,
@@ -443,7 +456,8 @@ static void cell_present(struct cell *cell, uint64_t frame)
 	cell->mlocked = flags & KPF(KPF_MLOCKED);
 }
 
-static void look_at(const struct shape *shape, unsigned proc, unsigned region, unsigned page, struct cell *cell)
+static void look_at(
+	const struct shape *shape, unsigned proc, unsigned region, unsigned page, struct cell *cell)
 {
 	uint64_t addr = address(shape, proc, region, page);
 	uint64_t pte = word_at(processes[proc].pagemap, addr / PAGE_BYTES);
@@ -479,7 +493,8 @@ static void look(const struct shape *shape, struct world_state *now, const struc
 	memset(now, 0, sizeof(*now));
 	for (unsigned p = 0; p < MAX_PROCS; p++)
 		for (unsigned r = 0; r < MAX_REGIONS; r++)
-			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r]; i++)
+			for (unsigned i = 0; shape->alive[p] && shape->mapped[p][r] && i < shape->pages[r];
+				i++)
 				if (!shape->gone[p][r][i])
 					look_at(shape, p, r, i, &now->cells[cell_at(p, r, i)]);
 	state_relate(now, before);

@@ -157,7 +157,8 @@ int main(int argc, char **argv)
 	const char *why;
 
 	if (!parse(argc, argv)) {
-		fprintf(stderr, "usage: kernel-judge [-v] --all [--seeds N] | --random SEED [--ops N] [--ksm] [--print] "
+		fprintf(stderr, "usage: kernel-judge [-v] --all [--seeds N] | --random SEED [--ops N] "
+				"[--ksm] [--print] "
 				"[--shrink] | --differences | SCRIPT...\n");
 		return 2;
 	}

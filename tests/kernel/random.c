@@ -105,7 +105,8 @@ void script_random(struct script *script, uint64_t seed, unsigned nr_ops, bool k
 	uint64_t state = seed;
 	struct shape shape;
 
-	snprintf(script->name, sizeof(script->name), "random-%llu%s", (unsigned long long)seed, ksm ? "-ksm" : "");
+	snprintf(script->name, sizeof(script->name), "random-%llu%s", (unsigned long long)seed,
+		ksm ? "-ksm" : "");
 	shape_init(&shape);
 	script->nr = 0;
 	while (script->nr < nr_ops && script->nr < MAX_OPS) {

@@ -27,7 +27,8 @@ void state_relate(struct world_state *now, const struct world_state *before)
 
 		cell->origin = cell->partner = -1;
 		if (cell->kind != CELL_PRESENT)
-			cell->frame = cell->kind == CELL_SWAP && cell->cached ? before->cells[i].frame : NO_FRAME;
+			cell->frame =
+				cell->kind == CELL_SWAP && cell->cached ? before->cells[i].frame : NO_FRAME;
 	}
 	for (int i = 0; i < NR_CELLS; i++) {
 		struct cell *cell = &now->cells[i];

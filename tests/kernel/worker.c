@@ -85,7 +85,8 @@ static struct reply do_mincore(const struct request *r)
 
 static int do_move(const struct request *r)
 {
-	void *got = mremap(pointer(r->addr), r->len, r->len, MREMAP_MAYMOVE | MREMAP_FIXED, pointer(r->value));
+	void *got =
+		mremap(pointer(r->addr), r->len, r->len, MREMAP_MAYMOVE | MREMAP_FIXED, pointer(r->value));
 
 	return got == MAP_FAILED ? -errno : 0;
 }
@@ -98,7 +99,8 @@ static int do_call(const struct request *r)
 	case TASK_MADVISE:
 		return result_of(madvise(pointer(r->addr), r->len, r->arg));
 	case TASK_LOCK:
-		return result_of(syscall(SYS_mlock, r->addr, r->len)); /* sanitizers make mlock() do nothing */
+		return result_of(
+			syscall(SYS_mlock, r->addr, r->len)); /* sanitizers make mlock() do nothing */
 	case TASK_UNLOCK:
 		return result_of(syscall(SYS_munlock, r->addr, r->len));
 	case TASK_MUNMAP:
