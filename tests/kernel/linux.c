@@ -158,7 +158,7 @@ static bool begin(void)
 
 static void end(void)
 {
-	for (unsigned i = 0; i < MAX_PROCS; i++) {
+	for (unsigned i = MAX_PROCS; i-- > 0;) { /* children first: their parents are there to take note */
 		if (processes[i].pid)
 			process_end(i);
 		close(processes[i].socket);
