@@ -163,6 +163,8 @@ static int handle_pte_fault(struct fault *f)
 {
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
+	if (pte_is_migration(f->pte)) /* its page is locked for as long as it moves */
+		return fault_wait_page(f, pfn_page(f->pager, pte_pfn(f->pte)));
 	if (pte_is_none(f->pte))
 		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
 	if (pte_is_armed(f->pte))

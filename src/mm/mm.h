@@ -31,6 +31,7 @@
 #include "mm/page_io.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
+#include "mm/migrate.h"
 
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
 struct pager {

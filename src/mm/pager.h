@@ -31,6 +31,8 @@ struct pager;
 struct space;
 struct pgtable;
 struct file;
+struct page;
+struct anon_vma;
 
 struct pager_config {
 	struct machine *machine; /* stays the caller's */
@@ -142,6 +144,44 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out);
 
 /* Check every equation that must hold, at rest or not. NULL: all hold; else what does not (static text or @buf). */
 const char *pager_validate(struct pager *pager, char *buf, size_t len);
+
+/* ---- Migration (LIFECYCLE B9) --------------------------------------------------------- */
+
+/*
+ * Move up to @max pages of node @from to node @to, cold ones first. What is mapped stays mapped, what has a slot keeps
+ * it; a page that is in use otherwise is tried a few times and then left (stats: migrated, migrate_failed).
+ * Returns how many were moved; or, if none was: -EAGAIN, -ENOMEM: the target is at its low watermark (kswapd is woken).
+ * -EINVAL: no such node, or the same one.
+ */
+int migrate_pages(struct pager *pager, unsigned from, unsigned to, unsigned max, struct wait *wait);
+
+/*
+ * Move up to @max pages of the node from its highest frames to its lowest free ones, so that free frames form a run at its
+ * end. Returns how many were moved; none: it is compact, or at its min watermark. -EINVAL: no such node.
+ */
+int compact_node(struct pager *pager, unsigned node, unsigned max);
+
+/*
+ * One page's move in its three phases; between them the pager lock is not held, faults at the page wait, and everything
+ * else goes on. The value is the caller's, its fields are not. A begin that returned 0 must be followed by an end:
+ * until then nobody can freeze the pager.
+ *
+ * begin: the page at @addr, or in the swap cache for it, to a frame of @node. -EAGAIN; -ENOENT: nothing is in memory
+ *        there; -EBUSY: it is under writeback, merged, pinned for I/O, or held by somebody: it is as it was;
+ *        -ENOMEM: the node is at its low watermark; -EINVAL: no such node, or address.
+ * copy:  the content.
+ * end:   0: moved, or nobody wants the page any more. -EBUSY: somebody has come to hold it; -ENOMEM: the host has no
+ *        memory for the frame: the page is where it was.
+ */
+struct migration {
+	struct pager *pager;
+	struct page *from, *to; /* both locked */
+	struct anon_vma *anon_vma; /* pinned: through which it was mapped; NULL: a file's, or not mapped */
+	int error;
+};
+int migrate_begin(struct space *space, uint64_t addr, unsigned node, struct migration *m, struct wait *wait);
+void migrate_copy(struct migration *m);
+int migrate_end(struct migration *m);
 
 /* ---- Spaces -------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
  *
  *   for each page      _mapcount = the PTEs that map it - 1
  *                      _count >= mappings + swap cache + isolation, equal when nobody holds it besides
+ *                      a migration entry names a page that is locked and isolated
  *                      its list = its flags, and it is on that list
  *   for each slot      count = the swap entries that name it; its word's page knows it
  *   for each node      free + used = all; lists are as long as they say
@@ -55,6 +56,10 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 			WRONG(c, "a swap entry that names no slot: %u:%u", entry.type, entry.slot);
 		else
 			c->named[entry.type][entry.slot]++;
+	} else if (pte_is_migration(pte)) {
+		if (pte_pfn(pte) >= pager->nr_frames || !page_has(pfn_page(pager, pte_pfn(pte)), PG_locked) ||
+			page_list(pfn_page(pager, pte_pfn(pte))) != LIST_ISOLATED)
+			WRONG(c, "a migration entry of frame %u, which nobody moves", pte_pfn(pte));
 	} else if (pte_is_present(pte) && (pte & PTE_ZERO)) {
 		if (pte_pfn(pte) != pager->zero_pfn || (pte & PTE_WRITE))
 			WRONG(c, "a zero mapping of frame %u that is not the zero page, or writable",
