@@ -191,6 +191,20 @@ void *anonmm_mmap_file(
 	struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file, uint64_t offset);
 
 /*
+ * One more swap device, or one less, while everything goes on. @uri as anonmm_config.swap; higher @priority is used first
+ * (the one of anonmm_open() has 0).
+ *
+ * swapon: the errors of anonmm_open() for its device. -ENOSPC: there are 30. -EOPNOTSUPP: ANONMM_UFFD and a device that
+ * needs descriptors of its own: those have to be there when the library's threads start. What its slots' table takes
+ * comes on top of the memory limit.
+ * swapoff: all that is on the device that was opened as @uri comes back, then it is closed. -ENOENT: no such device.
+ * -ENOMEM: memory and the other devices have no room. -EIO: a page is lost, anonmm's message says which.
+ * -EBUSY: another swapoff is under way, or a child of a fork reads there. After an error the device is in use as before.
+ */
+int anonmm_swapon(struct anonmm *mm, const char *uri, int priority);
+int anonmm_swapoff(struct anonmm *mm, const char *uri);
+
+/*
  * Memory nodes (anonmm_config.nodes), numbered from 0.
  *
  * migrate: move up to @pages pages, cold ones first, from one node to another. Accesses meanwhile wait; the addresses

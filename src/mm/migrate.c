@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define MIGRATE_TRIES 10 /* how often a page that is in use may be met before it is left alone, as Linux does */
+#define MIGRATE_TRIES                                                                                        \
+	10 /* how often a page that is in use may be met before it is left alone, as Linux does */
 
 /* What goes over from the old page to the new one. */
 #define MOVED_FLAGS                                                                                          \
@@ -295,8 +296,7 @@ static struct page *page_at(struct space *space, uint64_t addr)
 	return pfn_page(space->pager, pte_pfn(pte));
 }
 
-int migrate_begin(
-	struct space *space, uint64_t addr, unsigned node, struct migration *m, struct wait *wait)
+int migrate_begin(struct space *space, uint64_t addr, unsigned node, struct migration *m, struct wait *wait)
 {
 	struct pager *pager = space->pager;
 	int error = -ENOENT;
@@ -377,8 +377,8 @@ static int migrate_list(struct moving *moving, struct node *node, enum page_list
 
 static int migrate_node(struct moving *moving, struct node *node, unsigned target)
 {
-	static const enum page_list coldest_first[] = {LIST_INACTIVE_FILE, LIST_INACTIVE_ANON,
-		LIST_ACTIVE_FILE, LIST_ACTIVE_ANON, LIST_UNEVICTABLE};
+	static const enum page_list coldest_first[] = {
+		LIST_INACTIVE_FILE, LIST_INACTIVE_ANON, LIST_ACTIVE_FILE, LIST_ACTIVE_ANON, LIST_UNEVICTABLE};
 	int error = 0;
 
 	moving->failed = 0;

@@ -60,6 +60,17 @@ int pager_open(const struct pager_config *config, struct pager **out);
  */
 int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority);
 
+/*
+ * swapoff: the area of the device that was opened as @uri takes nothing new; all that it holds comes back, present and
+ * dirty, shared memory too; then the device is closed and its number is free for another. -EAGAIN: call again.
+ * -ENOENT: no such device. -EBUSY: another swapoff is under way, or a child of a fork still reads there.
+ * -ENOMEM: memory and the other areas have no room for it. -EIO: a page is lost; said which. -EINTR: cancelled by another.
+ * After an error the area is in use as before; what came in stays in until it is reclaimed.
+ */
+int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait);
+/* End a swapoff that said -EAGAIN, in place of calling it again. No-op if there is none. */
+void pager_swapoff_cancel(struct pager *pager);
+
 /* => no space and no file is left, nothing is in flight (else -EBUSY and nothing done). Closes the devices. */
 int pager_close(struct pager *pager);
 

@@ -165,6 +165,23 @@ static void check_slots(struct census *c, unsigned type)
 		WRONG(c, "area %u: %u slots used, %u counted", type, area->nr_used, used);
 }
 
+/* Over all areas but one that is being given up; those of a parent can be used, not filled. */
+static void check_slot_sums(struct census *c)
+{
+	uint64_t total = 0, used = 0;
+
+	for (unsigned type = 0; type < c->pager->nr_areas; type++) {
+		const struct swap_area *area = &c->pager->areas[type];
+
+		total += area->off || area->inherited ? 0 : area->nr_slots;
+		used += area->off ? 0 : area->nr_used;
+	}
+	if (total != c->pager->slots_total || used != c->pager->slots_used)
+		WRONG(c, "slots: %llu of %llu used, %llu of %llu counted",
+			(unsigned long long)c->pager->slots_used, (unsigned long long)c->pager->slots_total,
+			(unsigned long long)used, (unsigned long long)total);
+}
+
 static void check_node(struct census *c, struct node *node)
 {
 	uint32_t nr_free = 0;
@@ -231,6 +248,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		check_page(&c, pfn);
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		check_slots(&c, type);
+	check_slot_sums(&c);
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
 	census_free(&c);

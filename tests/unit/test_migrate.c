@@ -167,9 +167,10 @@ static void the_states_are_those_of_linux(void **state)
 	begin(&parent, base, &m);
 	end(&m, 0);
 	pager_trace(world.pager, NULL, NULL);
-	check_step(0, "try_to_unmap", 1, -1, PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked, 0);
-	check_step(1, "migrate_page_copy", 1, -1, PG_locked | PG_uptodate | PG_swapbacked,
-		PG_dirty | PG_active);
+	check_step(
+		0, "try_to_unmap", 1, -1, PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked, 0);
+	check_step(
+		1, "migrate_page_copy", 1, -1, PG_locked | PG_uptodate | PG_swapbacked, PG_dirty | PG_active);
 	check_step(2, "move_to_new_page", 1, -1,
 		PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked | PG_lru, 0);
 	check_step(3, "free_page", 0, -1, 0, PG_locked | PG_lru);
@@ -325,7 +326,8 @@ static void a_page_is_found_where_mremap_has_put_it(void **state)
 	(void)state;
 	store(&parent, base, 7);
 	begin(&parent, base, &m);
-	assert_int_equal(place_mmap(&parent, &hole, PAGE_BYTES, PROT_READ, 0), 0); /* so that it cannot grow */
+	assert_int_equal(
+		place_mmap(&parent, &hole, PAGE_BYTES, PROT_READ, 0), 0); /* so that it cannot grow */
 	assert_int_equal(place_mremap(&parent, &addr, 8 * MIB, 16 * MIB), 0);
 	assert_int_not_equal(addr, base);
 	end(&m, 0);
@@ -392,8 +394,7 @@ static void the_swap_cache_follows(void **state)
 	assert_int_not_equal(cached.pfn, PFN_NONE);
 	struct wait wait;
 
-	assert_int_equal(
-		migrate_begin(parent.space, base + PAGE_BYTES, !node_of(cached.pfn), &m, &wait), 0);
+	assert_int_equal(migrate_begin(parent.space, base + PAGE_BYTES, !node_of(cached.pfn), &m, &wait), 0);
 	assert_int_equal(handle_mm_fault(parent.space, base + PAGE_BYTES, ACCESS_READ, &wait), FAULT_WAIT);
 	end(&m, 0);
 	assert_int_equal(load(&parent, base + PAGE_BYTES), 9);
@@ -418,10 +419,8 @@ static void shared_memory_moves_for_all_who_map_it(void **state)
 	(void)state;
 	assert_int_equal(file_create(world.pager, NULL, NULL, MIB, &file), 0);
 	assert_int_equal(place_open(&other, &world), 0);
-	assert_int_equal(
-		place_mmap_file(&parent, &a, MIB, PROT_READ | PROT_WRITE, SPACE_SHARED, file, 0), 0);
-	assert_int_equal(
-		place_mmap_file(&other, &b, MIB, PROT_READ | PROT_WRITE, SPACE_SHARED, file, 0), 0);
+	assert_int_equal(place_mmap_file(&parent, &a, MIB, PROT_READ | PROT_WRITE, SPACE_SHARED, file, 0), 0);
+	assert_int_equal(place_mmap_file(&other, &b, MIB, PROT_READ | PROT_WRITE, SPACE_SHARED, file, 0), 0);
 	store(&parent, a, 7);
 	assert_int_equal(load(&other, b), 7);
 	begin(&parent, a, &m);
