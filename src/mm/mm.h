@@ -32,6 +32,7 @@
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
 #include "mm/migrate.h"
+#include "mm/oom.h"
 
 /* How devices are asked without the pager lock: who is inside holds the door, and a closed one stays closed to newcomers. */
 struct area_door {
@@ -95,6 +96,7 @@ struct pager {
 	bool frozen; /* [L] for a fork */
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
 	uint64_t metadata_bytes; /* [L] */
+	uint64_t nr_oom; /* [L] faults that ended without memory */
 };
 
 static inline void pager_lock(struct pager *pager)

@@ -153,6 +153,13 @@ void pager_lease_end(struct pager *pager, struct swap_lease *lease);
 
 void pager_stats(struct pager *pager, struct anonmm_stats *out);
 
+/*
+ * Who uses what, in lines without newlines: each node's frames by kind, each space's mapped, resident and swapped pages,
+ * each swap area's slots, the core's own structures. The same is said through machine->ops->say when a fault ends in
+ * FAULT_OOM, the 1st, 2nd, 4th, 8th ... time. Looks at every frame and PTE. => @line does not call the pager
+ */
+void pager_memory_report(struct pager *pager, void (*line)(void *ctx, const char *text), void *ctx);
+
 /* Check every equation that must hold, at rest or not. NULL: all hold; else what does not (static text or @buf). */
 const char *pager_validate(struct pager *pager, char *buf, size_t len);
 

@@ -115,8 +115,8 @@ static bool wants_reading(struct pager *pager, pte_t word)
 }
 
 /* Read the page of the word at @index, and some of those behind it while frames are plenty. Drops the lock. */
-static int off_read(struct pager *pager, struct pgtable *words, uint64_t index, uint64_t end, swp_entry_t entry,
-	struct wait *wait)
+static int off_read(struct pager *pager, struct pgtable *words, uint64_t index, uint64_t end,
+	swp_entry_t entry, struct wait *wait)
 {
 	bool alone = swap_slot(pager, entry)->flags & SLOT_ALONE;
 	int error = off_reclaim(pager, wait);
@@ -241,14 +241,14 @@ static bool must_copy(
 	return page_mapped(page) && !page_is_of_family(page, vma, addr);
 }
 
-static int unuse_pte(struct pager *pager, struct space *space, uint64_t index, pte_slot_t *ptep, struct wait *wait)
+static int unuse_pte(
+	struct pager *pager, struct space *space, uint64_t index, pte_slot_t *ptep, struct wait *wait)
 {
 	swp_entry_t entry = pte_entry(pte_load(ptep));
 	uint64_t addr = index_addr(space, index);
 	struct vma *vma = find_vma(space, addr);
 	struct page *page;
-	int error =
-		off_page(pager, &space->pgtable, index, space->bytes >> PAGE_SHIFT, entry, &page, wait);
+	int error = off_page(pager, &space->pgtable, index, space->bytes >> PAGE_SHIFT, entry, &page, wait);
 
 	if (error)
 		return error;

@@ -21,6 +21,7 @@ struct census {
 	struct pager *pager;
 	uint32_t *mapped; /* by pfn */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
+	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
 	char *buf;
 	size_t len;
 	bool wrong;
@@ -49,6 +50,8 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 
 	if (!find_vma(space, index_addr(space, index)))
 		WRONG(c, "a PTE outside any VMA at index %llu", (unsigned long long)index);
+	c->swapped -= pte_is_swap(pte);
+	c->resident -= pte_is_migration(pte) || (pte_is_present(pte) && !(pte & PTE_ZERO));
 	if (pte_is_swap(pte)) {
 		swp_entry_t entry = pte_entry(pte);
 
@@ -75,8 +78,13 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 static void count_space(struct census *c, struct space *space)
 {
 	uint64_t index = 0;
+	struct space_usage usage;
 	pte_slot_t *ptep;
 
+	space_usage(space, &usage);
+	c->resident += usage.resident;
+	c->swapped += usage.swapped;
+	c->mapped_bytes += usage.mapped_bytes;
 	while ((ptep = pgtable_next(&space->pgtable, index, space->bytes >> PAGE_SHIFT, &index)) != NULL) {
 		count_pte(c, space, index, pte_load(ptep));
 		index++;
@@ -190,6 +198,12 @@ static void check_node(struct census *c, struct node *node)
 		nr_free += (uint32_t)__builtin_popcountll(node->free_map[w]);
 	if (nr_free != node->nr_free)
 		WRONG(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
+	struct node_usage usage;
+
+	node_usage(c->pager, node, &usage);
+	if (usage.free != nr_free ||
+		usage.free + usage.anon + usage.file + usage.shmem + usage.other != usage.frames)
+		WRONG(c, "node at %u: the report's kinds do not make %u frames", node->first, usage.frames);
 	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++) {
 		struct page *page;
 		uint32_t nr = 0;
@@ -249,6 +263,8 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		check_slots(&c, type);
 	check_slot_sums(&c);
+	if (c.resident || c.swapped || c.mapped_bytes != pager->stats->mapped_bytes)
+		WRONG(&c, "the report's sums over the spaces are not those of their page tables");
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
 	census_free(&c);

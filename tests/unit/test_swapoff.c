@@ -152,8 +152,8 @@ static void pages_come_back_present_and_dirty(void **state)
 		assert_int_equal(view.pte, PTE_KIND_PRESENT);
 		assert_int_equal(view.mapcount, 0);
 		assert_int_equal(view.count, 1);
-		assert_int_equal(view.flags & (PG_dirty | PG_uptodate | PG_swapcache),
-			PG_dirty | PG_uptodate);
+		assert_int_equal(
+			view.flags & (PG_dirty | PG_uptodate | PG_swapcache), PG_dirty | PG_uptodate);
 	}
 	assert_int_equal(swapoff(FIRST), -ENOENT);
 	check(&parent, PAGES);
@@ -300,7 +300,8 @@ static void what_does_not_fit_goes_to_the_other_area(void **state)
 	valid();
 	assert_int_equal(stats().slots, 4096);
 	check(&parent, 2 * NR_FRAMES);
-	assert_int_equal(view_of(&parent, base).pte == PTE_KIND_SWAP ? view_of(&parent, base).swap_type : 1, 1);
+	assert_int_equal(
+		view_of(&parent, base).pte == PTE_KIND_SWAP ? view_of(&parent, base).swap_type : 1, 1);
 	assert_int_equal(swapoff(SECOND), -ENOMEM);
 	valid();
 	check(&parent, 2 * NR_FRAMES);
@@ -486,8 +487,7 @@ int main(void)
 		TEST(a_cancelled_one_can_be_begun_again),
 		TEST(only_one_at_a_time),
 		TEST(a_device_that_is_in_use_is_not_closed),
-		cmocka_unit_test_setup_teardown(
-			a_lost_page_keeps_the_area_in_use, set_up_faulty, tear_down),
+		cmocka_unit_test_setup_teardown(a_lost_page_keeps_the_area_in_use, set_up_faulty, tear_down),
 		cmocka_unit_test(areas_change_while_threads_swap),
 		cmocka_unit_test(areas_change_under_real_memory),
 	};
