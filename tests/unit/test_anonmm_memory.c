@@ -18,8 +18,12 @@
 
 static struct anonmm *open_or_skip(enum anonmm_machine machine, enum anonmm_faults faults)
 {
-	struct anonmm_config config = {
-		.machine = machine, .memory = 8 * MIB, .swap = FIRST, .faults = faults, .nodes = 2, .seed = 1};
+	struct anonmm_config config = {.machine = machine,
+		.memory = 8 * MIB,
+		.swap = FIRST,
+		.faults = faults,
+		.nodes = 2,
+		.seed = 1};
 	struct anonmm *mm = NULL;
 	int error = anonmm_open(&config, &mm);
 
