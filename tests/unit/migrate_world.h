@@ -66,6 +66,8 @@ static inline int tear_down(void **state)
 	(void)state;
 	if (parent.space)
 		place_close(&parent);
+	(world.kind == ANONMM_SOFT ? soft_machine_stop : uffd_machine_stop)(
+		world.machine); /* it may hold pages */
 	reap();
 	valid();
 	now = stats();
