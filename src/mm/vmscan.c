@@ -174,6 +174,8 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
 	if (slot_is_unwanted(pager, page))
 		return FATE_FREE;
+	if (page_has(page, PG_swapcache) && pager->areas[word_entry(page->private).type].off)
+		return FATE_ACTIVATE; /* swapoff has read it and is about to map it: it would read it for ever */
 
 	enum page_fate fate = page_check_references(scan, page);
 
