@@ -41,6 +41,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
 		page_unlock(f->pager, old);
+		page_step(f->pager, old, "page_remove_rmap", f->addr);
 		page_put(f->pager, old);
 	}
 	return FAULT_DONE;

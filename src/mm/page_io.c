@@ -197,6 +197,7 @@ int swap_writepage(struct pager *pager, struct page *page, const struct content 
 	page_set(page, PG_writeback | PG_reclaim);
 	pager->nr_writeback++;
 	page_unlock(pager, page);
+	page_step(pager, page, "swap_writepage", 0);
 	return 0;
 }
 
@@ -225,7 +226,7 @@ static void write_failed(struct page *page, struct swap_slot *slot)
 {
 	slot->flags = (uint16_t)((slot->flags & ~SLOT_HASHED) | SLOT_RETIRED);
 	page_clear(page, PG_reclaim);
-	page_set(page, PG_dirty);
+	page_set(page, PG_dirty | PG_error);
 }
 
 static void end_swap_bio_write(struct pager *pager, struct page *page, int result)
@@ -259,6 +260,7 @@ static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_
 	} else if (outcome == READ_LOST) {
 		/* Nobody ever gets these bytes: the slot says so to all who name it. */
 		slot->flags |= SLOT_POISONED;
+		page_set(page, PG_error);
 		pager->stats->lost_pages++;
 	} else {
 		slot->flags |= SLOT_ALONE;
