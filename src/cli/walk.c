@@ -308,7 +308,7 @@ static bool locale_is_utf8(void)
 static int list_scenarios(void)
 {
 	for (unsigned i = 0; i < nr_walk_scenarios; i++)
-		printf("%-14s %s\n", walk_scenarios[i].name, walk_scenarios[i].summary);
+		printf("%-14s %s\n", walk_scenarios[i]->name, walk_scenarios[i]->summary);
 	return 0;
 }
 
