@@ -98,19 +98,26 @@ static const struct walk_expect dropped[] = {
 };
 
 static const struct walk_expect freed_at_once[] = {
-	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active, "active", WALK_PTE_NONE),
+	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active | PG_dirty, "active", WALK_PTE_NONE),
 		"This machine does not see writes, so it could not tell later whether the page was written "
 		"since: it "
 		"goes at once, as by MADV_DONTNEED."),
 	STEP("freed", "free_page", STATE(0, -1, GONE, "free", WALK_PTE_NONE), "The next touch is a birth."),
 };
 
+static const struct walk_expect another_round[] = {
+	STEP("used since", "putback_lru_page",
+		STATE(1, 0, PG_lru | PG_uptodate | PG_referenced, "inactive", WALK_PTE_PRESENT),
+		"Born again, given away again, and written after that. The scan sees that it was used, and "
+		"gives it "
+		"another round, as it does with a page of a file.",
+		.without = "try_to_unmap"),
+};
+
 static const struct walk_expect wanted_after_all[] = {
 	STEP("an ordinary page", "putback_lru_page",
-		STATE(1, 0, USED | PG_active, "active", WALK_PTE_PRESENT),
-		"Born again, given away again, and written after that: the scan finds it dirty. The advice "
-		"no longer "
-		"holds, and the page is PG_swapbacked as before.",
+		STATE(1, 0, USED | PG_active | PG_referenced, "active", WALK_PTE_PRESENT),
+		"Not used again, but dirty: the advice no longer holds. PG_swapbacked as before, and active.",
 		.without = "try_to_unmap"),
 };
 
@@ -121,7 +128,9 @@ static const struct walk_scene free_scenes[] = {
 		.where = WALK_WRITES_SEEN},
 	{"The program writes, gives it away, and writes again", write_free_write, WALK_EXPECTS(lazily_free),
 		.where = WALK_WRITES_SEEN},
-	{"Other pages want the frame", press_to_putback, WALK_EXPECTS(wanted_after_all),
+	{"Other pages want the frame", press_to_putback, WALK_EXPECTS(another_round),
+		.where = WALK_WRITES_SEEN},
+	{"The scan comes round again", press_to_putback, WALK_EXPECTS(wanted_after_all),
 		.where = WALK_WRITES_SEEN},
 	{"The program writes, and gives the page away", write_and_free, WALK_EXPECTS(freed_at_once),
 		.where = WALK_WRITES_UNSEEN},

@@ -68,13 +68,15 @@ static const struct walk_expect reused[] = {
 };
 
 static const struct walk_expect copied_early[] = {
-	STEP("copied at once", "copy_one_pte", STATE(1, 0, ALIVE, "active", WALK_PTE_PRESENT),
+	STEP("copied at once", WALK_LOOK, STATE(1, 0, ALIVE, "active", WALK_PTE_PRESENT),
 		"A frame is at one address at most on this machine: fork makes the child's copy now, before "
 		"anybody "
 		"writes.",
 		.eye = WALK_CHILD),
 	STEP("seen by the parent", WALK_LOOK, STATE(1, 0, ALIVE, "active", WALK_PTE_PRESENT),
-		"Its own page, as before: it may write without a fault."),
+		"Its own page, as before. It was taken away while it was copied, so the next touch is a "
+		"fault that shows "
+		"it again."),
 };
 
 static const struct walk_scene forks[] = {

@@ -147,7 +147,7 @@ static const struct walk_expect write_failed[] = {
 
 static const struct walk_expect after_failure[] = {
 	STEP("found in the swap cache", "do_swap_page",
-		STATE(2, 0, USED | PG_dirty | PG_error, "inactive", WALK_PTE_PRESENT),
+		STATE(1, 0, USED | PG_dirty | PG_error, "inactive", WALK_PTE_PRESENT),
 		"Nothing is lost: the program reads what it wrote. The page leaves the swap cache, since its "
 		"slot "
 		"is of no use; it will get another.",
