@@ -433,8 +433,8 @@ void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct pag
 void file_view_locked(struct file *file, uint64_t index, pfn_t pfn, struct page_view *view)
 {
 	view_at(file->pager, &file->cache, index, pfn, view);
-	if (view->pte == PTE_KIND_SWAP)
-		view->kind = PAGE_KIND_SHMEM;
+	if (view->pte == PTE_KIND_SWAP && (view->flags & PG_swapcache))
+		view->kind = PAGE_KIND_SHMEM; /* read in: the slot is shared memory's */
 }
 
 void file_view(struct file *file, uint64_t index, struct page_view *view)

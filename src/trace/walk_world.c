@@ -179,6 +179,9 @@ int walk_world_open(struct walk_world *world, enum anonmm_machine kind, unsigned
 	error = open_machine(world, why, why_len);
 	if (error)
 		return error;
+	world->ops = *world->machine->ops;
+	world->ops.say = NULL;
+	world->machine->ops = &world->ops;
 	error = open_pager(world);
 	if (!error)
 		error = open_space(world);

@@ -33,6 +33,7 @@ struct walk_world {
 	unsigned nr_nodes;
 	unsigned policy; /* the pager's */
 	struct machine *machine;
+	struct machine_ops ops; /* the machine's, and silent: what fails here is meant to */
 	struct pager *pager;
 	struct swapdev *dev; /* the pager's; kept to hold and release writes */
 	struct walk_place eyes[WALK_NR_EYES];
