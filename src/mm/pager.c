@@ -365,13 +365,14 @@ static enum page_kind kind_of(const struct page *page)
 {
 	if (page_has(page, PG_ksm))
 		return PAGE_KIND_KSM;
-	if (page->mapping == (void *)PAGE_MAPPING_ANON)
-		return PAGE_KIND_NONE; /* read in, and mapped by nobody yet */
+	if (page_has(page, PG_fresh))
+		return PAGE_KIND_NONE;
 	if (page_is_anon(page))
 		return PAGE_KIND_ANON;
 	if (page_file(page))
 		return page_has(page, PG_swapbacked) ? PAGE_KIND_SHMEM : PAGE_KIND_FILE;
-	return page_has(page, PG_swapcache) ? PAGE_KIND_SHMEM : PAGE_KIND_NONE; /* shared memory that is out */
+	return page_has(page, PG_swapcache) ? PAGE_KIND_SHMEM
+					    : PAGE_KIND_NONE; /* shared memory that is out */
 }
 
 static void view_word(struct pager *pager, pte_t pte, struct page_view *view)

@@ -84,7 +84,7 @@ static int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ah
 	if (!page)
 		return -ENOMEM;
 	page_trylock(pager, page);
-	page_set(page, PG_swapbacked | (ahead ? PG_readahead : 0));
+	page_set(page, PG_swapbacked | PG_fresh | (ahead ? PG_readahead : 0));
 	uint32_t refaulted = workingset_refault(pager, page, entry); /* the slot's shadow goes now */
 
 	page->mapping = (void *)PAGE_MAPPING_ANON;

@@ -50,7 +50,7 @@ static int shmem_move_in(struct fault *f, struct file *file, uint32_t index, str
 	assert(!error);
 	(void)error;
 	swap_free(f->pager, entry);
-	page_clear(page, PG_readahead);
+	page_clear(page, PG_readahead | PG_fresh);
 	page_set(page, PG_dirty);
 	page_unlock(f->pager, page);
 	page_step(f->pager, page, "shmem_swapin_page", f->addr);

@@ -310,7 +310,8 @@ static void zap_page(struct zap *zap, struct zapped *z)
 	struct pager *pager = zap->space->pager;
 	bool last = z->page->_mapcount == 0;
 
-	if (pte_load(z->ptep) & PTE_DIRTY)
+	/* Of an anonymous page nobody asks: it is written when it gets a slot, and only its sole user may write to it. */
+	if ((pte_load(z->ptep) & PTE_DIRTY) && !page_is_anon(z->page))
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
 	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);

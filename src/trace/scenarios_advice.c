@@ -98,7 +98,7 @@ static const struct walk_expect dropped[] = {
 };
 
 static const struct walk_expect freed_at_once[] = {
-	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active | PG_dirty, "active", WALK_PTE_NONE),
+	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active, "active", WALK_PTE_NONE),
 		"This machine does not see writes, so it could not tell later whether the page was written "
 		"since: it "
 		"goes at once, as by MADV_DONTNEED."),

@@ -171,7 +171,7 @@ const struct walk_scenario walk_shmem = {"shmem", "Shared anonymous memory goes 
 /* ---- A file is cut short -------------------------------------------------------------------------- */
 
 static const struct walk_expect cut[] = {
-	STEP("the copy is unmapped", "zap_pte_range", STATE(1, -1, ALIVE | PG_dirty, "active", WALK_PTE_NONE),
+	STEP("the copy is unmapped", "zap_pte_range", STATE(1, -1, ALIVE, "active", WALK_PTE_NONE),
 		"A file that ends before the page takes the private copies of it along: no VMA shows what "
 		"lies behind "
 		"the end."),

@@ -233,7 +233,7 @@ const struct walk_scenario walk_second_chance = {
 /* ---- exit -------------------------------------------------------------------------------------- */
 
 static const struct walk_expect exit_present[] = {
-	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active | PG_dirty, "active", WALK_PTE_NONE),
+	STEP("unmapped", "zap_pte_range", STATE(1, -1, USED | PG_active, "active", WALK_PTE_NONE),
 		"exit scans every VMA and clears every PTE: the mapping is gone, its reference is about to "
 		"go.",
 		.article = ARTICLE_EXIT),

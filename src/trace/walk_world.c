@@ -74,6 +74,19 @@ void walk_world_look(struct walk_world *world, enum walk_eye eye, struct page_vi
 	world->machine->ops->unlock(world->machine);
 }
 
+void walk_world_note(struct walk_world *world, const char *function, enum walk_eye eye)
+{
+	struct walk_event *event = &world->events[world->nr_events];
+
+	if (world->nr_events == WALK_MAX_EVENTS)
+		return;
+	*event = (struct walk_event){.function = function, .eye = eye};
+	for (int other = 0; other < WALK_NR_EYES; other++)
+		walk_world_look(world, (enum walk_eye)other, &event->view[other]);
+	event->pfn = event->view[eye].pfn;
+	world->nr_events++;
+}
+
 void walk_world_forget(struct walk_world *world)
 {
 	world->nr_events = world->next_event = 0;

@@ -24,6 +24,7 @@ struct walk_place {
 /* One event of a watched page, and what every eye saw just then. */
 struct walk_event {
 	const char *function;
+	enum walk_eye eye; /* of a note: who looks */
 	pfn_t pfn;
 	struct page_view view[WALK_NR_EYES];
 };
@@ -58,7 +59,10 @@ void walk_world_close(struct walk_world *world);
 /* The first unclaimed event of @function, or NULL. */
 const struct walk_event *walk_world_find(const struct walk_world *world, const char *function);
 
-/* What @eye sees now: as an event of the function WALK_LOOK. */
+/* Put what every eye sees now among the events, as one of @function; @eye: whose page it is. */
+void walk_world_note(struct walk_world *world, const char *function, enum walk_eye eye);
+
+/* What @eye sees now. */
 void walk_world_look(struct walk_world *world, enum walk_eye eye, struct page_view *view);
 
 /* Forget what was recorded. */
