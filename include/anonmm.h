@@ -109,6 +109,7 @@ struct anonmm_stats {
 	uint64_t forks; /* of spaces */
 	uint64_t merged; /* KSM: mappings that came to share a page */
 	uint64_t unmerged; /* KSM: mappings that got a page of their own again by MADV_UNMERGEABLE */
+	uint64_t pinned; /* pages that could not be taken away, since I/O holds them */
 	uint64_t migrated; /* migrate_pages: pages moved to another frame */
 	uint64_t migrate_failed; /* pages that stayed where they were */
 	uint64_t frames; /* = frames that the limit pays for */

@@ -254,6 +254,18 @@ static inline int place_mlock(struct place *p, uint64_t addr, uint64_t len, bool
 	return PLACE_CALL(p, &wait, space_mlock(p->space, addr, len, lock, &wait));
 }
 
+/* Everything that can go out goes out, and is written. */
+static inline void world_squeeze(struct world *w)
+{
+	unsigned more;
+
+	do {
+		more = pager_reclaim(w->pager, UINT16_MAX);
+		while (pager_poll(w->pager, SWAP_WRITE, 1) > 0)
+			;
+	} while (more > 0);
+}
+
 /* An access, by the machine's own way: plain pointers on real memory, which must be allowed there. */
 static inline int place_read(struct place *p, uint64_t addr, void *buf, size_t len)
 {

@@ -60,6 +60,7 @@ static const struct field fields[] = {
 	COUNTER(forks),
 	COUNTER(merged),
 	COUNTER(unmerged),
+	COUNTER(pinned),
 	COUNTER(migrated),
 	COUNTER(migrate_failed),
 	STATE(frames),

@@ -13,10 +13,15 @@
  *   map                nothing: its MMU walks our    UFFDIO_MOVE pool -> address
  *                      page tables
  *   unmap              flush the TLB entry           UFFDIO_MOVE address -> pool
- *   can_share          yes                           no: a frame is at one address at most
+ *   can_share          yes                           no: a frame is at one address at most. Where the core
+ *                                                    would share one it copies early (stats.copied_early):
+ *                                                    no zero page; a fork copies what is in memory, a
+ *                                                    private file mapping at its first read, a page whose
+ *                                                    slot others name when it comes in; no shared memory
  *   sees_access        yes: accessed bit             no: aged pages are *armed* (below)
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
- *                      PTEs trap                     time; its content says so (page_io.c)
+ *                      PTEs trap                     time; its content says so (page_io.c);
+ *                                                    MADV_FREE frees at once
  *
  * How the core drives a mapping (so that no lock is held while the machine works):
  *
@@ -59,7 +64,7 @@ struct mapping {
 	pfn_t pfn;
 	uint8_t prot; /* PROT_* of the VMA: what the region was given by region_map/protect */
 	uint8_t content; /* map: enum frame_content */
-	int result; /* out: 0 or -errno. unmap cannot fail */
+	int result; /* out: 0 or -errno */
 };
 
 /* A reason to wait, as a value. Over when the event counter has moved on from seq. */
@@ -107,8 +112,9 @@ struct machine_ops {
 	 * Make frames disappear from their addresses, after which no thread can read or
 	 * write them there. Machines with flush() are not asked: for them the changed PTE and
 	 * the flush are all. => pager lock not held, pages locked, PTEs present and not
-	 * valid. Cannot fail: a machine that cannot do this ends the program with a message.
-	 * An entry whose PTE was armed already is not handed over.
+	 * valid. UNMAP_KEEP may leave an entry with result -EBUSY: somebody has pinned the page for I/O, it is where
+	 * it was, and the core puts it back. Otherwise it cannot fail: a machine that cannot do this
+	 * ends the program with a message. An entry whose PTE was armed already is not handed over.
 	 */
 	void (*unmap)(struct machine *, struct mapping *, unsigned nr, enum unmap_content);
 

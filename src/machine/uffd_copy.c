@@ -41,7 +41,7 @@ static void copy_out(struct uffd_machine *m, const struct run *run)
 	}
 }
 
-static void copy_hide(struct uffd_machine *m, const struct run *run)
+static unsigned copy_hide(struct uffd_machine *m, const struct run *run)
 {
 	if (run->prot & PROT_WRITE) {
 		int error = uffd_write_protect(m, run->addr, run->nr);
@@ -51,6 +51,7 @@ static void copy_hide(struct uffd_machine *m, const struct run *run)
 	}
 	copy_out(m, run);
 	uffd_drop(m, run->addr, run->nr);
+	return run->nr;
 }
 
 const struct uffd_way uffd_way_copy = {.show = copy_show, .hide = copy_hide};

@@ -50,8 +50,8 @@ struct uffd_machine;
 struct uffd_way {
 	/* => frames in the pool. Returns how many pages, from the first, are at their addresses now; all, or *error says why. */
 	unsigned (*show)(struct uffd_machine *, const struct run *, int *error);
-	/* => frames shown. Cannot fail: ends the program. */
-	void (*hide)(struct uffd_machine *, const struct run *);
+	/* => frames shown. Returns how many pages, from the first, are in the pool now; the next one is pinned. */
+	unsigned (*hide)(struct uffd_machine *, const struct run *);
 };
 
 extern const struct uffd_way uffd_way_move, uffd_way_copy;

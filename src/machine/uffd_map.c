@@ -111,11 +111,19 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 	}
 }
 
-static void hide_run(struct uffd_machine *m, const struct run *run)
+/* Returns how many entries were dealt with: one that is pinned is passed over. */
+static unsigned hide_run(struct uffd_machine *m, const struct run *run, struct mapping *maps)
 {
-	way_for(m, run->prot)->hide(m, run);
-	for (unsigned i = 0; i < run->nr; i++)
+	unsigned done = way_for(m, run->prot)->hide(m, run);
+
+	for (unsigned i = 0; i < done; i++) {
 		m->place[run->pfn + i] = PLACE_POOL;
+		maps[i].result = 0;
+	}
+	if (done == run->nr)
+		return done;
+	maps[done].result = -EBUSY;
+	return done + 1;
 }
 
 /* Only addresses matter here: frames that were born apart go together. */
@@ -138,15 +146,15 @@ void uffd_unmap(struct machine *machine, struct mapping *maps, unsigned nr, enum
 
 	for (unsigned i = 0; i < nr;) {
 		if (content == UNMAP_DROP) {
-			i += drop_from(m, maps + i, nr - i);
+			unsigned same = drop_from(m, maps + i, nr - i);
+
+			for (unsigned end = i + same; i < end; i++)
+				maps[i].result = 0;
 			continue;
 		}
 		struct run run = run_from(m, maps + i, nr - i);
 
 		check_place(m, maps + i, m->place[run.pfn] == PLACE_SHOWN, "taken back");
-		hide_run(m, &run);
-		i += run.nr;
+		i += hide_run(m, &run, maps + i);
 	}
-	for (unsigned i = 0; i < nr; i++)
-		maps[i].result = 0;
 }

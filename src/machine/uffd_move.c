@@ -7,13 +7,14 @@
  * exclusive: any write makes it so (or copies it), hence an atomic write of what is there. A page that is
  * pinned by I/O: the pin ends with the I/O, so try again for a while. Then:
  *   on the way in   our own device's I/O holds the pin: copy; the old page is left to it
- *   on the way out  the program's I/O may still write into it: a copy would lose that. Wait
+ *   on the way out  the program's I/O may still write into it: a copy would lose that. It stays where it is
  */
 #include "machine/uffd_internal.h"
 
 #include <string.h>
 
 #define SHOW_PATIENCE_NS (200 * 1000LL)
+#define BUSY_PATIENCE_NS (200 * 1000LL)
 #define HIDE_PATIENCE_NS (10 * 1000000000LL)
 
 /*
@@ -74,7 +75,7 @@ static unsigned move_show(struct uffd_machine *m, const struct run *run, int *er
 	}
 }
 
-static void move_hide(struct uffd_machine *m, const struct run *run)
+static unsigned move_hide(struct uffd_machine *m, const struct run *run)
 {
 	unsigned done = 0;
 	int64_t waited_ns = 0;
@@ -87,17 +88,17 @@ static void move_hide(struct uffd_machine *m, const struct run *run)
 
 		done += moved;
 		if (done == run->nr)
-			return;
+			return done;
 		addr = run->addr + done * PAGE_BYTES;
 		if (moved)
 			waited_ns = 0;
 		if (error == -EBUSY && waited_ns == 0)
 			uffd_make_exclusive(addr);
-		if ((error != -EBUSY && error != -ENOMEM) || !be_patient(&waited_ns, HIDE_PATIENCE_NS))
-			uffd_die(m, "page %#lx cannot be taken back: %s%s", addr, strerror(-error),
-				error == -EBUSY ? " (the program keeps it pinned for I/O: keep such buffers "
-						  "out of managed memory)"
-						: "");
+		if (error == -EBUSY && !be_patient(&waited_ns, BUSY_PATIENCE_NS))
+			return done;
+		if ((error != -EBUSY && error != -ENOMEM) ||
+			(error == -ENOMEM && !be_patient(&waited_ns, HIDE_PATIENCE_NS)))
+			uffd_die(m, "page %#lx cannot be taken back: %s", addr, strerror(-error));
 	}
 }
 

@@ -233,12 +233,13 @@ static int early_fill(struct fork *fork, const struct early *early)
 
 static int early_run(struct fork *fork, struct early *early)
 {
-	int error;
+	int error = unmap_batch_run(fork->pager, &early->batch, UNMAP_KEEP) > 0 ? -EBUSY : 0;
 
-	unmap_batch_run(fork->pager, &early->batch, UNMAP_KEEP);
-	pager_unlock(fork->pager);
-	error = early_fill(fork, early);
-	pager_lock(fork->pager);
+	if (!error) {
+		pager_unlock(fork->pager);
+		error = early_fill(fork, early);
+		pager_lock(fork->pager);
+	}
 	for (unsigned i = 0; i < early->nr; i++) {
 		struct early_copy *e = &early->at[i];
 

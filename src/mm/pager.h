@@ -95,6 +95,12 @@ enum kswapd_result {
 #define KSWAPD_PAGES SWAP_IO_PAGES
 enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
 
+/*
+ * Reclaim about @pages pages now, whatever the watermarks say: as writing to a cgroup's memory.reclaim does. Returns how
+ * many frames were freed or are being written; 0: nothing can be reclaimed.
+ */
+unsigned pager_reclaim(struct pager *pager, unsigned pages);
+
 /* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
 int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
 
@@ -168,6 +174,7 @@ void space_unlock(struct space *space);
  * mmap: *addr is a hint, or exact with SPACE_FIXED. -ENOMEM: no room, or larger than memory and swap together.
  * munmap: of holes is fine.
  * mprotect: -ENOMEM: a hole in the range.
+ *          -EBUSY (mremap too): the program keeps a page of it pinned for I/O, on machines that must move it.
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
  *          POPULATE_READ, POPULATE_WRITE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
@@ -197,7 +204,8 @@ int space_mmap_file(struct space *space, uint64_t *addr, uint64_t len, int prot,
  * says -EAGAIN faults in @space wait, so that the child is a snapshot of one moment; the copy is kept in @space.
  * @place: the child's addresses [to, to + bytes) show what @space has at [from, from + bytes); NULL: the same.
  * Locked memory is not locked in the child. Foreign ranges are holes there.
- * -ENOMEM: no host memory, or no frame to copy to: there is no child, @space is as it was. => space locked
+ * -ENOMEM: no host memory, or no frame to copy to. -EBUSY: a page is pinned for I/O where it must be copied.
+ * There is no child then, @space is as it was. => space locked
  */
 struct fork_place {
 	uint64_t from, to, bytes;

@@ -391,14 +391,42 @@ void pte_hide(
 		.space = vma->space, .addr = addr, .pfn = pte_pfn(was), .prot = (uint8_t)vma->prot};
 }
 
-void unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content)
+/* The page stays where it is: its PTE says so again. */
+static void batch_show_again(const struct mapping *map)
 {
+	pte_set_bits(pgtable_find(&map->space->pgtable, space_index(map->space, map->addr)),
+		PTE_VALID | PTE_ACCESSED);
+}
+
+unsigned unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content)
+{
+	unsigned busy = 0;
+
 	if (batch->nr == 0)
-		return;
+		return 0;
 	pager_unlock(pager);
 	pager->machine->ops->unmap(pager->machine, batch->maps, batch->nr, content);
 	pager_lock(pager);
+	for (unsigned i = 0; i < batch->nr; i++) {
+		if (batch->maps[i].result == 0)
+			continue;
+		batch_show_again(&batch->maps[i]);
+		busy++;
+	}
 	batch->nr = 0;
+	pager->stats->pinned += busy;
+	return busy;
+}
+
+static bool pte_is_hidden(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)vma, (void)addr;
+	return !pte_is_valid(pte_load(ptep));
+}
+
+bool page_is_shown(struct pager *pager, struct page *page)
+{
+	return !rmap_walk(pager, page, pte_is_hidden, NULL);
 }
 
 struct hiding {

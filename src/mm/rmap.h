@@ -115,8 +115,14 @@ struct unmap_batch {
 void pte_hide(
 	struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep, struct unmap_batch *batch);
 
-/* Have the machine take them away. Drops the lock. => pages locked */
-void unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content);
+/*
+ * Have the machine take them away. Drops the lock. Returns how many it could not, because they are pinned: their PTEs
+ * are valid again, and accessed. => pages locked
+ */
+unsigned unmap_batch_run(struct pager *pager, struct unmap_batch *batch, enum unmap_content content);
+
+/* Does a machine without flush() show the page? Then it was pinned, and is not to be touched. => page locked */
+bool page_is_shown(struct pager *pager, struct page *page);
 
 /*
  * Watch @nr pages for a touch from now on: clears the accessed marks; where the machine has none, arms the

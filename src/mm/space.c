@@ -271,6 +271,9 @@ int range_check(const struct space *space, uint64_t addr, uint64_t *len)
 	return 0;
 }
 
+/* How often a call waits for a pin to go, a moment each time. */
+#define HIDE_TRIES 200
+
 /* ---- Clearing PTEs ------------------------------------------------------------------------------ */
 
 /* Pages of a range that are taken from it together. */
@@ -344,12 +347,22 @@ static enum unmap_content zap_content(const struct zap *zap)
 	return UNMAP_DROP;
 }
 
-static void zap_run(struct zap *zap)
+/* A pinned page whose content others want stays for now. Returns one such, or NULL. */
+static struct page *zap_run(struct zap *zap)
 {
-	unmap_batch_run(zap->space->pager, &zap->batch, zap_content(zap));
-	for (unsigned i = 0; i < zap->nr; i++)
-		zap_page(zap, &zap->at[i]);
+	bool busy = unmap_batch_run(zap->space->pager, &zap->batch, zap_content(zap)) > 0;
+	struct page *pinned = NULL;
+
+	for (unsigned i = 0; i < zap->nr; i++) {
+		if (busy && pte_is_valid(pte_load(zap->at[i].ptep))) {
+			pinned = zap->at[i].page;
+			page_unlock(zap->space->pager, pinned);
+		} else {
+			zap_page(zap, &zap->at[i]);
+		}
+	}
 	zap->nr = 0;
+	return pinned;
 }
 
 /* Fill one batch from @index on. Returns the page that stopped it, or NULL: the end was reached, or the batch is full. */
@@ -392,7 +405,10 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 			wait_on_page(space->pager, busy, WAIT_PAGE, wait);
 			return -EAGAIN;
 		}
-		zap_run(&zap);
+		if (zap_run(&zap)) {
+			wait_set(space->pager, wait, WAIT_SPACE, PFN_NONE);
+			return -EAGAIN;
+		}
 	}
 	return 0;
 }
@@ -420,6 +436,17 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	return NULL;
 }
 
+/* Something is pinned for I/O: it ends soon, or the program keeps the pin; then -EBUSY. */
+static int hide_wait(struct space *space, struct wait *wait)
+{
+	if (++space->pinned_tries > HIDE_TRIES) {
+		space->pinned_tries = 0;
+		return -EBUSY;
+	}
+	wait_set(space->pager, wait, WAIT_SPACE, PFN_NONE);
+	return -EAGAIN;
+}
+
 int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
 {
 	uint64_t index = space_index(space, start), last = space_index(space, end);
@@ -435,12 +462,17 @@ int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *w
 			wait_on_page(pager, busy, WAIT_PAGE, wait);
 			return -EAGAIN;
 		}
-		unmap_batch_run(pager, &zap.batch, UNMAP_KEEP);
+		bool pinned = unmap_batch_run(pager, &zap.batch, UNMAP_KEEP) > 0;
+
 		for (unsigned i = 0; i < zap.nr; i++) {
-			pte_clear_bits(zap.at[i].ptep, PTE_WRITE);
+			if (!pte_is_valid(pte_load(zap.at[i].ptep)))
+				pte_clear_bits(zap.at[i].ptep, PTE_WRITE);
 			page_unlock(pager, zap.at[i].page);
 		}
+		if (pinned)
+			return hide_wait(space, wait);
 	}
+	space->pinned_tries = 0;
 	return 0;
 }
 

@@ -52,6 +52,7 @@ struct space {
 	bool locked; /* [L] the space lock */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
 	uint64_t populated_to; /* [S] madvise(POPULATE) under way: where it goes on, 0: none */
+	unsigned pinned_tries; /* [S] how often in a row hide_range() met a pinned page */
 	struct space *fork_child; /* [S] fork under way: who it will be */
 	uint64_t forked_to; /* [S] and the page index where it goes on */
 	int fork_failed; /* [S] why it is being undone */
@@ -96,7 +97,7 @@ struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *li
  */
 int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 
-/* Hide every page of the range: armed, its bytes at its frame, before the region changes. As above. */
+/* Hide every page of the range: armed, its bytes at its frame, before the region changes. As above. -EBUSY: one stays pinned for I/O. */
 int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 
 #endif

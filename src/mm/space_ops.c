@@ -32,6 +32,8 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 		return 0;
 	vma->flags |= VM_CHANGING;
 	error = hide_range(space, start, end, wait);
+	if (error == -EBUSY)
+		range_set_changing(space, start, end, false);
 	if (error)
 		return error;
 	if (pager->machine->ops->region_protect) {
@@ -153,6 +155,8 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 	}
 	range_set_changing(space, from, end, true);
 	error = hide_range(space, from, from + moved, wait);
+	if (error == -EBUSY)
+		return move_undo(space, from, end, new_len, error);
 	if (error)
 		return error;
 	error = make_page_tables(space, from, space->moving_to, moved);
@@ -285,7 +289,9 @@ static void isolate_range(struct space *space, uint64_t *index, uint64_t end, st
 			continue;
 		struct page *page = pfn_page(space->pager, pte_pfn(pte));
 
-		if (!page_has(page, PG_unevictable) && isolate_lru_page(space->pager, page, list))
+		/* What others map too is not one program's to judge. */
+		if (page->_mapcount == 0 && !page_has(page, PG_unevictable) &&
+			isolate_lru_page(space->pager, page, list))
 			nr++;
 	}
 	if (nr < SWAP_CLUSTER_MAX)
@@ -318,16 +324,33 @@ static void advise_willneed(struct space *space, uint64_t start, uint64_t end)
 	plug_submit(space->pager, &plug);
 }
 
+enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_LOCK };
+
+/* To lock memory is to write to it where that is private: a copy that came later would not be locked. */
+static bool populate_writes(struct space *space, uint64_t addr, enum populate how)
+{
+	const struct vma *vma = how == POPULATE_LOCK ? find_vma(space, addr) : NULL;
+
+	return how == POPULATE_WRITE || (vma && (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED));
+}
+
+static bool is_populated(struct space *space, uint64_t addr, bool write)
+{
+	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
+	pte_t pte = ptep ? pte_load(ptep) : 0;
+
+	return pte_is_valid(pte) && (!write || (pte & PTE_WRITE) || !space->pager->machine->ops->sees_write);
+}
+
 /* Fault in what is not there yet; *addr says how far it got. Drops the lock. */
-static int populate(struct space *space, uint64_t *addr, uint64_t end, bool write, struct wait *wait)
+static int populate(struct space *space, uint64_t *addr, uint64_t end, enum populate how, struct wait *wait)
 {
 	struct pager *pager = space->pager;
 
 	for (; *addr < end; *addr += PAGE_BYTES) {
-		pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, *addr));
-		pte_t pte = ptep ? pte_load(ptep) : 0;
+		bool write = populate_writes(space, *addr, how);
 
-		if (pte_is_valid(pte) && !(write && (pte & PTE_ZERO)))
+		if (is_populated(space, *addr, write))
 			continue;
 		pager_unlock(pager);
 		enum fault_result result =
@@ -354,10 +377,11 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, bool writ
  * When called again, go on where it stopped: in few frames the first pages are gone by then, and who starts over
  * with them never comes to the last.
  */
-static int advise_populate(struct space *space, uint64_t start, uint64_t end, bool write, struct wait *wait)
+static int advise_populate(
+	struct space *space, uint64_t start, uint64_t end, enum populate how, struct wait *wait)
 {
 	uint64_t from = max_u64(start, space->populated_to);
-	int error = populate(space, &from, end, write, wait);
+	int error = populate(space, &from, end, how, wait);
 
 	space->populated_to = error == -EAGAIN ? from : 0;
 	return error;
@@ -443,7 +467,8 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 		return 0;
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
-		return advise_populate(space, start, end, advice == MADV_POPULATE_WRITE, wait);
+		return advise_populate(space, start, end,
+			advice == MADV_POPULATE_WRITE ? POPULATE_WRITE : POPULATE_READ, wait);
 	case MADV_NORMAL:
 		return set_read_flags(space, start, end, 0);
 	case MADV_SEQUENTIAL:
@@ -545,7 +570,7 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 	if (!error) {
 		requeue_range(space, addr, addr + len, lock);
 		if (lock)
-			error = populate(space, &(uint64_t){addr}, addr + len, false, wait);
+			error = populate(space, &(uint64_t){addr}, addr + len, POPULATE_LOCK, wait);
 	}
 	pager_unlock(pager);
 	return error;

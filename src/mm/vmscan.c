@@ -22,6 +22,7 @@ struct scan {
 /* A page between try_to_unmap and its fate. */
 struct candidate {
 	struct page *page;
+	bool wanted; /* its content, for a device */
 	struct content content;
 };
 
@@ -359,15 +360,32 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 		page_keep(scan, page, list, FATE_KEEP);
 }
 
-/* Hash what was taken away, without the pager lock: nobody can write to these pages. */
+/* What is pinned stays where it is, and goes back to the active list. Returns how many candidates are left. */
+static unsigned keep_pinned(
+	struct scan *scan, struct candidate *candidates, unsigned nr, struct page_head *list)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (page_is_shown(scan->pager, candidates[i].page))
+			page_keep(scan, candidates[i].page, list, FATE_ACTIVATE);
+		else
+			candidates[left++].page = candidates[i].page;
+	}
+	return left;
+}
+
+/* Hash what was taken away, without the pager lock: nobody can write to these pages. A file's page is on its file. */
 static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
 {
+	for (unsigned i = 0; i < nr; i++) {
+		candidates[i].wanted = page_has(candidates[i].page, PG_swapbacked);
+		candidates[i].content.zero = false;
+	}
 	pager_unlock(pager);
 	for (unsigned i = 0; i < nr; i++)
-		if (page_has(candidates[i].page, PG_swapbacked)) /* a file's page is on its file */
+		if (candidates[i].wanted)
 			page_content(pager, candidates[i].page, &candidates[i].content);
-		else
-			candidates[i].content.zero = false;
 	pager_lock(pager);
 }
 
@@ -406,7 +424,8 @@ static void shrink_page_list(struct scan *scan, struct page_head *list)
 	}
 	if (nr == 0)
 		return;
-	unmap_batch_run(pager, &batch, UNMAP_KEEP);
+	if (unmap_batch_run(pager, &batch, UNMAP_KEEP) > 0)
+		nr = keep_pinned(scan, candidates, nr, list);
 	candidates_content(pager, candidates, nr);
 	for (unsigned i = 0; i < nr; i++)
 		candidate_finish(scan, &candidates[i], list);
@@ -587,6 +606,31 @@ enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 		pager_event(pager);
 	pager_unlock(pager);
 	return result;
+}
+
+unsigned pager_reclaim(struct pager *pager, unsigned pages)
+{
+	struct scan scan;
+
+	pager_lock(pager);
+	scan_init(&scan, pager);
+	pager->nr_reclaimers++;
+	for (unsigned n = 0; n < pager->nr_nodes && !pager->frozen; n++) {
+		struct node *node = &pager->nodes[n];
+		unsigned before = scan.nr_scanned;
+
+		while (scan.nr_reclaimed + scan.nr_written < pages && node_reclaimable(node) > 0 &&
+			!node_hopeless(node, scan.nr_scanned - before))
+			shrink_node(&scan, node,
+				(unsigned)min_u64(
+					pages - scan.nr_reclaimed - scan.nr_written, SWAP_CLUSTER_MAX));
+	}
+	plug_submit(pager, &scan.plug);
+	pager->nr_reclaimers--;
+	if (pager->nr_reclaimers == 0)
+		pager_event(pager);
+	pager_unlock(pager);
+	return scan.nr_reclaimed + scan.nr_written;
 }
 
 /* ---- Direct reclaim ------------------------------------------------------------------------ */
