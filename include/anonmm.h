@@ -145,10 +145,25 @@ int anonmm_munmap(struct anonmm *mm, void *addr, size_t length);
 int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot);
 /* mremap(2) with MREMAP_MAYMOVE. Returns NULL with errno, the old mapping is then as it was. */
 void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new_length);
-/* madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE. */
+/*
+ * madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE,
+ * MERGEABLE, UNMERGEABLE (anonmm_ksm_scan()).
+ */
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
 int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
 int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
+
+/*
+ * Look for equal pages among those advised MADV_MERGEABLE: at most @pages of them, from where the last call stopped; a
+ * call ends where a full scan of all spaces does. A page is merged when it held the same content in two scans and another one
+ * does too. Who calls it, and how often, is the program's choice: nothing scans by itself. Returns how many mappings came to
+ * share a page, also counted in stats.merged. -ENOMEM: no memory for the bookkeeping.
+ *
+ * ANONMM_SOFT: equal pages become one frame; a write copies. ANONMM_UFFD: a frame has one place only, so pages that are
+ * swapped out, or were not used for a while, come to share a swap slot; a touch brings a copy.
+ * MADV_UNMERGEABLE gives each merged mapping a frame of its own: ENOMEM when there is none, and it may be called again.
+ */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages);
 
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
 

@@ -301,3 +301,23 @@ void space_destroy(struct anonmm *mm, struct space *space)
 	if (mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call.mask, NULL);
 }
+
+/* ---- KSM ------------------------------------------------------------------------------- */
+
+/* Signals are blocked for the same reason as in a call on a space: the pager lock is held. */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
+{
+	sigset_t all, old;
+	int merged;
+
+	if (mm->kind == ANONMM_SOFT) {
+		merged = ksmd_step(mm->pager, pages);
+		soft_machine_tick(mm->machine);
+		return merged;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	merged = ksmd_step(mm->pager, pages);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return merged;
+}

@@ -81,6 +81,10 @@ static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from,
 
 	if (page_has(page, PG_locked))
 		return fork_wait_page(fork, page);
+	if (page->_mapcount >= UINT16_MAX - 1) /* its slot must be able to count all of them */
+		return -ENOMEM;
+	if (page_stable_node(page) && ksm_copy_rmap(page, fork->child, index + fork->shift))
+		return -ENOMEM;
 	if (pte & PTE_WRITE) {
 		pte = pte_clear_bits(from, PTE_WRITE) & ~PTE_WRITE;
 		fork->pager->machine->ops->flush(

@@ -6,6 +6,7 @@
  *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
+ *                  |------ KSM's items                   ksm.h
  *                  '------ page tables                   pgtable.h
  *
  * fault.c, vmscan.c and space.c orchestrate; the others never call up.
@@ -25,6 +26,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/filemap.h"
+#include "mm/ksm.h"
 #include "mm/space.h"
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
@@ -64,6 +66,7 @@ struct pager {
 	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool, file_pool; /* [L] */
 
 	TAILQ_HEAD(space_list, space) spaces; /* [L] */
+	struct ksm ksm; /* [L] */
 	struct file_list files; /* [L] */
 
 	page_tracer tracer; /* [L] */

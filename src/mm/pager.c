@@ -104,6 +104,7 @@ static void pools_init(struct pager *pager)
 	pool_init(&pager->anon_vma_pool, sizeof(struct anon_vma), PAGE_BYTES);
 	pool_init(&pager->avc_pool, sizeof(struct anon_vma_chain), PAGE_BYTES);
 	pool_init(&pager->file_pool, sizeof(struct file), PAGE_BYTES);
+	ksm_init(pager);
 }
 
 static void pools_destroy(struct pager *pager)
@@ -113,6 +114,7 @@ static void pools_destroy(struct pager *pager)
 	pool_destroy(pager, &pager->anon_vma_pool);
 	pool_destroy(pager, &pager->avc_pool);
 	pool_destroy(pager, &pager->file_pool);
+	ksm_destroy(pager);
 }
 
 /* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
