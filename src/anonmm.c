@@ -64,6 +64,9 @@ static int check_config(const struct anonmm_config *config)
 	if ((unsigned)config->faults > ANONMM_FAULTS_SIGNAL)
 		return fail(-EINVAL, "fault mode %d was asked for: there are AUTO, THREAD and SIGNAL",
 			(int)config->faults);
+	if (config->nodes > ANONMM_NODES_MAX)
+		return fail(-EINVAL, "%u memory nodes were asked for: there can be 1 to %u", config->nodes,
+			ANONMM_NODES_MAX);
 	if (config->swappiness < 0 || config->swappiness > 200)
 		return fail(-EINVAL,
 			"a swappiness of %d was asked for: it can be 1 to 200, or 0 for the default",
@@ -88,7 +91,7 @@ static int count_frames(const struct anonmm_config *config, const struct swapdev
 	char limit[32], swap[32];
 	uint32_t nr = pager_frames_for(config->memory, dev ? dev->nr_slots : 0);
 
-	if (nr < PAGER_MIN_FRAMES)
+	if (nr < PAGER_MIN_FRAMES * (config->nodes ? config->nodes : 1))
 		return fail(-EINVAL,
 			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
 			"raise the limit or take less swap",
@@ -127,6 +130,7 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uin
 	struct pager_config pager = {
 		.machine = mm->machine,
 		.nr_frames = nr_frames,
+		.nr_nodes = config->nodes,
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
 		.stats = config->stats,
@@ -269,7 +273,7 @@ void call_begin(struct call *call, struct anonmm *mm, struct space *space)
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &call->mask);
 	}
-	while (call_again(call, space_lock(space, &call->wait)))
+	while (space && call_again(call, space_lock(space, &call->wait)))
 		;
 }
 
@@ -284,7 +288,8 @@ bool call_again(struct call *call, int result)
 
 int call_end(struct call *call)
 {
-	space_unlock(call->space);
+	if (call->space)
+		space_unlock(call->space);
 	if (call->mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call->mask, NULL);
 	return call->result;

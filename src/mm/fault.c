@@ -178,6 +178,8 @@ static int handle_pte_fault(struct fault *f)
 		return do_unshare(f);
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
+	if (pte_is_migration(f->pte)) /* its page is locked for as long as it moves */
+		return fault_wait_page(f, pfn_page(f->pager, pte_pfn(f->pte)));
 	if (pte_is_none(f->pte))
 		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
 	if (pte_is_armed(f->pte))
@@ -270,6 +272,8 @@ enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum acces
 	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
+	else if (unlikely(result == FAULT_OOM))
+		out_of_memory(pager, f.addr);
 	pager_unlock(pager);
 	return (enum fault_result)result;
 }

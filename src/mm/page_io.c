@@ -177,7 +177,11 @@ void plug_submit(struct pager *pager, struct plug *plug)
 		struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
 
 		take_for(pager, plug, area, &list);
-		area->dev->ops->submit(area->dev, &list);
+		unsigned type = (unsigned)(area - pager->areas);
+		struct swapdev *dev = area_enter(pager, type); /* a request of ours keeps its door open */
+
+		dev->ops->submit(dev, &list);
+		area_leave(pager, type);
 	}
 	pager_lock(pager);
 }

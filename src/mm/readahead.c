@@ -76,8 +76,7 @@ static uint32_t workingset_refault(struct pager *pager, struct page *page, swp_e
 	return distance <= node->nr_pages[LIST_ACTIVE_ANON] ? PG_active | PG_workingset : 0;
 }
 
-/* read_swap_cache_async: a new page enters the swap cache, locked, and is read. */
-static int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
 {
 	struct page *page = frame_alloc(pager);
 
