@@ -42,6 +42,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	page_unlock(f->pager, cached);
 	if (result != FAULT_DONE)
 		return result;
+	page_set(page, PG_dirty); /* nothing on a device is this page's content */
 	f->pager->stats->copied++;
 	f->pager->stats->copied_early += !f->pager->machine->ops->can_share;
 	page_step(f->pager, page, "do_swap_page", f->addr);

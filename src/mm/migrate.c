@@ -221,6 +221,7 @@ int page_migrate_begin(struct pager *pager, struct page *page, struct page *to, 
 	isolate_alone(pager, page);
 	page_trylock(pager, page);
 	page_trylock(pager, to);
+	page_step(pager, page, "isolate_lru_page", 0);
 	*m = (struct migration){.pager = pager, .from = page, .to = to};
 	if (page_mapped(page) && page_is_anon(page)) {
 		m->anon_vma = page_anon_vma(page);

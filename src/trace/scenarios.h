@@ -38,6 +38,10 @@ extern const struct walk_scenario walk_swapin_cache, walk_swapin_device, walk_se
 extern const struct walk_scenario walk_fork_scenario, walk_shared_out, walk_fork_out;
 /* scenarios_file.c */
 extern const struct walk_scenario walk_file, walk_cow, walk_cow_shmem, walk_shmem, walk_truncate_scenario;
+/* scenarios_ksm.c */
+extern const struct walk_scenario walk_ksm, walk_ksm_out, walk_unmerge_scenario;
+/* scenarios_move.c */
+extern const struct walk_scenario walk_migrate, walk_migrate_wait, walk_swapoff_scenario;
 /* scenarios_advice.c */
 extern const struct walk_scenario walk_mlock_scenario, walk_free_scenario;
 

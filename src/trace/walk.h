@@ -167,6 +167,24 @@ int walk_child_exits(struct walk_world *world);
 /* The program exits: everything of it goes. */
 int walk_exit(struct walk_world *world);
 
+/*
+ * A second page, of the same content as the first and at another address: WALK_SECOND. Both are mergeable.
+ * Then: ksmd scans until it has merged them; the program asks for pages of its own again.
+ */
+int walk_make_twin(struct walk_world *world);
+int walk_merge(struct walk_world *world);
+int walk_unmerge(struct walk_world *world);
+
+/* The watched page is on its way to a frame of the other node, its PTEs are migration entries; then it has moved. */
+int walk_migrate_begin(struct walk_world *world);
+int walk_migrate_end(struct walk_world *world);
+
+/* The other pages go, and make room. */
+int walk_drop_others(struct walk_world *world);
+
+/* The swap device is taken out of use: what is on it comes back. */
+int walk_swapoff(struct walk_world *world);
+
 /* The watched page is from now on one of a file's, in a private mapping; with @shared of shared anonymous memory. */
 int walk_map_file(struct walk_world *world);
 int walk_map_shmem(struct walk_world *world, bool shared);

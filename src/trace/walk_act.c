@@ -3,6 +3,7 @@
  * What can be done in the world of a walk. Faults are calls of handle_mm_fault() also on the uffd machine, whose
  * threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
  */
+#include "mm/page.h"
 #include "trace/held_dev.h"
 #include "trace/walk_world.h"
 
@@ -182,6 +183,8 @@ int walk_scan_again(struct walk_world *world)
 
 int walk_finish_writes(struct walk_world *world)
 {
+	if (!world->dev)
+		return 0;
 	held_dev_hold(world->dev, false);
 	while (pager_poll(world->pager, SWAP_WRITE, 0) > 0)
 		;
@@ -237,6 +240,113 @@ int walk_advise(struct walk_world *world, int advice)
 
 	return PLACE_CALL(
 		world, place, wait, space_madvise(place->space, place->addr, PAGE_BYTES, advice, &wait));
+}
+
+/* ---- KSM, migration, swapoff ----------------------------------------------------------------- */
+
+/* Pages between the twins: births in runs do not come that far. */
+#define WALK_TWIN 256
+
+static int fill(struct walk_world *world, enum walk_eye eye)
+{
+	static const char words[] = "the same content";
+	const struct walk_place *place = &world->eyes[eye];
+	int error = walk_write_by(world, eye);
+
+	if (error)
+		return error;
+	if (world->kind == ANONMM_UFFD)
+		memcpy((void *)(uintptr_t)place->addr, words, sizeof(words));
+	else
+		error = soft_write(place->mmu, place->addr, words, sizeof(words));
+	return error;
+}
+
+static int advise_place(struct walk_world *world, struct walk_place *place, int advice)
+{
+	struct wait wait = {0};
+
+	return PLACE_CALL(
+		world, place, wait, space_madvise(place->space, place->addr, PAGE_BYTES, advice, &wait));
+}
+
+int walk_make_twin(struct walk_world *world)
+{
+	struct walk_place *first = &world->eyes[WALK_PROGRAM], *second = &world->eyes[WALK_SECOND];
+	int error;
+
+	*second = *first;
+	world->nr_others -= WALK_TWIN;
+	second->addr = world->others + PAGE_BYTES * world->nr_others;
+	first->name = "first";
+	second->name = "second";
+	error = fill(world, WALK_SECOND);
+	if (!error)
+		error = fill(world, WALK_PROGRAM);
+	if (!error)
+		error = advise_place(world, first, MADV_MERGEABLE);
+	return error ? error : advise_place(world, second, MADV_MERGEABLE);
+}
+
+int walk_merge(struct walk_world *world)
+{
+	for (int scan = 0; scan < 8; scan++) {
+		int merged = ksmd_step(world->pager, WALK_FRAMES);
+
+		if (merged)
+			return merged < 0 ? merged : 0;
+	}
+	return -ETIME;
+}
+
+int walk_unmerge(struct walk_world *world)
+{
+	int error = advise_place(world, &world->eyes[WALK_PROGRAM], MADV_UNMERGEABLE);
+
+	return error ? error : advise_place(world, &world->eyes[WALK_SECOND], MADV_UNMERGEABLE);
+}
+
+int walk_migrate_begin(struct walk_world *world)
+{
+	const struct walk_place *program = &world->eyes[WALK_PROGRAM];
+	struct page_view view;
+	struct wait wait = {0};
+	int error;
+
+	space_view(program->space, program->addr, &view);
+	error = WALK_RETRY(world, wait,
+		migrate_begin(program->space, program->addr, view.pfn < WALK_FRAMES / 2 ? 1 : 0,
+			&world->migration, &wait));
+	world->migrating = !error;
+	if (!error)
+		world->watched[page_pfn(world->pager, world->migration.to)] = true;
+	return error;
+}
+
+int walk_migrate_end(struct walk_world *world)
+{
+	world->migrating = false;
+	migrate_copy(&world->migration);
+	return migrate_end(&world->migration);
+}
+
+int walk_drop_others(struct walk_world *world)
+{
+	struct walk_place *program = &world->eyes[WALK_PROGRAM];
+	struct wait wait = {0};
+
+	return PLACE_CALL(world, program, wait,
+		space_munmap(program->space, world->others, PAGE_BYTES * (world->next_other + 1), &wait));
+}
+
+int walk_swapoff(struct walk_world *world)
+{
+	struct wait wait = {0};
+	int error = WALK_RETRY(world, wait, pager_swapoff(world->pager, world->dev->uri, &wait));
+
+	if (!error)
+		world->dev = NULL; /* closed */
+	return error;
 }
 
 /* ---- Fork and exit -------------------------------------------------------------------------- */

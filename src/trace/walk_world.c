@@ -220,6 +220,8 @@ void walk_world_close(struct walk_world *world)
 		held_dev_fail(world->dev, SWAP_WRITE, false);
 		held_dev_fail(world->dev, SWAP_READ, false);
 	}
+	if (world->migrating)
+		walk_migrate_end(world);
 	if (world->eyes[WALK_CHILD].space)
 		walk_child_exits(world);
 	if (world->eyes[WALK_PROGRAM].space)

@@ -39,6 +39,8 @@ struct walk_world {
 	struct swapdev *dev; /* the pager's; kept to hold and release writes */
 	struct walk_place eyes[WALK_NR_EYES];
 	struct file *file; /* open */
+	struct migration migration; /* while migrating */
+	bool migrating;
 	uint64_t others; /* where the others begin */
 	uint64_t next_other, nr_others; /* pages */
 	bool watched[WALK_FRAMES];

@@ -382,8 +382,10 @@ static void judge_line(struct judge *judge, const struct observed_line *line)
 
 static int judge_section(struct judge *judge, unsigned section)
 {
+	bool moves = strstr(judge->observed->sections[section], "migration") != NULL;
 	char why[400];
-	int error = walk_world_open(judge->world, ANONMM_SOFT, 0, PAGER_NO_SHADOWS, why, sizeof(why));
+	int error = walk_world_open(
+		judge->world, ANONMM_SOFT, moves ? WALK_TWO_NODES : 0, PAGER_NO_SHADOWS, why, sizeof(why));
 
 	if (error) {
 		printf("%s\n", why);
@@ -394,15 +396,6 @@ static int judge_section(struct judge *judge, unsigned section)
 	judge->last = NULL;
 	judge->frames.nr = judge->slots.nr = 0;
 	error = replay(judge->world, judge->observed->sections[section]);
-	if (error == -ENOENT) { /* no such history here yet */
-		for (unsigned i = 0; i < judge->observed->nr_lines; i++)
-			if (judge->observed->lines[i].section == section) {
-				judge->nr_lines++;
-				without(judge, &judge->observed->lines[i], "this history is not replayed yet");
-			}
-		walk_world_close(judge->world);
-		return 0;
-	}
 	if (error)
 		printf("%s: the replay stopped: %s\n", judge->observed->sections[section], strerror(-error));
 	for (unsigned i = 0; i < judge->observed->nr_lines; i++)

@@ -197,6 +197,35 @@ static int replay_zero(struct walk_world *w)
 	return 0;
 }
 
+/* ---- 4 ksm ----------------------------------------------------------------------------------- */
+
+/* Linux's a is born first; b's page is the one that is kept. */
+#define A WALK_SECOND
+#define B WALK_PROGRAM
+
+static int replay_ksm(struct walk_world *w)
+{
+	TRY(walk_make_twin(w));
+	seen(w, A); /* 4.1 */
+	seen(w, B);
+	TRY(walk_merge(w));
+	seen(w, A); /* 4.2 */
+	seen(w, B);
+	seen(w, A); /* 4.3 */
+	TRY(squeeze(w, false));
+	seen(w, B);
+	TRY(swap_in(w, A, ACCESS_READ));
+	seen(w, A); /* 4.4 */
+	TRY(read_by(w, B));
+	seen(w, B); /* 4.5 */
+	TRY(write_by(w, A));
+	seen(w, A); /* 4.6 */
+	seen(w, B);
+	TRY(write_by(w, B));
+	seen(w, B); /* 4.7 */
+	return 0;
+}
+
 /* ---- 5 private file --------------------------------------------------------------------------- */
 
 /* A file in memory with one page that was written, mapped privately. */
@@ -265,6 +294,17 @@ static int replay_mlock(struct walk_world *w)
 	return 0;
 }
 
+/* ---- 8 migration ---------------------------------------------------------------------------------- */
+
+static int replay_migration(struct walk_world *w)
+{
+	TRY(born(w)); /* 8.1 */
+	TRY(walk_migrate_begin(w));
+	TRY(walk_migrate_end(w));
+	seen(w, WALK_PROGRAM); /* 8.2 */
+	return 0;
+}
+
 /* ---- 8b, 8c: errors ------------------------------------------------------------------------------ */
 
 static int replay_write_error(struct walk_world *w)
@@ -296,11 +336,31 @@ static int replay_read_error(struct walk_world *w)
 	return 0;
 }
 
+/* ---- 9 swapoff -------------------------------------------------------------------------------------- */
+
+static int replay_swapoff(struct walk_world *w)
+{
+	TRY(born(w)); /* 9.1 */
+	TRY(squeeze(w, false));
+	TRY(walk_drop_others(w));
+	TRY(walk_swapoff(w));
+	seen(w, WALK_PROGRAM); /* 9.2 */
+	return 0;
+}
+
 /* ---- 10 hwpoison ----------------------------------------------------------------------------------- */
 
 static int replay_hwpoison(struct walk_world *w)
 {
 	return born(w); /* 10.1; the rest has no counterpart */
+}
+
+/* ---- 11 OOM: the kernel printed no state ---------------------------------------------------------------- */
+
+static int replay_nothing(struct walk_world *w)
+{
+	(void)w;
+	return 0;
 }
 
 static const struct {
@@ -311,12 +371,16 @@ static const struct {
 	{"2 ", replay_fork},
 	{"2b ", replay_fork_swapped},
 	{"3 ", replay_zero},
+	{"4 ", replay_ksm},
 	{"5 ", replay_file},
 	{"6 ", replay_shmem},
 	{"7 ", replay_mlock},
+	{"8 ", replay_migration},
 	{"8b ", replay_write_error},
 	{"8c ", replay_read_error},
+	{"9 ", replay_swapoff},
 	{"10 ", replay_hwpoison},
+	{"11 ", replay_nothing},
 };
 
 int replay(struct walk_world *world, const char *section)

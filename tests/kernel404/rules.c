@@ -55,6 +55,10 @@ const struct rule rules[] = {
 	{"end_swap_bio_read: ERROR", "end_swap_bio_read", 0, NULL},
 	{"do_swap_page: after set_pte+rmap, before swap_free", "page_add_anon_rmap", 0, NULL},
 	{"do_swap_page: after swap_free", "swap_free", 0, NULL},
+	{"migrate: before try_to_unmap(TTU_MIGRATION)", "isolate_lru_page", 0, NULL},
+	{"migrate: after try_to_unmap(TTU_MIGRATION)", "try_to_unmap", 0, NULL},
+	{"migrate: old page after move_to_new_page", "migrate_page_copy", 0, NULL},
+	{"migrate: NEW page after move_to_new_page+remove_migration_ptes", "remove_migration_ptes", 0, NULL},
 	{"zap_pte_range: after page_remove_rmap (ref held by mmu_gather)", "zap_pte_range", 0, NULL},
 };
 const unsigned nr_rules = ARRAY_SIZE(rules);
@@ -69,6 +73,7 @@ const struct exception exceptions[] = {
 	{"2 ", "do_wp_page: COW new_page", "pfn=47f", NULL, 0, stack, 2}, /* the frame was free meanwhile */
 	{"2 ", "end_swap_bio_read: uptodate", "pfn=268e", "end_swap_bio_read", -1, ahead, 0},
 	{"2 ", "do_swap_page: read from swap (major)", "pfn=268e", NOTE_BEFORE, 1, lookup, 0},
+	{"4 ", "reuse_swap_page=1", "", NULL, 0, "a copy of its own is writable at once here: no fault", 0},
 	{"6 ", "end_swap_bio_read: uptodate", "", "end_swap_bio_read", -1, ahead, 0},
 	{"6 ", "delete_from_swap_cache: done", "", NULL, 0,
 		"Linux enters the page cache before it leaves the swap cache; here a page is in one of them "
