@@ -1,54 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The judge: a kernel of the article's era. Every history that Linux 4.0.4 printed (tests/data/theirs-4.0.4.txt) is replayed on
- * the soft machine, and every line that has a counterpart is compared with our state at that point, rendered as that kernel
- * prints it (linux40.h).
- *
- * Lines are claimed in order: a point of a function by the next event of ours that rules.c names, a view by the next note; a
- * point never looks behind the next note. Frames and slots are compared as identities: the same, or another.
- *
- * What is not equal but explained is counted apart, with its reason; what has no counterpart is listed with its reason. A
- * difference that nobody explains fails, and so does a line that nobody knows.
- *
- *      kernel404 [-v] [FILE]
- */
-#include "observed.h"
+/* See judge.h. */
+#include "judge.h"
 #include "replay.h"
 #include "rules.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MAX_REASONS 64
 #define NONE UINT32_MAX
-
-/* Which of ours a frame or slot of Linux is: pairs, none twice on either side. */
-struct identities {
-	unsigned nr;
-	uint32_t theirs[64], ours[64];
-};
-
-struct reasons {
-	unsigned nr;
-	struct {
-		const char *text;
-		unsigned lines;
-	} at[MAX_REASONS];
-};
-
-struct judge {
-	const struct observed *observed;
-	struct walk_world *world;
-	bool verbose;
-	unsigned section;
-	unsigned cursor; /* the first event that no line has claimed */
-	const struct walk_event *last;
-	struct identities frames, slots;
-	unsigned nr_lines, nr_compared, nr_equal, nr_explained, nr_without, nr_different;
-	struct reasons explained, without;
-	unsigned met[64]; /* how often each exception was met */
-};
 
 /* ---- Words --------------------------------------------------------------------------------------- */
 
@@ -65,7 +24,7 @@ static void reason_add(struct reasons *reasons, const char *text)
 	reasons->at[i].lines++;
 }
 
-static void say(const char *verdict, const struct observed_line *line, const char *text)
+void judge_say(const char *verdict, const struct observed_line *line, const char *text)
 {
 	printf("%-9s line %3u  %s: %s\n", verdict, line->number, line->point, line->state);
 	if (text)
@@ -78,9 +37,11 @@ static void different(struct judge *judge, const struct observed_line *line, con
 	char state[300], words[400];
 
 	judge->nr_different++;
+	if (judge->quiet)
+		return;
 	snprintf(words, sizeof(words), "%s%s%s", text, ours ? "; ours: " : "",
 		ours ? linux40_page_text(ours, state, sizeof(state)) : "");
-	say("DIFFERENT", line, words);
+	judge_say("DIFFERENT", line, words);
 }
 
 static void without(struct judge *judge, const struct observed_line *line, const char *reason)
@@ -88,7 +49,7 @@ static void without(struct judge *judge, const struct observed_line *line, const
 	judge->nr_without++;
 	reason_add(&judge->without, reason);
 	if (judge->verbose)
-		say("without", line, reason);
+		judge_say("without", line, reason);
 }
 
 /* ---- Identities -------------------------------------------------------------------------------------- */
@@ -248,7 +209,7 @@ static void compare_page(struct judge *judge, const struct observed_line *line,
 	judge->nr_explained += explained != NULL;
 	judge->nr_equal += explained == NULL;
 	if (judge->verbose)
-		say(explained ? "explained" : "equal", line, explained);
+		judge_say(explained ? "explained" : "equal", line, explained);
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------------------------- */
@@ -352,7 +313,7 @@ static void judge_point(struct judge *judge, const struct observed_line *line, c
 	}
 }
 
-static void judge_line(struct judge *judge, const struct observed_line *line)
+void judge_line(struct judge *judge, const struct observed_line *line)
 {
 	const struct exception *exception = exception_for(judge, line);
 	const struct rule *rule = rule_for(line);
@@ -378,77 +339,12 @@ static void judge_line(struct judge *judge, const struct observed_line *line)
 	}
 }
 
-/* ---- Sections ---------------------------------------------------------------------------------------------------- */
-
-static int judge_section(struct judge *judge, unsigned section)
+void judge_lines(struct judge *judge)
 {
-	bool moves = strstr(judge->observed->sections[section], "migration") != NULL;
-	char why[400];
-	int error = walk_world_open(
-		judge->world, ANONMM_SOFT, moves ? WALK_TWO_NODES : 0, PAGER_NO_SHADOWS, why, sizeof(why));
-
-	if (error) {
-		printf("%s\n", why);
-		return error;
-	}
-	judge->section = section;
 	judge->cursor = 0;
 	judge->last = NULL;
 	judge->frames.nr = judge->slots.nr = 0;
-	error = replay(judge->world, judge->observed->sections[section]);
-	if (error)
-		printf("%s: the replay stopped: %s\n", judge->observed->sections[section], strerror(-error));
 	for (unsigned i = 0; i < judge->observed->nr_lines; i++)
-		if (judge->observed->lines[i].section == section)
+		if (judge->observed->lines[i].section == judge->section)
 			judge_line(judge, &judge->observed->lines[i]);
-	walk_world_close(judge->world);
-	return error;
-}
-
-static void print_reasons(const char *title, const struct reasons *reasons)
-{
-	printf("\n%s\n", title);
-	for (unsigned i = 0; i < reasons->nr; i++)
-		printf("%6u  %s\n", reasons->at[i].lines, reasons->at[i].text);
-}
-
-static void print_row(const char *name, const struct judge *now, const struct judge *before)
-{
-	printf("%-22s %6u %9u %6u %10u %8u %10u\n", name, now->nr_lines - before->nr_lines,
-		now->nr_compared - before->nr_compared, now->nr_equal - before->nr_equal,
-		now->nr_explained - before->nr_explained, now->nr_without - before->nr_without,
-		now->nr_different - before->nr_different);
-}
-
-int main(int argc, char **argv)
-{
-	static struct observed observed;
-	static struct walk_world world;
-	static struct judge judge = {.observed = &observed, .world = &world}, none;
-	static struct judge before[MAX_SECTIONS + 1];
-	const char *path = NULL;
-	bool stopped = false;
-
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "-v"))
-			judge.verbose = true;
-		else
-			path = argv[i];
-	if (!path || observed_read(&observed, path)) {
-		fprintf(stderr, "usage: kernel404 [-v] tests/data/theirs-4.0.4.txt\n");
-		return 2;
-	}
-	for (unsigned s = 0; s < observed.nr_sections; s++) {
-		before[s] = judge;
-		stopped |= judge_section(&judge, s) != 0;
-	}
-	before[observed.nr_sections] = judge;
-	printf("%-22s %6s %9s %6s %10s %8s %10s\n", "Linux 4.0.4", "lines", "compared", "equal", "explained",
-		"without", "different");
-	for (unsigned s = 0; s < observed.nr_sections; s++)
-		print_row(observed.sections[s], &before[s + 1], &before[s]);
-	print_row("all", &judge, &none);
-	print_reasons("Equal, once this is taken into account:", &judge.explained);
-	print_reasons("Without a counterpart:", &judge.without);
-	return judge.nr_different || stopped ? 1 : 0;
 }
