@@ -3,11 +3,13 @@
  * A page's live state as Linux 4.0 would print it (LIFECYCLE 9):
  *
  *      PG_lru         not while the page is isolated
- *      PG_dirty       not while it is being written: that kernel clears it before, and sets it again if the write fails
+ *      PG_dirty       not while it is being written: that kernel clears it before, and sets it again if the
+ * write fails
  *      PG_ksm         no flag: the kind of the mapping says it
  *      PG_workingset, PG_readahead and what is ours alone: unknown to it
  *      the zero page  PG_reserved, one reference, never mapped
- *      swap_map       0x40 for the swap cache, the low bits for the PTEs that name the slot; 0xff: of shared memory
+ *      swap_map       0x40 for the swap cache, the low bits for the PTEs that name the slot; 0xff: of shared
+ * memory
  *
  * The flags stand in the order of that kernel's bits.
  */

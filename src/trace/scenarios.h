@@ -6,14 +6,20 @@
 #include "mm/page.h"
 #include "trace/walk.h"
 
-/* Flags that belong together. A page in use; one in the swap cache; one in it whose content is not written yet. */
+/*
+ * Flags that belong together. A page in use; one in the swap cache; one in it whose content is not written
+ * yet.
+ */
 #define USED (PG_lru | PG_swapbacked | PG_uptodate)
 #define CACHED (USED | PG_swapcache)
 #define LEAVING (CACHED | PG_dirty)
 #define WRITTEN (LEAVING | PG_reclaim | PG_writeback)
 #define GONE (PG_swapbacked | PG_uptodate)
 
-/* STEP(step, function, STATE(_count, _mapcount, flags, list, PTE [, .slot = ]), why [, .eye = ] [, .without = ] ...) */
+/*
+ * STEP(step, function, STATE(_count, _mapcount, flags, list, PTE [, .slot = ]), why [, .eye = ] [, .without =
+ * ] ...)
+ */
 #define STEP(step_, function_, state_, ...)                                                                  \
 	{                                                                                                    \
 		.step = (step_), .function = (function_), .state = state_, .why = __VA_ARGS__                \

@@ -8,9 +8,9 @@
  * core's own event stream, read from the live structures at that moment. Nothing runs but what a scene
  * drives: there is no thread, and the swap device ends a write only when it is told to.
  *
- * A page may be looked at from several places, the world's eyes: the program, its child, a second address, the page
- * cache. A state's PTE is that of the eye that the step names; a page is followed while any eye's PTE leads to it, and from
- * then on until its frame is free.
+ * A page may be looked at from several places, the world's eyes: the program, its child, a second address,
+ * the page cache. A state's PTE is that of the eye that the step names; a page is followed while any eye's
+ * PTE leads to it, and from then on until its frame is free.
  *
  * To add a history: one more array in one of the scenarios_*.c, and its line in scenarios.c.
  */
@@ -68,8 +68,9 @@ struct walk_scene {
 	unsigned nr_expects;
 	enum walk_where {
 		WALK_ANYWHERE,
-		WALK_WRITES_SEEN, /* only on machines with a write bit, which can show a page that is being written */
-		WALK_WRITES_UNSEEN, /* what happens instead on the others */
+		/* Only on machines with a write bit, which can show a page that is being written ... */
+		WALK_WRITES_SEEN,
+		WALK_WRITES_UNSEEN, /* ... and what happens instead on the others */
 	} where;
 	int ends; /* what @drive has to return */
 };
@@ -118,7 +119,8 @@ typedef void (*walk_row_fn)(void *ctx, const struct walk_row *row);
 
 /*
  * Run @scenario on a world of its own. Returns how many steps do not agree, or -errno with words in @why
- * when the world cannot be set up (-EPERM, -ENOSYS: the host refuses userfaultfd; -EOPNOTSUPP: this machine cannot show it).
+ * when the world cannot be set up (-EPERM, -ENOSYS: the host refuses userfaultfd; -EOPNOTSUPP: this machine
+ * cannot show it).
  */
 int walk_run(const struct walk_scenario *scenario, enum anonmm_machine machine, walk_row_fn fn, void *ctx,
 	char *why, size_t why_len);
@@ -145,7 +147,10 @@ int walk_press_until(struct walk_world *world, const char *function);
 /* @nr other pages are born. */
 int walk_press(struct walk_world *world, unsigned nr);
 
-/* More pages are born while the device ends no write, until a scan has come to the watched page and put it back. */
+/*
+ * More pages are born while the device ends no write, until a scan has come to the watched page and put it
+ * back.
+ */
 int walk_scan_again(struct walk_world *world);
 
 /* The device ends all writes that it holds. */
@@ -175,7 +180,10 @@ int walk_make_twin(struct walk_world *world);
 int walk_merge(struct walk_world *world);
 int walk_unmerge(struct walk_world *world);
 
-/* The watched page is on its way to a frame of the other node, its PTEs are migration entries; then it has moved. */
+/*
+ * The watched page is on its way to a frame of the other node, its PTEs are migration entries; then it has
+ * moved.
+ */
 int walk_migrate_begin(struct walk_world *world);
 int walk_migrate_end(struct walk_world *world);
 
@@ -185,7 +193,10 @@ int walk_drop_others(struct walk_world *world);
 /* The swap device is taken out of use: what is on it comes back. */
 int walk_swapoff(struct walk_world *world);
 
-/* The watched page is from now on one of a file's, in a private mapping; with @shared of shared anonymous memory. */
+/*
+ * The watched page is from now on one of a file's, in a private mapping; with @shared of shared anonymous
+ * memory.
+ */
 int walk_map_file(struct walk_world *world);
 int walk_map_shmem(struct walk_world *world, bool shared);
 int walk_truncate(struct walk_world *world);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can be done in the world of a walk. Faults are calls of handle_mm_fault() also on the uffd machine, whose
- * threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
+ * What can be done in the world of a walk. Faults are calls of handle_mm_fault() also on the uffd machine,
+ * whose threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
  */
 #include "mm/page.h"
 #include "trace/held_dev.h"
@@ -67,8 +67,8 @@ static int touch_real(struct walk_world *world, struct space *space, uint64_t ad
 }
 
 /*
- * The MMU in software waits by itself, and its way of waiting lets no device end a write that is held: so the fault
- * comes first here, too.
+ * The MMU in software waits by itself, and its way of waiting lets no device end a write that is held: so the
+ * fault comes first here, too.
  */
 static int touch_soft(struct walk_world *world, struct soft_space *mmu, uint64_t addr, enum access access)
 {
@@ -136,8 +136,9 @@ static int another(struct walk_world *world)
 }
 
 /*
- * kswapd by hand. Another page is born only when it is content, so that no fault has to reclaim by itself. When nothing
- * but writes can move, some end; or with @held the device stays slow, and yet another page is born.
+ * kswapd by hand. Another page is born only when it is content, so that no fault has to reclaim by itself.
+ * When nothing but writes can move, some end; or with @held the device stays slow, and yet another page is
+ * born.
  */
 static int press(struct walk_world *world, const char *function, bool held)
 {

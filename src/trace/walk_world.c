@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world of a walk: its making and its end, and the record of what happens to the watched page. What can be done in
- * it is walk_act.c.
+ * The world of a walk: its making and its end, and the record of what happens to the watched page. What can
+ * be done in it is walk_act.c.
  */
 #include "trace/walk_world.h"
 #include "machine/uffd.h"

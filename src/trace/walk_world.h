@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world that a walk happens in: a small pager, one space or two, one watched page and the many others that
- * press it out. See walk.h; this is what walk.c, walk_act.c and walk_world.c share.
+ * The world that a walk happens in: a small pager, one space or two, one watched page and the many others
+ * that press it out. See walk.h; this is what walk.c, walk_act.c and walk_world.c share.
  */
 #ifndef ANONMM_WALK_WORLD_H
 #define ANONMM_WALK_WORLD_H

@@ -11,8 +11,8 @@
 #include <string.h>
 
 /*
- * A judge that finds nothing proves something only if it would have found something: with one fact of one line changed, for
- * every fact of every line that it has compared, it must find a difference.
+ * A judge that finds nothing proves something only if it would have found something: with one fact of one
+ * line changed, for every fact of every line that it has compared, it must find a difference.
  */
 static unsigned unnoticed(const struct judge *judge, struct observed_line *line)
 {

@@ -30,7 +30,9 @@ static int write_by(struct walk_world *w, enum walk_eye eye)
 	return walk_write_by(w, eye);
 }
 
-/* An access to a page on the device: what is to be seen while the read is under way, and before it is mapped. */
+/*
+ * An access to a page on the device: what is to be seen while the read is under way, and before it is mapped.
+ */
 static int swap_in(struct walk_world *w, enum walk_eye eye, enum access access)
 {
 	struct wait wait = {0};
@@ -355,7 +357,9 @@ static int replay_hwpoison(struct walk_world *w)
 	return born(w); /* 10.1; the rest has no counterpart */
 }
 
-/* ---- 11 OOM: the kernel printed no state ---------------------------------------------------------------- */
+/*
+ * ---- 11 OOM: the kernel printed no state ----------------------------------------------------------------
+ */
 
 static int replay_nothing(struct walk_world *w)
 {

@@ -8,8 +8,7 @@
 /* How a point is compared. */
 struct rule {
 	const char *point; /* of Linux */
-	const char *
-		event; /* ours; RULE_SAME: the one that the line before was compared with; NULL: there is none */
+	const char *event; /* ours; RULE_SAME: that of the line before; NULL: there is none */
 	int held; /* references that Linux holds at this point, and we do not */
 	const char *reason; /* for @held, or for there being none */
 };
@@ -20,8 +19,8 @@ extern const struct rule rules[];
 extern const unsigned nr_rules;
 
 /*
- * What is special about single lines: chosen by section, by the beginning of the point ("": any), and by a piece of the
- * state.
+ * What is special about single lines: chosen by section, by the beginning of the point ("": any), and by a
+ * piece of the state.
  */
 struct exception {
 	const char *section, *point, *state;
