@@ -209,11 +209,35 @@ static const struct walk_expect parent_writes_out[] = {
 		"Writable at once, and dirty: the slot is free."),
 };
 
-static const struct walk_scene fork_out[] = {
-	{"The page is on the device, and the program forks", swap_out_and_fork, WALK_EXPECTS(forked_out)},
-	{"The child writes", child_writes, WALK_EXPECTS(child_writes_out)},
-	{"The parent writes", walk_write, WALK_EXPECTS(parent_writes_out)},
+/* Where a frame has one address: the slot can be shared, the page cannot. */
+static const struct walk_expect child_copies_out[] = {
+	STEP("B8 a copy", "do_swap_page", STATE(1, 0, ALIVE | PG_dirty, "active", WALK_PTE_PRESENT),
+		"The child touches it. The parent names the slot, too, and on this machine the page could be "
+		"written "
+		"unseen: the child gets a copy of its own at once.",
+		.eye = WALK_CHILD),
+	STEP("seen by the parent", WALK_LOOK,
+		STATE(1, -1, CACHED | PG_active | PG_workingset, "active", WALK_PTE_SWAP,
+			.slot = WALK_NAMED_BY(1)),
+		"The page that was read stays in the swap cache for the parent, who names the slot alone "
+		"now."),
 };
 
-const struct walk_scenario walk_fork_out = {"fork-out", "fork while the page is on the device", "7 5 B4",
-	SCENES(fork_out), .not_unshared = one_address};
+static const struct walk_expect parent_reads_out[] = {
+	STEP("swapped in", "do_swap_page",
+		STATE(2, 0, CACHED | PG_active | PG_workingset, "active", WALK_PTE_READ_ONLY,
+			.slot = WALK_NAMED_BY(0)),
+		"Found in the swap cache: no read. Nobody else names the slot, so it may be mapped.",
+		.without = "read_swap_cache_async"),
+};
+
+static const struct walk_scene fork_out[] = {
+	{"The page is on the device, and the program forks", swap_out_and_fork, WALK_EXPECTS(forked_out)},
+	{"The child writes", child_writes, WALK_EXPECTS(child_writes_out), .where = WALK_WRITES_SEEN},
+	{"The parent writes", walk_write, WALK_EXPECTS(parent_writes_out), .where = WALK_WRITES_SEEN},
+	{"The child writes", child_writes, WALK_EXPECTS(child_copies_out), .where = WALK_WRITES_UNSEEN},
+	{"The parent reads", walk_read, WALK_EXPECTS(parent_reads_out), .where = WALK_WRITES_UNSEEN},
+};
+
+const struct walk_scenario walk_fork_out = {
+	"fork-out", "fork while the page is on the device", "7 5 B4", SCENES(fork_out)};
