@@ -69,6 +69,11 @@ void uffd_machine_note_child(struct machine *machine, bool comes)
 		atomic_fetch_sub(&uffd_of(machine)->nr_children, 1);
 }
 
+static void say_line(struct machine *machine, const char *text)
+{
+	uffd_say(uffd_of(machine), 0, "%s", text);
+}
+
 static const struct machine_ops uffd_ops = {
 	.name = "uffd",
 	.frame_bytes = uffd_frame_bytes,
@@ -83,6 +88,7 @@ static const struct machine_ops uffd_ops = {
 	.wake = uffd_wake,
 	.wait = uffd_wait,
 	.wake_kswapd = uffd_wake_kswapd,
+	.say = say_line,
 	.chunk_alloc = uffd_chunk_alloc,
 	.chunk_free = uffd_chunk_free,
 };

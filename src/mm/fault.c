@@ -272,8 +272,8 @@ enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum acces
 	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
-	else if (unlikely(result == FAULT_OOM))
-		out_of_memory(pager, f.addr);
 	pager_unlock(pager);
+	if (unlikely(result == FAULT_OOM))
+		out_of_memory(pager, f.addr);
 	return (enum fault_result)result;
 }

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- Counting -------------------------------------------------------------------------------- */
 
@@ -121,13 +122,57 @@ static void report_all(const struct report *r)
 	report(r, "metadata: %llu KiB", (unsigned long long)(pager->metadata_bytes / KIB));
 }
 
+/* ---- Saying it: gathered under the lock, said without, since who is told may block ---------------------------- */
+
+#define TEXT_BYTES (4 * PAGE_BYTES)
+
+/* Lines one after the other, each with its end. */
+struct text {
+	char *bytes;
+	size_t used;
+	unsigned dropped; /* lines that did not fit */
+};
+
+static void text_add(void *ctx, const char *line)
+{
+	struct text *text = ctx;
+	size_t len = strlen(line) + 1;
+
+	if (text->used + len > TEXT_BYTES) {
+		text->dropped++;
+		return;
+	}
+	memcpy(text->bytes + text->used, line, len);
+	text->used += len;
+}
+
+static void text_say(const struct text *text, void (*line)(void *ctx, const char *text), void *ctx)
+{
+	char more[40];
+
+	for (size_t at = 0; at < text->used; at += strlen(text->bytes + at) + 1)
+		line(ctx, text->bytes + at);
+	if (text->dropped == 0)
+		return;
+	snprintf(more, sizeof(more), "... and %u lines more", text->dropped);
+	line(ctx, more);
+}
+
 void pager_memory_report(struct pager *pager, void (*line)(void *ctx, const char *text), void *ctx)
 {
-	struct report r = {pager, line, ctx};
+	struct machine *machine = pager->machine;
+	struct text text = {.bytes = machine->ops->chunk_alloc(machine, TEXT_BYTES)};
+	struct report r = {pager, text_add, &text};
 
+	if (!text.bytes) {
+		line(ctx, "the host has no memory for the report");
+		return;
+	}
 	pager_lock(pager);
 	report_all(&r);
 	pager_unlock(pager);
+	text_say(&text, line, ctx);
+	machine->ops->chunk_free(machine, text.bytes, TEXT_BYTES);
 }
 
 static void say_line(void *ctx, const char *text)
@@ -137,13 +182,14 @@ static void say_line(void *ctx, const char *text)
 
 void out_of_memory(struct pager *pager, uint64_t addr)
 {
-	struct report r = {pager, say_line, pager};
+	pager_lock(pager);
 	uint64_t nr = ++pager->nr_oom;
 
+	pager_unlock(pager);
 	if (!pager->machine->ops->say || (nr & (nr - 1)) != 0)
 		return;
-	pager_say(pager, "out of memory: no frame for the page at %#llx, and nothing can be reclaimed "
-		"(%llu so far)",
+	pager_say(pager,
+		"out of memory: no frame for the page at %#llx, and nothing can be reclaimed (%llu so far)",
 		(unsigned long long)addr, (unsigned long long)nr);
-	report_all(&r);
+	pager_memory_report(pager, say_line, pager);
 }

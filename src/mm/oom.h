@@ -25,7 +25,7 @@ struct space_usage {
 void node_usage(struct pager *pager, const struct node *node, struct node_usage *usage);
 void space_usage(struct space *space, struct space_usage *usage);
 
-/* A fault at @addr has found no memory: say so, and who has it. The 1st, 2nd, 4th, 8th ... time: the core has no clock. */
+/* A fault at @addr has found no memory: say so, and who has it. The 1st, 2nd, 4th, 8th ... time: the core has no clock. => lock not held */
 void out_of_memory(struct pager *pager, uint64_t addr);
 
 #endif

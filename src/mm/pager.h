@@ -163,7 +163,7 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out);
 /*
  * Who uses what, in lines without newlines: each node's frames by kind, each space's mapped, resident and swapped pages,
  * each swap area's slots, the core's own structures. The same is said through machine->ops->say when a fault ends in
- * FAULT_OOM, the 1st, 2nd, 4th, 8th ... time. Looks at every frame and PTE. => @line does not call the pager
+ * FAULT_OOM, the 1st, 2nd, 4th, 8th ... time. Looks at every frame and PTE. @line is called without the pager lock.
  */
 void pager_memory_report(struct pager *pager, void (*line)(void *ctx, const char *text), void *ctx);
 

@@ -100,9 +100,14 @@ void area_leave(struct pager *pager, unsigned type)
 	atomic_fetch_sub(&pager->doors[type].holders, 1);
 }
 
+bool swap_entry_exists(const struct pager *pager, swp_entry_t entry)
+{
+	return entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots;
+}
+
 struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
 {
-	assert(entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots);
+	assert(swap_entry_exists(pager, entry));
 	return &pager->areas[entry.type].slots[entry.slot];
 }
 

@@ -77,6 +77,8 @@ bool area_close_door(struct pager *pager, uint8_t type);
 struct swapdev *area_enter(struct pager *pager, unsigned type);
 void area_leave(struct pager *pager, unsigned type);
 
+/* Is there such a slot? Only who has dropped the lock since it met the entry needs to ask. */
+bool swap_entry_exists(const struct pager *pager, swp_entry_t entry);
 struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry);
 
 /* A free slot, by priority of the areas; it becomes @page's. -ENOSPC */

@@ -41,8 +41,7 @@ static void open_world(unsigned nr_nodes, const char *swap)
 	assert_int_equal(world_open(&world, &config), 0);
 	world.ops.say = keep_saying;
 	assert_int_equal(place_open(&parent, &world), 0);
-	assert_int_equal(
-		place_mmap(&parent, &base, 2 * MIB, PROT_READ | PROT_WRITE, SPACE_NORESERVE), 0);
+	assert_int_equal(place_mmap(&parent, &base, 2 * MIB, PROT_READ | PROT_WRITE, SPACE_NORESERVE), 0);
 }
 
 static void close_world(void)
@@ -102,11 +101,12 @@ static void who_has_the_memory_is_said(void **state)
 	assert_int_equal(sscanf(line_with("swap mem:?size=256K:"), "swap %*s %u of %u", &used, &slots), 2);
 	assert_int_equal(used, 64);
 	assert_int_equal(slots, 64);
-	assert_int_equal(sscanf(line_with("node 0:"),
-				 "node 0: %u frames: %u free, %u anonymous, %u file, %u shmem, %u other; of these %u "
-				 "unevictable, %u merged, %u in swap cache, %u under writeback, %u isolated",
-				 &nr[0], &nr[1], &nr[2], &nr[3], &nr[4], &nr[5], &nr[6], &nr[7], &nr[8], &nr[9],
-				 &nr[10]),
+	assert_int_equal(
+		sscanf(line_with("node 0:"),
+			"node 0: %u frames: %u free, %u anonymous, %u file, %u shmem, %u other; of these %u "
+			"unevictable, %u merged, %u in swap cache, %u under writeback, %u isolated",
+			&nr[0], &nr[1], &nr[2], &nr[3], &nr[4], &nr[5], &nr[6], &nr[7], &nr[8], &nr[9],
+			&nr[10]),
 		11);
 	assert_int_equal(nr[0], NR_FRAMES);
 	assert_int_equal(nr[1], 0);
@@ -169,10 +169,10 @@ static void kinds_are_told_apart(void **state)
 		unsigned locked;
 
 		snprintf(start, sizeof(start), "node %u:", n);
-		assert_int_equal(
-			sscanf(line_with(start),
-				"node %*u: %u frames: %u free, %u anonymous, %u file, %u shmem, %*u other; of these %u",
-				&frames, &nr_free, &anon, &file, &shmem, &locked),
+		assert_int_equal(sscanf(line_with(start),
+					 "node %*u: %u frames: %u free, %u anonymous, %u file, %u shmem, %*u "
+					 "other; of these %u",
+					 &frames, &nr_free, &anon, &file, &shmem, &locked),
 			6);
 		assert_int_equal(frames, NR_FRAMES / 2);
 		assert_int_equal(file, 0);

@@ -66,6 +66,8 @@ static int tear_down(void **state)
 	(void)state;
 	if (parent.space)
 		place_close(&parent);
+	(world.kind == ANONMM_SOFT ? soft_machine_stop : uffd_machine_stop)(
+		world.machine); /* it may hold pages */
 	reap();
 	valid();
 	now = stats();
@@ -414,6 +416,59 @@ static void a_lost_page_keeps_the_area_in_use(void **state)
 	assert_int_equal(swapoff(uri), 0);
 }
 
+/* A read of many that fails once is made again, page by page; one that always fails leaves all as it was. */
+static void failed_reads_are_told_from_lost_pages(void **state)
+{
+	char uri[256];
+
+	(void)state;
+	snprintf(uri, sizeof(uri), "%s", world.dev->uri);
+	fill(PAGES);
+	page_out(&parent, base, PAGES * PAGE_BYTES);
+	faulty_fail(world.dev, SWAP_READ, 1, EIO, true);
+	assert_int_equal(swapoff(uri), -EIO);
+	reap();
+	valid();
+	assert_int_equal(stats().slots, 2048);
+	assert_true(stats().lost_pages > 0);
+	faulty_fail(world.dev, SWAP_READ, 0, 0, false);
+	assert_int_equal(place_munmap(&parent, base, 32 * MIB), 0);
+
+	base = 0;
+	assert_int_equal(place_mmap(&parent, &base, 2 * MIB, PROT_READ | PROT_WRITE, 0), 0);
+	fill(PAGES);
+	page_out(&parent, base, PAGES * PAGE_BYTES);
+	uint64_t lost = stats().lost_pages;
+
+	faulty_fail(world.dev, SWAP_READ, 1, EIO, false);
+	assert_int_equal(swapoff(uri), 0);
+	valid();
+	assert_int_equal(stats().lost_pages, lost);
+	check(&parent, PAGES);
+}
+
+static void reads_that_hang_can_be_cancelled(void **state)
+{
+	char uri[256];
+	struct wait wait;
+
+	(void)state;
+	snprintf(uri, sizeof(uri), "%s", world.dev->uri);
+	fill(PAGES);
+	page_out(&parent, base, PAGES * PAGE_BYTES);
+	faulty_hold(world.dev, SWAP_READ, true);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(pager_swapoff(world.pager, uri, &wait), -EAGAIN);
+	pager_swapoff_cancel(world.pager);
+	valid();
+	assert_int_equal(stats().slots, 2048);
+	faulty_hold(world.dev, SWAP_READ, false);
+	reap();
+	check(&parent, PAGES);
+	assert_int_equal(swapoff(uri), 0);
+	check(&parent, PAGES);
+}
+
 /* ---- Under pressure, with threads ----------------------------------------------------------------------------- */
 
 static _Atomic(unsigned) failures;
@@ -436,16 +491,18 @@ static void *count_up(void *arg)
 static void race(void)
 {
 	pthread_t writers[3];
+	int error = 0;
 
 	failures = 0;
 	for (uintptr_t i = 0; i < 3; i++)
 		pthread_create(&writers[i], NULL, count_up, (void *)i);
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 10 && !error; i++) {
 		swapon(i % 2 ? FIRST : SECOND, 0);
-		assert_int_equal(swapoff(i % 2 ? SECOND : FIRST), 0);
+		error = swapoff(i % 2 ? SECOND : FIRST);
 	}
 	for (unsigned i = 0; i < 3; i++)
 		pthread_join(writers[i], NULL);
+	assert_int_equal(error, 0);
 	assert_int_equal(failures, 0);
 	valid();
 }
@@ -488,6 +545,9 @@ int main(void)
 		TEST(only_one_at_a_time),
 		TEST(a_device_that_is_in_use_is_not_closed),
 		cmocka_unit_test_setup_teardown(a_lost_page_keeps_the_area_in_use, set_up_faulty, tear_down),
+		cmocka_unit_test_setup_teardown(
+			failed_reads_are_told_from_lost_pages, set_up_faulty, tear_down),
+		cmocka_unit_test_setup_teardown(reads_that_hang_can_be_cancelled, set_up_faulty, tear_down),
 		cmocka_unit_test(areas_change_while_threads_swap),
 		cmocka_unit_test(areas_change_under_real_memory),
 	};
