@@ -60,8 +60,12 @@ struct anonmm_config {
 	uint64_t
 		memory; /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
 	uint64_t address_space; /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
-	const char *
-		swap; /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
+	/*
+	 * Where pages go: "file:PATH?size=SIZE", "zram:", or several with commas between them, the first to be used
+	 * first: "zram:,file:/var/tmp?size=4G". "zram:" is compressed memory, a part of .memory; what gets old there
+	 * goes on to the device behind it. NULL: none, pages then only leave when they are freed or zero.
+	 */
+	const char *swap;
 	enum anonmm_faults faults; /* uffd only */
 	bool copy; /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
 	bool threads; /* soft only: calls may come from several threads */
@@ -114,13 +118,14 @@ struct anonmm_stats {
 	uint64_t pinned; /* pages that could not be taken away, since I/O holds them */
 	uint64_t migrated; /* migrate_pages: pages moved to another frame */
 	uint64_t migrate_failed; /* pages that stayed where they were */
-	uint64_t frames; /* = frames that the limit pays for */
+	uint64_t frames; /* = frames that the limit pays for, without those whose place compressed swap has */
 	uint64_t frames_free; /* = */
 	uint64_t frames_peak; /* most frames ever in use */
 	uint64_t slots; /* = swap slots */
 	uint64_t slots_used; /* = */
 	uint64_t mapped_bytes; /* = address space mapped */
 	uint64_t metadata_bytes; /* = the library's own structures */
+	uint64_t store_bytes; /* = memory that compressed swap takes, its tables included */
 };
 
 /*

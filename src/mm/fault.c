@@ -261,14 +261,14 @@ enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wai
 	return (enum fault_result)fault_run(&f);
 }
 
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+/* Drops the lock for good. */
+static enum fault_result fault_handle(
+	struct pager *pager, struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
-	struct pager *pager = space->pager;
 	struct fault f;
 	int result;
 
 	fault_init(&f, space, addr, access == ACCESS_WRITE, wait);
-	pager_lock(pager);
 	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
@@ -276,4 +276,23 @@ enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum acces
 	if (unlikely(result == FAULT_OOM))
 		out_of_memory(pager, f.addr);
 	return (enum fault_result)result;
+}
+
+enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+
+	pager_lock(pager);
+	return fault_handle(pager, space, addr, access, wait);
+}
+
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
+	if (likely(space != NULL))
+		return fault_handle(pager, space, addr, access, wait);
+	pager_unlock(pager);
+	return FAULT_SIGSEGV;
 }

@@ -7,7 +7,8 @@
  *      zero page           zero page
  *      swap entry          the same                     the slot counts one more: nothing is read or written
  *      migration entry     the same                     both without the right to write; !can_share: waited for
- *      present             the same, read-only          so is the parent's; _mapcount and _count rise
+ *      present             the same, read-only          so is the parent's; _mapcount and _count rise; a merged page has
+ *                                                       an item for it (ksm.h)
  *      present             a copy, armed                where a frame has one place only (!can_share)
  *
  * Mappings of shared memory and files that nobody wrote to are not copied: faults fill them again.

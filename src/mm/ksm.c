@@ -224,6 +224,7 @@ bool ksm_walk(struct pager *pager, struct page *page, rmap_one one, void *ctx)
 {
 	struct ksm_item *item, *next;
 
+	(void)pager;
 	for (item = LIST_FIRST(&page_stable_node(page)->items); item; item = next) {
 		struct space *space = item->space;
 		uint64_t addr = index_addr(space, item->index);

@@ -3,7 +3,7 @@
  * The core's inside: the pager, and how its parts see each other.
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
- *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
+ *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h lend.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
  *                  |------ KSM's items                   ksm.h
@@ -30,6 +30,7 @@
 #include "mm/space.h"
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
+#include "mm/lend.h"
 #include "mm/page_io.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
@@ -77,6 +78,8 @@ struct pager {
 	struct swapoff off;
 	uint64_t slots_total, slots_used; /* [L] */
 	struct swap_lease_list leases; /* [L] */
+	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
+	uint32_t owed; /* [L] free frames that they are to have next */
 
 	struct swap_io *io_array; /* [I] */
 	unsigned nr_io; /* [I] */

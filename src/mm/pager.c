@@ -220,6 +220,7 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 		area_open_door(pager, (uint8_t)type);
 		if (type == pager->nr_areas)
 			pager->nr_areas = type + 1;
+		lend_settle(pager);
 	}
 	pager_unlock(pager);
 	return error;
@@ -336,17 +337,31 @@ void pager_thaw(struct pager *pager)
 
 /* ---- Looking in ------------------------------------------------------------------------------------------ */
 
+static uint64_t store_bytes(struct pager *pager)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+
+		if (dev && dev->ops->memory_used)
+			bytes += dev->ops->memory_used(dev);
+	}
+	return bytes;
+}
+
 void pager_stats(struct pager *pager, struct anonmm_stats *out)
 {
 	pager_lock(pager);
 	struct anonmm_stats *s = pager->stats;
 
 	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
-	s->frames = pager->nr_frames;
+	s->frames = pager->nr_frames - pager->nr_lent;
 	s->frames_free = frames_free(pager);
 	s->slots = pager->slots_total;
 	s->slots_used = pager->slots_used;
 	s->metadata_bytes = pager->metadata_bytes;
+	s->store_bytes = store_bytes(pager);
 	if (out && out != s)
 		*out = *s;
 	pager_unlock(pager);

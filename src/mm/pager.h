@@ -94,6 +94,12 @@ enum fault_result {
  */
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait);
 
+/*
+ * The same where spaces share one range of real addresses: in the innermost space that covers @addr. FAULT_SIGSEGV: there is
+ * none, perhaps no more; who was late may ask for a space that has gone.
+ */
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait);
+
 enum kswapd_result {
 	KSWAPD_BALANCED, /* free frames are above the high watermark: sleep until woken */
 	KSWAPD_PROGRESS, /* call again */

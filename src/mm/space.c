@@ -786,14 +786,22 @@ unsigned space_longest_chain(struct space *space)
 	return longest;
 }
 
-struct space *pager_space_at(struct pager *pager, uint64_t addr)
+/* A snapshot is younger than the space in whose range it lies. */
+struct space *find_space(struct pager *pager, uint64_t addr)
 {
 	struct space *space;
 
-	pager_lock(pager);
 	TAILQ_FOREACH_REVERSE(space, &pager->spaces, space_list, link)
 	if (addr - space->base < space->bytes)
 		break;
+	return space;
+}
+
+struct space *pager_space_at(struct pager *pager, uint64_t addr)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
 	pager_unlock(pager);
 	return space;
 }

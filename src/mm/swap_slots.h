@@ -45,6 +45,7 @@ struct swap_area {
 	struct swapdev *dev; /* [I], NULL: no area has this number now */
 	int priority; /* [I] */
 	bool inherited; /* [L] read only: the parent's */
+	bool full; /* [L] the device had no room for a page: no slot is handed out until it may have */
 	bool off; /* [L] swapoff has begun: it gets nothing new, and the pager's sums leave it out */
 	uint32_t nr_slots; /* [I] */
 	struct swap_slot *slots; /* [I] the array */
@@ -52,7 +53,10 @@ struct swap_area {
 	uint32_t nr_clusters; /* [I] */
 	uint32_t cursor; /* [L] the slot to try next */
 	uint32_t nr_used; /* [L] */
+	uint64_t nr_refused; /* [L] writes for which the device had no room */
 	uint32_t touched; /* [L] slots that were ever used: what the table costs */
+	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
+	uint32_t nr_lent, lending; /* [L] how many, and how many are about to be */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */
@@ -99,6 +103,12 @@ bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock);
 #define SHADOW_MASK 0x3fffffffu
 
 bool slot_writable(struct pager *pager, swp_entry_t entry);
+
+/* The device had no room for this slot's page: it keeps its slot, and none is handed out there for now. */
+void slot_refused(struct pager *pager, swp_entry_t entry);
+
+/* Would writing to it be of any use now? */
+bool slot_has_room(struct pager *pager, swp_entry_t entry);
 
 /* Is swap more than half full? Then pages that come in give their slots back. */
 bool vm_swap_full(const struct pager *pager);

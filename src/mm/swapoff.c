@@ -418,9 +418,10 @@ static int off_close(struct pager *pager, struct swapdev **dev, struct wait *wai
 
 	if (area_is_leased(pager, pager->off.type))
 		return -EBUSY;
-	if (!area_close_door(pager, pager->off.type))
+	if (!area_close_door(pager, pager->off.type) || area->lending > 0)
 		return off_wait(pager, WAIT_WRITE, wait);
 	*dev = area->dev;
+	lend_end(pager, area);
 	swap_area_remove(pager, pager->off.type);
 	pager->off = (struct swapoff){.running = false};
 	pager_event(pager);

@@ -132,7 +132,10 @@ static void check_page(struct census *c, pfn_t pfn)
 		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		WRONG(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	if (page->_count == 0 || pfn == pager->zero_pfn)
+	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
+		WRONG(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
+			page->word);
+	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
 		return;
 	if (page_mapped(page) && page_has(page, PG_ksm) != (page_stable_node(page) != NULL))
 		WRONG(c, "page %u: PG_ksm and its mapping disagree", pfn);
