@@ -116,7 +116,7 @@ static const struct walk_expect another_round[] = {
 
 static const struct walk_expect wanted_after_all[] = {
 	STEP("an ordinary page", "putback_lru_page",
-		STATE(1, 0, USED | PG_active | PG_referenced, "active", WALK_PTE_PRESENT),
+		STATE(1, 0, USED | PG_active | PG_referenced | PG_dirty, "active", WALK_PTE_PRESENT),
 		"Not used again, but dirty: the advice no longer holds. PG_swapbacked as before, and active.",
 		.without = "try_to_unmap"),
 };

@@ -117,10 +117,11 @@ static int share_and_write(struct walk_world *world)
 }
 
 static const struct walk_expect shmem_born[] = {
-	STEP("born", "do_shared_fault", STATE(2, 0, IN_SHMEM, "inactive", WALK_PTE_PRESENT),
+	STEP("born", "do_shared_fault", STATE(2, 0, IN_SHMEM | PG_dirty, "inactive", WALK_PTE_PRESENT),
 		"Shared memory is a file without a file: the page belongs to its page cache, one reference, "
 		"and is "
-		"mapped as it is, another. PG_swapbacked, and not anonymous."),
+		"mapped as it is, another. PG_swapbacked, and not anonymous; dirty, since "
+		"it was born by a write."),
 };
 
 static const struct walk_expect shmem_out[] = {
