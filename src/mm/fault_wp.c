@@ -42,6 +42,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
 		page_unlock(f->pager, old);
+		page_step(f->pager, old, "page_remove_rmap", f->addr);
 		if (page_has(old, PG_swapcache)) /* a merged page may have had its last mapper here */
 			free_swap_cache(f->pager, old);
 		page_put(f->pager, old);

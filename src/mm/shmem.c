@@ -49,7 +49,7 @@ void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struc
 	assert(!error);
 	(void)error;
 	swap_free(pager, entry);
-	page_clear(page, PG_readahead);
+	page_clear(page, PG_readahead | PG_fresh);
 	page_set(page, PG_dirty);
 	page_unlock(pager, page);
 	page_step(pager, page, "shmem_swapin_page", addr);

@@ -204,6 +204,7 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 	}
 	if (page_has(page, PG_locked))
 		page_unlock(pager, page);
+	page_step(pager, page, "page_keep", 0);
 	putback_page(pager, page, list);
 }
 
@@ -217,6 +218,7 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 		return false;
 	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
 		return false;
+	page_step(pager, page, "page_freeze_refs", 0);
 	struct node *node = page_node(pager, page);
 	bool wanted = !slot_is_unwanted(pager, page) && page_has(page, PG_swapcache);
 	uint32_t clock = (uint32_t)node->evictions++ & SHADOW_MASK;
