@@ -8,6 +8,7 @@
 #include <string.h>
 
 static const struct command commands[] = {
+	{"doctor", cmd_doctor, "say what this host offers, and what would make it better"},
 	{"run", cmd_run, "run a program in less memory than it wants"},
 	{"walk", cmd_walk, "follow one page from its birth to its end"},
 };

@@ -176,23 +176,6 @@ static void print_table(FILE *out, const struct report *report)
 
 /* ---- JSON ------------------------------------------------------------------------------- */
 
-static void json_text(FILE *out, const char *text)
-{
-	fputc('"', out);
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c < 0x20)
-			fprintf(out, "\\u%04x", c);
-		else if (c < 0x80)
-			fputc(c, out);
-		else /* whatever encoding it is: each byte as the character of that number, and the text stays valid */
-			fprintf(out, "\\u%04x", c);
-	}
-	fputc('"', out);
-}
-
 static void json_stats(FILE *out, const struct anonmm_stats *stats)
 {
 	fputc('{', out);

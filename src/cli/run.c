@@ -11,7 +11,6 @@
  */
 #include "cli/cli.h"
 #include "run/record.h"
-#include "machine/uffd.h"
 #include "mm/pager.h"
 #include "swapdev/swapdev.h"
 #include "size.h"
@@ -32,8 +31,6 @@
 #define PRELOAD_NAME "libanonmm-preload.so"
 #define RECORDS_BYTES ((RECORD_MAX + 1) * RECORD_BYTES)
 #define DEFAULT_MEMORY "50%"
-#define DEFAULT_SWAP "file:/var/tmp"
-#define PROBE_BYTES (16 * MIB)
 #define ENV_PRELOAD_PATH "ANONMM_PRELOAD"
 
 #ifndef ANONMM_PRELOAD_DIR
@@ -47,12 +44,14 @@ struct options {
 	enum anonmm_faults faults;
 	bool copy;
 	bool stats, json;
+	bool fallback; /* a host that refuses us: run it without a limit */
 	const char *stats_path; /* NULL: standard error */
 	char **command;
 
 	/* From the above */
 	uint64_t memory_bytes;
 	int stats_fd;
+	bool native; /* it came to that */
 	char program[PATH_MAX];
 	char preload[PATH_MAX];
 };
@@ -76,6 +75,9 @@ static const char help[] =
 	"                         on memory that is swapped out fails. auto (default): the best that is "
 	"safe\n"
 	"  --no-move              copy pages even where the kernel could move them (as before Linux 6.8)\n"
+	"  --fallback MODE        where the host refuses userfaultfd. fail (default): the program does not "
+	"start.\n"
+	"                         native: it runs without a limit, after a line that says so\n"
 	"  --stats[=FILE]         tell at the end what was counted, on standard error or in FILE\n"
 	"  --json                 tell it as JSON; implies --stats\n"
 	"  --help                 this text\n"
@@ -97,6 +99,7 @@ enum {
 	OPTION_MEMORY = 1,
 	OPTION_SWAP,
 	OPTION_FAULTS,
+	OPTION_FALLBACK,
 	OPTION_STATS,
 	OPTION_JSON,
 	OPTION_NO_MOVE,
@@ -107,12 +110,22 @@ static const struct option long_options[] = {
 	{"memory", required_argument, NULL, OPTION_MEMORY},
 	{"swap", required_argument, NULL, OPTION_SWAP},
 	{"faults", required_argument, NULL, OPTION_FAULTS},
+	{"fallback", required_argument, NULL, OPTION_FALLBACK},
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"no-move", no_argument, NULL, OPTION_NO_MOVE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
+
+static int take_fallback(struct options *options, const char *mode)
+{
+	options->fallback = !strcmp(mode, "native");
+	if (options->fallback || !strcmp(mode, "fail"))
+		return 0;
+	cli_say("--fallback %s: must be native or fail", mode);
+	return EXIT_OURS + 1;
+}
 
 /* 0: go on; else the exit status plus one, so that help's 0 is told from it. */
 static int take_option(struct options *options, int option)
@@ -127,6 +140,8 @@ static int take_option(struct options *options, int option)
 	case OPTION_FAULTS:
 		options->faults_text = optarg;
 		return 0;
+	case OPTION_FALLBACK:
+		return take_fallback(options, optarg);
 	case OPTION_STATS:
 		options->stats = true;
 		options->stats_path = optarg;
@@ -224,23 +239,17 @@ static int check_swap(const struct options *options)
 	return EXIT_OURS;
 }
 
-/* AUTO becomes what the library takes for any program: see settings_read() in src/run/preload.c. */
-static int check_machine(const struct options *options)
+static int check_machine(struct options *options)
 {
-	struct uffd_config config = {
-		.bytes = PROBE_BYTES,
-		.nr_frames = PAGER_MIN_FRAMES,
-		.faults = options->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : options->faults,
-		.copy = options->copy,
-	};
-	struct machine *machine;
 	char why[512];
 
-	if (uffd_machine_open(&config, &machine, why, sizeof(why)) < 0) {
-		cli_say("%s", why);
+	if (machine_check(options->faults, options->copy, why, sizeof(why)) == 0)
+		return 0;
+	cli_say("%s", why);
+	if (!options->fallback)
 		return EXIT_OURS;
-	}
-	uffd_machine_close(machine);
+	options->native = true;
+	cli_say("'%s' runs without a limit (--fallback native)", options->command[0]);
 	return 0;
 }
 
@@ -307,7 +316,7 @@ static int check_all(struct options *options)
 		status = check_preload(options);
 	if (!status)
 		status = check_machine(options);
-	if (!status)
+	if (!status && !options->native)
 		status = check_swap(options);
 	if (!status)
 		status = open_stats(options);
@@ -354,11 +363,13 @@ static int set_environment(const struct options *options)
 {
 	char memory[32];
 
+	if (options->native) /* nor a limit that we were given ourselves */
+		return setenv(ENV_OFF, "1", 1);
 	snprintf(memory, sizeof(memory), "%lu", options->memory_bytes);
 	return setenv(ENV_MEMORY, memory, 1) || set_or_unset(ENV_SWAP, options->swap) ||
 	       setenv(ENV_FAULTS, options->faults_text, 1) ||
 	       set_or_unset(ENV_COPY, options->copy ? "1" : NULL) || unsetenv(ENV_OFF) ||
-	       unsetenv(ENV_OPTIONAL) || set_preload(options->preload);
+	       set_or_unset(ENV_OPTIONAL, options->fallback ? "1" : NULL) || set_preload(options->preload);
 }
 
 /* ---- Start and wait --------------------------------------------------------------------------- */

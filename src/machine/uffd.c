@@ -203,8 +203,7 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 	m->nr_frames = config->nr_frames;
 	m->fd = m->leader_sleep.fd = m->pager_sleep.fd = -1;
 	m->pair_cpu = -1;
-	/* AUTO: unmodified programs hand managed buffers to system calls, and only this mode serves those. */
-	m->faults = config->faults == ANONMM_FAULTS_SIGNAL ? ANONMM_FAULTS_SIGNAL : ANONMM_FAULTS_THREAD;
+	m->faults = uffd_faults_choose(config->faults, NULL);
 	error = reserve_range(m, config, why, why_len);
 	if (!error)
 		error = reserve_pool(m, why, why_len);

@@ -27,6 +27,21 @@ struct uffd_config {
  */
 int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len);
 
+/* What @asked comes to: AUTO is decided here and nowhere else. *@why (may be NULL) says the reason in words. */
+enum anonmm_faults uffd_faults_choose(enum anonmm_faults asked, const char **why);
+
+/* What the kernel says when it is asked. Errors are 0 or -errno. */
+struct uffd_probe {
+	int kernel_faults; /* a userfaultfd that gets the faults of system calls too: thread mode needs it */
+	int user_faults; /* one that gets those of user mode only: enough for signal mode */
+	bool by_device; /* the first of these came from /dev/userfaultfd */
+	uint64_t features; /* UFFD_FEATURE_* of the better one */
+	int move; /* one page was moved, and came back */
+	int copy; /* one page was copied in, and was found write-protected when asked to be */
+};
+
+void uffd_probe(struct uffd_probe *probe);
+
 /* The managed range, and the mode that AUTO became. */
 uint64_t uffd_machine_base(struct machine *m);
 uint64_t uffd_machine_bytes(struct machine *m);

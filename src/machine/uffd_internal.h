@@ -12,7 +12,7 @@
  *   uffd_map.c      map and unmap: runs, and which way each goes
  *   uffd_move.c     by UFFDIO_MOVE: no copy. Only between writable areas of equal protection
  *   uffd_copy.c     by UFFDIO_COPY: older kernels, and regions that are not plain read-write
- *   uffd_host.c     the userfaultfd itself and its requests
+ *   uffd_host.c     the userfaultfd itself and its requests    uffd_probe.c   what the host allows
  *   uffd_wait.c     waiting and waking
  *   uffd_thread.c   the pager thread     uffd_kswapd.c  the kswapd thread     uffd_pair.c  who shares a CPU
  *   uffd_fault.c    faults that cannot be served
@@ -208,6 +208,9 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 /* uffd.c: whose address that is. */
 struct space *uffd_space_at(struct uffd_machine *m, uint64_t addr);
+
+/* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
+int uffd_fd_ask(bool kernel_faults, bool *by_device);
 
 /* uffd_host.c */
 int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len);

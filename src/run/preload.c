@@ -134,12 +134,6 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 			getenv(ENV_FAULTS));
 		return -EINVAL;
 	}
-	/*
-	 * System calls on buffers that are swapped out fail in signal mode, and any program may make
-	 * them: what is fastest and safe for every program is the other one.
-	 */
-	if (settings->faults == ANONMM_FAULTS_AUTO)
-		settings->faults = ANONMM_FAULTS_THREAD;
 	return 0;
 }
 
@@ -313,7 +307,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 		return;
 	if (!flag_set(ENV_OPTIONAL))
 		run_die("%s", why);
-	run_say("%s; %s is set: running without", why, ENV_OPTIONAL);
+	run_say("%s. Running without a limit", why);
 }
 
 __attribute__((destructor)) static void run_destructor(void)

@@ -62,7 +62,7 @@ ANONMM_PRELOAD=/no/such/library refused 125 'libanonmm-preload.so' -- echo start
 "$ANONMM" fly >"$work/out" 2>&1
 [ $? -eq 125 ] || fail "an unknown command: exit status was not 125"
 grep -q "no command 'fly'" "$work/out" || fail "an unknown command: $(cat "$work/out")"
-for help in --help 'run --help' 'walk --help' --version; do
+for help in --help 'doctor --help' 'run --help' 'walk --help' --version; do
 	# shellcheck disable=SC2086
 	"$ANONMM" $help >"$work/out" 2>"$work/errors" || fail "$help: $?"
 	[ -s "$work/out" ] || fail "$help says nothing"
