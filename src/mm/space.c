@@ -272,7 +272,7 @@ int range_check(const struct space *space, uint64_t addr, uint64_t *len)
 }
 
 /* How often a call waits for a pin to go, a moment each time. */
-#define HIDE_TRIES 1000
+#define HIDE_TRIES 200
 
 /* ---- Clearing PTEs ------------------------------------------------------------------------------ */
 

@@ -22,6 +22,7 @@ struct scan {
 /* A page between try_to_unmap and its fate. */
 struct candidate {
 	struct page *page;
+	bool wanted; /* its content, for a device */
 	struct content content;
 };
 
@@ -372,15 +373,17 @@ static unsigned keep_pinned(
 	return left;
 }
 
-/* Hash what was taken away, without the pager lock: nobody can write to these pages. */
+/* Hash what was taken away, without the pager lock: nobody can write to these pages. A file's page is on its file. */
 static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
 {
+	for (unsigned i = 0; i < nr; i++) {
+		candidates[i].wanted = page_has(candidates[i].page, PG_swapbacked);
+		candidates[i].content.zero = false;
+	}
 	pager_unlock(pager);
 	for (unsigned i = 0; i < nr; i++)
-		if (page_has(candidates[i].page, PG_swapbacked)) /* a file's page is on its file */
+		if (candidates[i].wanted)
 			page_content(pager, candidates[i].page, &candidates[i].content);
-		else
-			candidates[i].content.zero = false;
 	pager_lock(pager);
 }
 

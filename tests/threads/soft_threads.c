@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads on one soft pager beside kswapd: what ThreadSanitizer looks at. Some threads share one space and write
- * their own words of the same pages; another has a space of its own that it maps and unmaps all the time.
+ * their own words of the same pages; another has a space of its own that it maps and unmaps all the time; one forks the
+ * shared space, and two share memory from spaces of their own.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -26,6 +27,12 @@ static uint64_t word_at(unsigned page, unsigned writer)
 	return shared_addr + page * PAGE_BYTES + writer * 1000;
 }
 
+/* Where writer @writer comes in step @i of a round. */
+static unsigned page_at(unsigned writer, unsigned i)
+{
+	return (i * 17 + writer * 100) % NR_PAGES;
+}
+
 static void *write_and_check(void *arg)
 {
 	unsigned writer = (unsigned)(uintptr_t)arg;
@@ -33,7 +40,7 @@ static void *write_and_check(void *arg)
 
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		for (unsigned i = 0; i < NR_PAGES; i++) {
-			unsigned page = (i * 17 + writer * 100) % NR_PAGES;
+			unsigned page = page_at(writer, i);
 
 			if (soft_load64(shared.mmu, word_at(page, writer), &found) ||
 				(found != 0) != (round > 1) ||
@@ -73,6 +80,87 @@ static void *map_and_unmap(void *arg)
 	return NULL;
 }
 
+/* A snapshot holds each writer's work up to some step: this round's before it, the last round's behind it. */
+static void check_snapshot(struct place *child, unsigned writer)
+{
+	uint64_t round = UINT64_MAX, found;
+	unsigned drops = 0;
+
+	for (unsigned i = 0; i < NR_PAGES; i++) {
+		unsigned page = page_at(writer, i);
+
+		if (soft_load64(child->mmu, word_at(page, writer), &found))
+			failures++;
+		uint64_t now = found ? (found - page) / 1000003 : 0;
+
+		drops += now != round;
+		if (now > round)
+			failures++;
+		round = now;
+	}
+	if (drops > 2)
+		failures++;
+}
+
+/* Children of the space that others write to: each is of one moment, and what it writes is its own. */
+static void *fork_and_check(void *arg)
+{
+	struct place child;
+
+	(void)arg;
+	for (unsigned i = 0; i < 2 * ROUNDS; i++) {
+		if (place_fork(&shared, &child)) {
+			failures++;
+			continue;
+		}
+		for (unsigned writer = 0; writer < NR_WRITERS; writer++)
+			check_snapshot(&child, writer);
+		for (unsigned page = 0; page < NR_PAGES; page += 3)
+			if (soft_store64(child.mmu, word_at(page, NR_WRITERS), 7))
+				failures++;
+		place_close(&child);
+	}
+	return NULL;
+}
+
+/* Two spaces on one piece of shared memory, each with words of its own; the file is held by the mappings alone. */
+#define SHARED_PAGES 200u
+
+static struct place sharers[2];
+static uint64_t sharers_addr[2];
+
+static void *share(void *arg)
+{
+	unsigned me = (unsigned)(uintptr_t)arg;
+	uint64_t found;
+
+	for (unsigned round = 1; round <= 4 * ROUNDS; round++)
+		for (unsigned i = 0; i < SHARED_PAGES; i++) {
+			uint64_t at = sharers_addr[me] + i * PAGE_BYTES;
+
+			if (soft_load64(sharers[me].mmu, at + 8 * me, &found) || found != round - 1 ||
+				soft_store64(sharers[me].mmu, at + 8 * me, round) ||
+				soft_load64(sharers[me].mmu, at + 8 * !me, &found))
+				failures++;
+		}
+	return NULL;
+}
+
+static void open_sharers(void)
+{
+	struct wait wait = {0};
+	struct file *file;
+
+	assert_int_equal(file_create(world.pager, NULL, NULL, SHARED_PAGES * PAGE_BYTES, &file), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(place_open(&sharers[i], &world), 0);
+		assert_int_equal(place_mmap_file(&sharers[i], &sharers_addr[i], SHARED_PAGES * PAGE_BYTES,
+					 PROT_READ | PROT_WRITE, SPACE_SHARED, file, 0),
+			0);
+	}
+	assert_int_equal(WORLD_RETRY(&world, &wait, file_close(file, &wait)), 0);
+}
+
 /* Advice on the pages that others are using. */
 static void *advise(void *arg)
 {
@@ -92,7 +180,7 @@ static void threads_share_a_pager_beside_kswapd(void **state)
 		.threads = true,
 		.space_bytes = 2 * NR_PAGES * PAGE_BYTES,
 		.swap = "mem:?size=16M"};
-	pthread_t threads[NR_WRITERS + 2];
+	pthread_t threads[NR_WRITERS + 5];
 	struct anonmm_stats stats;
 	char buf[400];
 
@@ -102,17 +190,24 @@ static void threads_share_a_pager_beside_kswapd(void **state)
 	shared_addr = 0;
 	assert_int_equal(
 		place_mmap(&shared, &shared_addr, NR_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	open_sharers();
 	for (unsigned i = 0; i < NR_WRITERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, write_and_check, (void *)(uintptr_t)i), 0);
 	assert_int_equal(pthread_create(&threads[NR_WRITERS], NULL, map_and_unmap, NULL), 0);
 	assert_int_equal(pthread_create(&threads[NR_WRITERS + 1], NULL, advise, NULL), 0);
-	for (unsigned i = 0; i < NR_WRITERS + 2; i++)
+	assert_int_equal(pthread_create(&threads[NR_WRITERS + 2], NULL, fork_and_check, NULL), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(
+			pthread_create(&threads[NR_WRITERS + 3 + i], NULL, share, (void *)(uintptr_t)i), 0);
+	for (unsigned i = 0; i < NR_WRITERS + 5; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(failures, 0);
 	assert_null(pager_validate(world.pager, buf, sizeof(buf)));
 	pager_stats(world.pager, &stats);
-	assert_true(stats.swapped_in > 0 && stats.kswapd_wakes > 0);
+	assert_true(stats.swapped_in > 0 && stats.kswapd_wakes > 0 && stats.forks > 0 && stats.copied > 0);
 	place_close(&shared);
+	for (unsigned i = 0; i < 2; i++)
+		place_close(&sharers[i]);
 	assert_null(pager_validate(world.pager, buf, sizeof(buf)));
 	world_close(&world);
 }

@@ -23,6 +23,7 @@ static struct anonmm *open_or_skip(enum anonmm_machine machine, enum anonmm_faul
 {
 	struct anonmm_config config = {.machine = machine,
 		.memory = 8 * MIB,
+		.address_space = 4ull << 30, /* as much as sanitizers leave */
 		.swap = "file:/var/tmp?size=64M",
 		.faults = faults,
 		.copy = copy,
