@@ -114,6 +114,7 @@ struct anonmm_stats {
 	uint64_t migrate_failed; /* pages that stayed where they were */
 	uint64_t frames; /* = frames that the limit pays for */
 	uint64_t frames_free; /* = */
+	uint64_t frames_used; /* = more than frames for a while after the limit was lowered */
 	uint64_t frames_peak; /* most frames ever in use */
 	uint64_t slots; /* = swap slots */
 	uint64_t slots_used; /* = */

@@ -19,8 +19,8 @@ struct names {
 	const char *inactive_file, *active_file; /* in memory.stat; of all groups below too */
 };
 
-static const struct names names_v1 = {
-	1, {"memory.limit_in_bytes", NULL}, "memory.usage_in_bytes", "total_inactive_file ", "total_active_file "};
+static const struct names names_v1 = {1, {"memory.limit_in_bytes", NULL}, "memory.usage_in_bytes",
+	"total_inactive_file ", "total_active_file "};
 static const struct names names_v2 = {
 	2, {"memory.max", "memory.high"}, "memory.current", "inactive_file ", "active_file "};
 
@@ -80,8 +80,7 @@ static uint64_t read_file_pages(const char *dir, const struct names *names)
 {
 	char path[2 * HOSTMEM_PATH], text[4096];
 
-	if (!join(path, sizeof(path), dir, "memory.stat") ||
-		hostmem_read_text(path, text, sizeof(text)) <= 0)
+	if (!join(path, sizeof(path), dir, "memory.stat") || hostmem_read_text(path, text, sizeof(text)) <= 0)
 		return 0;
 	return number_of(text, names->inactive_file) + number_of(text, names->active_file);
 }

@@ -20,7 +20,8 @@ struct hostmem {
 	uint64_t physical; /* bytes that the host has */
 	uint64_t available; /* that it could give now without swapping: MemAvailable */
 	uint64_t limit; /* the smallest of the groups' limits; UINT64_MAX: none */
-	uint64_t limit_used; /* in use in the group with that limit; file pages, which it can drop, left out */
+	uint64_t
+		limit_used; /* in use in the group with that limit; file pages, which it can drop, left out */
 	int version; /* of the control groups that set it: 1, 2; 0: there is no limit */
 	char group[HOSTMEM_PATH]; /* the directory of that group; "" if none */
 	int64_t slack; /* how much more everybody who shares the tightest limit can take; negative: that much too much */

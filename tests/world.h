@@ -20,6 +20,7 @@
 struct world_config {
 	enum anonmm_machine kind;
 	uint32_t nr_frames;
+	uint32_t nr_limit; /* 0: all of them */
 	unsigned nr_nodes; /* 0: one */
 	bool threads; /* soft: with its kswapd thread */
 	enum anonmm_faults faults;
@@ -109,6 +110,7 @@ static inline int world_open_pager(struct world *w, const struct world_config *c
 {
 	struct pager_config pager = {.machine = w->machine,
 		.nr_frames = config->nr_frames,
+		.nr_limit = config->nr_limit,
 		.nr_nodes = config->nr_nodes,
 		.swappiness = -1,
 		.seed = config->seed + 1};

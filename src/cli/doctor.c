@@ -7,17 +7,17 @@
 #include <getopt.h>
 #include <string.h>
 
-static const char help[] =
-	"usage: anonmm doctor [--json]\n"
-	"\n"
-	"Find out whether programs can be managed here, and how well. What can be tried is tried: nothing is changed,\n"
-	"and nothing stays behind.\n"
-	"\n"
-	"options:\n"
-	"  --json  the same as one JSON object\n"
-	"  --help  this text\n"
-	"\n"
-	"exit status: 0: `anonmm run` works here; 1: it does not. 125: anonmm failed.\n";
+static const char help[] = "usage: anonmm doctor [--json]\n"
+			   "\n"
+			   "Find out whether programs can be managed here, and how well. What can be tried "
+			   "is tried: nothing is changed,\n"
+			   "and nothing stays behind.\n"
+			   "\n"
+			   "options:\n"
+			   "  --json  the same as one JSON object\n"
+			   "  --help  this text\n"
+			   "\n"
+			   "exit status: 0: `anonmm run` works here; 1: it does not. 125: anonmm failed.\n";
 
 static const char *const section_titles[] = {
 	[SECTION_FAULTS] = "Page faults",
@@ -52,8 +52,9 @@ static void verdict(const struct doctor *doctor, char *text, size_t len)
 	else if (!choice->error)
 		snprintf(text, len, "not usable with the default swap: name another one");
 	else if (choice->signal_works)
-		snprintf(text, len, "not usable as it is; --faults signal works, for programs whose system calls "
-				    "stay off swapped-out memory");
+		snprintf(text, len,
+			"not usable as it is; --faults signal works, for programs whose system calls "
+			"stay off swapped-out memory");
 	else
 		snprintf(text, len, "not usable; --fallback native runs programs without a limit");
 }
@@ -82,7 +83,8 @@ static void print_choice(const struct doctor *doctor)
 	if (choice->error)
 		printf("  no  %-31s refused: %s\n", "--faults auto", strerror(-choice->error));
 	else
-		printf("  ok  %-31s %s: %s\n", "--faults auto", faults_name(choice->faults), choice->faults_why);
+		printf("  ok  %-31s %s: %s\n", "--faults auto", faults_name(choice->faults),
+			choice->faults_why);
 	if (!choice->error)
 		printf("  %s  %-31s %s\n", state_marks[choice->copies ? STATE_FAIR : STATE_GOOD], "pages are",
 			choice->copies ? "copied" : "moved");

@@ -132,8 +132,10 @@ static void look_at_uffd_ways(struct doctor *doctor)
 			"not there");
 	else
 		find(doctor, SECTION_FAULTS, "sysctl", "vm.unprivileged_userfaultfd",
-			value ? STATE_GOOD : needed ? STATE_FAIR : STATE_FACT, "%d: %s", value,
-			value ? "every user may" : "only privileged users");
+			value    ? STATE_GOOD
+			: needed ? STATE_FAIR
+				 : STATE_FACT,
+			"%d: %s", value, value ? "every user may" : "only privileged users");
 }
 
 static void look_at_features(struct doctor *doctor)
@@ -252,13 +254,13 @@ static void look_at_engines(struct doctor *doctor)
 	find(doctor, SECTION_SWAP, "aio", "kernel AIO", aio ? STATE_FAIR : STATE_GOOD, "%s",
 		aio ? strerror((int)-aio) : "works");
 	find(doctor, SECTION_SWAP, "io_uring", "io_uring",
-		ring >= 0	? STATE_GOOD
-			: aio ? STATE_FAIR
-			      : STATE_FACT,
+		ring >= 0 ? STATE_GOOD
+		: aio     ? STATE_FAIR
+			  : STATE_FACT,
 		"%s%s", ring >= 0 ? "works" : strerror((int)-ring),
-		value == 1	 ? " (kernel.io_uring_disabled=1)"
-			: value == 2 ? " (kernel.io_uring_disabled=2)"
-				     : "");
+		value == 1   ? " (kernel.io_uring_disabled=1)"
+		: value == 2 ? " (kernel.io_uring_disabled=2)"
+			     : "");
 }
 
 /* ---- Memory -------------------------------------------------------------------------------- */
@@ -285,8 +287,8 @@ static void look_at_pressure(struct doctor *doctor)
 
 	find(doctor, SECTION_MEMORY, "psi", "pressure (PSI)", host || group ? STATE_GOOD : STATE_FAIR, "%s",
 		host && group ? "told for the host and for the control group"
-		: host	      ? "told for the host"
-		: group	      ? "told for the control group"
+		: host        ? "told for the host"
+		: group       ? "told for the control group"
 			      : "not told: --memory auto does not see it rise");
 }
 
@@ -328,7 +330,8 @@ static void look_at_seccomp(struct doctor *doctor)
 		"%s%s", possible ? "can be set (with no_new_privs)" : "cannot be set",
 		filtered ? "; this process is under one already" : "");
 	find(doctor, SECTION_PROCESS, "no_new_privs", "no_new_privs", STATE_FACT, "%s",
-		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? "set: setuid programs get no rights" : "not set");
+		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? "set: setuid programs get no rights"
+							    : "not set");
 }
 
 static void look_at_rights(struct doctor *doctor)
@@ -344,8 +347,8 @@ static void look_at_cpus(struct doctor *doctor)
 	cpu_set_t cpus;
 	int nr = sched_getaffinity(0, sizeof(cpus), &cpus) ? 0 : CPU_COUNT(&cpus);
 
-	find(doctor, SECTION_PROCESS, "cpus", "CPUs", nr == 1 ? STATE_FAIR : STATE_FACT, "%d for this process, %ld online",
-		nr, sysconf(_SC_NPROCESSORS_ONLN));
+	find(doctor, SECTION_PROCESS, "cpus", "CPUs", nr == 1 ? STATE_FAIR : STATE_FACT,
+		"%d for this process, %ld online", nr, sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 /* ---- What follows from it ------------------------------------------------------------------ */

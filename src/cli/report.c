@@ -65,6 +65,7 @@ static const struct field fields[] = {
 	COUNTER(migrate_failed),
 	STATE(frames),
 	STATE(frames_free),
+	STATE(frames_used),
 	STATE(frames_peak),
 	STATE(slots),
 	STATE(slots_used),

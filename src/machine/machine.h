@@ -100,6 +100,12 @@ struct machine_ops {
 	int (*frame_populate)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
+	 * Nobody will use @nr free frames from @first for now: give the memory behind them back to the host. They are as if
+	 * never used afterwards. => pager lock not held. May be NULL.
+	 */
+	void (*frame_release)(struct machine *, pfn_t first, unsigned nr);
+
+	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address
 	 * and pfn are worth handing over together, in order. => pager lock not held, pages
 	 * locked, PTEs present and not valid. Each entry's result is set; a frame whose

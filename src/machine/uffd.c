@@ -73,6 +73,7 @@ static const struct machine_ops uffd_ops = {
 	.name = "uffd",
 	.frame_bytes = uffd_frame_bytes,
 	.frame_populate = uffd_frame_populate,
+	.frame_release = uffd_frame_release,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,

@@ -8,6 +8,8 @@
  */
 #include "machine/uffd_internal.h"
 
+#include <string.h>
+
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn)
 {
 	struct uffd_machine *m = uffd_of(machine);
@@ -60,6 +62,25 @@ int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr)
 		i += empty + (empty < nr - i ? 1 : 0);
 	}
 	return 0;
+}
+
+void uffd_frame_release(struct machine *machine, pfn_t first, unsigned nr)
+{
+	struct uffd_machine *m = uffd_of(machine);
+	unsigned i = 0;
+
+	assert(first + nr <= m->nr_frames);
+	while (i < nr) {
+		unsigned filled = count_place(m->place + first + i, nr - i, PLACE_POOL);
+
+		if (filled)
+			uffd_drop(m, frame_addr(m, first + i), filled);
+		memset(m->place + first + i, PLACE_NONE, filled);
+		i += filled;
+		i += count_place(m->place + first + i, nr - i, PLACE_NONE);
+		if (i < nr && m->place[first + i] == PLACE_SHOWN)
+			uffd_die(m, "a bug of anonmm: frame %u is free, but it is shown", first + i);
+	}
 }
 
 /* Huge pages would make the first byte of a chunk cost 2 MiB of the limit. */

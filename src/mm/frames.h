@@ -25,7 +25,10 @@ struct node {
 	uint32_t nr_words; /* [I] */
 	uint32_t cursor; /* [L] frame, relative to first, where the search goes on */
 	uint32_t nr_free; /* [L] */
-	uint32_t wmark_min, wmark_low, wmark_high; /* [I] */
+	uint32_t wmark_min, wmark_low, wmark_high; /* [L] */
+	uint64_t *reserved_map; /* [I] the array, [L] its words; these five: reserve.h */
+	uint32_t nr_reserved, wanted, nr_ready; /* [L] */
+	bool stalled; /* [L] */
 	struct page_head lists[NR_LISTS]; /* [L] */
 	uint32_t nr_pages[NR_LISTS]; /* [L] pages on each */
 	uint64_t evictions; /* [L] the refault clock: pages removed */
@@ -36,6 +39,13 @@ struct node {
 
 int frames_init(struct pager *pager);
 void frames_destroy(struct pager *pager);
+
+/* What falls to node @n of @nr frames. */
+uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr);
+void node_set_watermarks(struct node *node, uint32_t usable);
+
+/* Up to @want frames that follow each other leave the map of free ones. => one is free */
+unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, struct page **first);
 
 struct node *page_node(struct pager *pager, const struct page *page);
 

@@ -108,8 +108,16 @@ static void check_page(struct census *c, pfn_t pfn)
 {
 	struct pager *pager = c->pager;
 	struct page *page = pfn_page(pager, pfn);
-	const char *why = page_check(page);
+	const char *why;
 	int found = 0;
+
+	if (frame_is_reserved(pager, page)) {
+		if (page->_count != 0 || c->mapped[pfn])
+			WRONG(c, "page %u: reserved, but _count is %d and %u PTEs map it", pfn, page->_count,
+				c->mapped[pfn]);
+		return;
+	}
+	why = page_check(page);
 
 	if (why)
 		WRONG(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count,
@@ -162,10 +170,18 @@ static void check_slots(struct census *c, unsigned type)
 
 static void check_node(struct census *c, struct node *node)
 {
-	uint32_t nr_free = 0;
+	uint32_t nr_free = 0, nr_reserved = 0;
 
-	for (uint32_t w = 0; w < node->nr_words; w++)
+	for (uint32_t w = 0; w < node->nr_words; w++) {
 		nr_free += (uint32_t)__builtin_popcountll(node->free_map[w]);
+		nr_reserved += (uint32_t)__builtin_popcountll(node->reserved_map[w]);
+		if (node->free_map[w] & node->reserved_map[w])
+			WRONG(c, "node at %u: a frame is both free and reserved, near %u", node->first,
+				w * 64);
+	}
+	if (nr_reserved > node->nr_reserved)
+		WRONG(c, "node at %u: %u frames reserved, %u counted", node->first, nr_reserved,
+			node->nr_reserved);
 	if (nr_free != node->nr_free)
 		WRONG(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
 	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++) {
