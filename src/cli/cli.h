@@ -32,7 +32,10 @@ struct command {
 };
 
 int cmd_doctor(int argc, char **argv);
+int cmd_limit(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_walk(int argc, char **argv);
 
 /* "anonmm: ..." and a newline on standard error. */
@@ -62,6 +65,18 @@ void json_text(FILE *out, const char *text);
 uint64_t memory_of_host(void);
 
 /* ---- report.c: what was counted ------------------------------------------------------------- */
+
+struct stats_field {
+	const char *name;
+	size_t offset; /* of a uint64_t in struct anonmm_stats */
+	bool is_state; /* not a counter */
+};
+
+/* @i-th field; NULL: there is none. */
+const struct stats_field *stats_field(size_t i);
+uint64_t stats_get(const struct anonmm_stats *stats, const struct stats_field *field);
+/* An object with all of them. */
+void json_stats(FILE *out, const struct anonmm_stats *stats);
 
 struct record_header;
 

@@ -14,6 +14,8 @@
 #include "mm/pager.h"
 #include "swapdev/swapdev.h"
 #include "size.h"
+#include "governor.h"
+#include "cli/live.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -39,6 +41,7 @@
 
 struct options {
 	const char *memory;
+	const char *memory_max; /* NULL: as memory */
 	const char *swap; /* NULL: none */
 	const char *faults_text;
 	enum anonmm_faults faults;
@@ -49,7 +52,8 @@ struct options {
 	char **command;
 
 	/* From the above */
-	uint64_t memory_bytes;
+	uint64_t memory_bytes, memory_max_bytes;
+	bool follows; /* --memory auto */
 	int stats_fd;
 	bool native; /* it came to that */
 	char program[PATH_MAX];
@@ -66,7 +70,12 @@ static const char help[] =
 	"\n"
 	"options:\n"
 	"  --memory SIZE|PERCENT  the limit: 64M, 1.5G, 25% of what the host or the control group has.\n"
-	"                         At least 4M; default " DEFAULT_MEMORY "\n"
+	"                         At least 4M; default " DEFAULT_MEMORY
+	". auto: it follows what the host and the\n"
+	"                         control group leave for it, and goes down while they are short of memory\n"
+	"  --memory-max SIZE|PERCENT  how far `anonmm limit` may raise it; default: not at all. With auto: "
+	"the\n"
+	"                         most that it takes; default: all\n"
 	"  --swap URI             where pages go: file:PATH?size=SIZE (a directory: an unlinked file in "
 	"it),\n"
 	"                         or none. Default " DEFAULT_SWAP "\n"
@@ -97,6 +106,7 @@ static const char help[] =
 
 enum {
 	OPTION_MEMORY = 1,
+	OPTION_MEMORY_MAX,
 	OPTION_SWAP,
 	OPTION_FAULTS,
 	OPTION_FALLBACK,
@@ -108,6 +118,7 @@ enum {
 
 static const struct option long_options[] = {
 	{"memory", required_argument, NULL, OPTION_MEMORY},
+	{"memory-max", required_argument, NULL, OPTION_MEMORY_MAX},
 	{"swap", required_argument, NULL, OPTION_SWAP},
 	{"faults", required_argument, NULL, OPTION_FAULTS},
 	{"fallback", required_argument, NULL, OPTION_FALLBACK},
@@ -133,6 +144,9 @@ static int take_option(struct options *options, int option)
 	switch (option) {
 	case OPTION_MEMORY:
 		options->memory = optarg;
+		return 0;
+	case OPTION_MEMORY_MAX:
+		options->memory_max = optarg;
 		return 0;
 	case OPTION_SWAP:
 		options->swap = strcmp(optarg, "none") ? optarg : NULL;
@@ -180,17 +194,50 @@ static int take_options(struct options *options, int argc, char **argv)
 
 /* ---- Checks: each says what it found; 0 or an exit status ------------------------------------ */
 
+static int check_size(const char *option, const char *text, uint64_t whole, uint64_t *bytes)
+{
+	int error = size_parse_share(text, whole, bytes);
+
+	if (!error)
+		return 0;
+	cli_say("%s %s: %s; write a size as 64M or 1.5G, or a share as 25%%", option, text,
+		error == -ERANGE ? "too large" : "not a size");
+	return EXIT_OURS;
+}
+
+/* => memory_max_bytes is 0, or what was asked for */
+static int check_memory_max(struct options *options)
+{
+	char asked[32], most[32];
+
+	if (!options->memory_max_bytes || options->memory_max_bytes >= options->memory_bytes)
+		return 0;
+	cli_say("--memory-max %s: %s is less than the limit itself, %s", options->memory_max,
+		size_text(options->memory_max_bytes, most, sizeof(most)),
+		size_text(options->memory_bytes, asked, sizeof(asked)));
+	return EXIT_OURS;
+}
+
 static int check_memory(struct options *options)
 {
 	char whole_text[32], least[32], asked[32];
 	uint64_t whole = memory_of_host();
+	int status = 0;
 
-	int error = size_parse_share(options->memory, whole, &options->memory_bytes);
-	if (error) {
-		cli_say("--memory %s: %s; write a size as 64M or 1.5G, or a share as 25%%", options->memory,
-			error == -ERANGE ? "too large" : "not a size");
-		return EXIT_OURS;
-	}
+	if (options->memory_max)
+		status = check_size("--memory-max", options->memory_max, whole, &options->memory_max_bytes);
+	if (status)
+		return status;
+	options->follows = !strcmp(options->memory, "auto");
+	if (options->follows)
+		options->memory_bytes = governor_first(
+			"", options->memory_max_bytes ? options->memory_max_bytes : governor_most());
+	else
+		status = check_size("--memory", options->memory, whole, &options->memory_bytes);
+	if (!status)
+		status = check_memory_max(options);
+	if (status)
+		return status;
 	if (options->memory_bytes >= ANONMM_MEMORY_MIN)
 		return 0;
 	cli_say("--memory %s: %s is less than what can work, %s (this host has %s)", options->memory,
@@ -361,13 +408,15 @@ static int set_preload(const char *path)
 
 static int set_environment(const struct options *options)
 {
-	char memory[32];
+	char memory[32], most[32];
 
 	if (options->native) /* nor a limit that we were given ourselves */
 		return setenv(ENV_OFF, "1", 1);
 	snprintf(memory, sizeof(memory), "%lu", options->memory_bytes);
-	return setenv(ENV_MEMORY, memory, 1) || set_or_unset(ENV_SWAP, options->swap) ||
-	       setenv(ENV_FAULTS, options->faults_text, 1) ||
+	snprintf(most, sizeof(most), "%lu", options->memory_max_bytes);
+	return setenv(ENV_MEMORY, options->follows ? "auto" : memory, 1) ||
+	       set_or_unset(ENV_MEMORY_MAX, options->memory_max ? most : NULL) ||
+	       set_or_unset(ENV_SWAP, options->swap) || setenv(ENV_FAULTS, options->faults_text, 1) ||
 	       set_or_unset(ENV_COPY, options->copy ? "1" : NULL) || unsetenv(ENV_OFF) ||
 	       set_or_unset(ENV_OPTIONAL, options->fallback ? "1" : NULL) || set_preload(options->preload);
 }
@@ -481,6 +530,7 @@ int cmd_run(int argc, char **argv)
 		.memory_bytes = options.memory_bytes,
 	};
 	status = start_and_wait(&options, &report);
+	live_sweep(geteuid());
 	if (options.stats)
 		write_report(&options, &report);
 	return status;

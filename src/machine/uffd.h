@@ -49,6 +49,13 @@ enum anonmm_faults uffd_machine_faults(struct machine *m);
 bool uffd_machine_copies(struct machine *m);
 
 /*
+ * Let others ask for something: @kick is the word that kswapd sleeps on from now on, and may lie in memory that other processes
+ * map. Who sets it to 1 and wakes it (a futex that is not private) has @serve(@ctx) called by kswapd, soon; it is called at
+ * other times too. => before uffd_machine_start(); the word stays where it is, also in a fork's child
+ */
+void uffd_machine_serve(struct machine *m, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx);
+
+/*
  * Start kswapd, and in thread mode the pager thread. => m->pager set, its swap devices added, @space is the one
  * space; nothing that the C library allocates for a thread lies in managed memory. 0 or -errno.
  */

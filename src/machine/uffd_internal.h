@@ -130,7 +130,11 @@ struct uffd_machine {
 		spin_pause; /* [a] a guess: the leader and the pager thread may both count */
 
 	/* kswapd */
-	_Atomic(uint32_t) kick; /* [a] 1: kswapd is wanted */
+	_Atomic(uint32_t) *
+		kick; /* [I] the pointer, [a] the word. 1: kswapd is wanted. Maybe outside: uffd_machine_serve() */
+	_Atomic(uint32_t) own_kick; /* [a] */
+	void (*serve)(void *); /* [I] NULL: nothing outside asks */
+	void *serve_ctx; /* [I] */
 	_Atomic(bool) kswapd_asleep; /* [a] */
 	_Atomic(bool) kick_pending; /* [a] wake it when the pager lock is dropped */
 

@@ -73,12 +73,14 @@ static int check(const struct pager *pager, uint32_t nr, char *why, size_t why_l
 		return -EINVAL;
 	}
 	if (nr > pager->nr_frames) {
-		snprintf(why, why_len, "it is more than the %lu MiB that there was room made for at the start",
+		snprintf(why, why_len,
+			"it is more than the %lu MiB that there was room made for at the start",
 			MIB_OF(pager->nr_frames));
 		return -ERANGE;
 	}
 	if (locked + least > nr) {
-		snprintf(why, why_len, "%lu MiB are locked in memory (mlock), and some must be left for the rest",
+		snprintf(why, why_len,
+			"%lu MiB are locked in memory (mlock), and some must be left for the rest",
 			MIB_OF(locked));
 		return -EBUSY;
 	}
@@ -117,7 +119,8 @@ void pager_limit(struct pager *pager, struct pager_limit *out)
 	for (unsigned n = 0; n < pager->nr_nodes; n++) {
 		const struct node *node = &pager->nodes[n];
 
-		out->frames_missing += node->wanted > node->nr_reserved ? node->wanted - node->nr_reserved : 0;
+		out->frames_missing +=
+			node->wanted > node->nr_reserved ? node->wanted - node->nr_reserved : 0;
 		out->stalled = out->stalled || node->stalled;
 	}
 	pager_unlock(pager);

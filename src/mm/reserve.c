@@ -119,8 +119,8 @@ void reserve_fill(struct pager *pager, struct node *node)
 		uint32_t spare = node->nr_free - node->wmark_min;
 		struct page *first;
 		uint32_t at;
-		unsigned nr = node_take_free(
-			pager, node, (unsigned)min_u64(min_u64(spare, reserve_missing(node)), RELEASE_MAX), &first);
+		unsigned nr = node_take_free(pager, node,
+			(unsigned)min_u64(min_u64(spare, reserve_missing(node)), RELEASE_MAX), &first);
 
 		at = page_pfn(pager, first) - node->first;
 		node->nr_reserved += nr;

@@ -120,8 +120,7 @@ static uint64_t bytes_for(uint32_t frames)
 /* @frames, and what the struct pages of all the others cost. */
 static int set(uint32_t frames)
 {
-	return pager_set_limit(
-		world.pager, bytes_for(frames) + (NR_FRAMES - frames) * 48, why, sizeof(why));
+	return pager_set_limit(world.pager, bytes_for(frames) + (NR_FRAMES - frames) * 48, why, sizeof(why));
 }
 
 /* As the machine's kswapd would; real memory has one, which must get there by itself. */
@@ -359,14 +358,17 @@ static struct variant variants[] = {
 	{{.kind = ANONMM_SOFT, .swap = SWAP, .threads = true}, "soft with threads"},
 	{{.kind = ANONMM_UFFD, .swap = SWAP, .faults = ANONMM_FAULTS_THREAD}, "thread"},
 	{{.kind = ANONMM_UFFD, .swap = SWAP, .faults = ANONMM_FAULTS_SIGNAL}, "signal"},
-	{{.kind = ANONMM_UFFD, .swap = SWAP, .faults = ANONMM_FAULTS_THREAD, .copy = true}, "thread, copying"},
-	{{.kind = ANONMM_UFFD, .swap = "file:/var/tmp?size=16M", .faults = ANONMM_FAULTS_SIGNAL}, "signal, file"},
+	{{.kind = ANONMM_UFFD, .swap = SWAP, .faults = ANONMM_FAULTS_THREAD, .copy = true},
+		"thread, copying"},
+	{{.kind = ANONMM_UFFD, .swap = "file:/var/tmp?size=16M", .faults = ANONMM_FAULTS_SIGNAL},
+		"signal, file"},
 };
 
 static struct variant without_swap = {{.kind = ANONMM_SOFT}, "no swap"};
 static struct variant roomy_soft = {{.kind = ANONMM_SOFT, .swap = SWAP, .nr_limit = 256}, "soft, roomy"};
 static struct variant roomy_uffd = {
-	{.kind = ANONMM_UFFD, .swap = SWAP, .nr_limit = 256, .faults = ANONMM_FAULTS_SIGNAL}, "signal, roomy"};
+	{.kind = ANONMM_UFFD, .swap = SWAP, .nr_limit = 256, .faults = ANONMM_FAULTS_SIGNAL},
+	"signal, roomy"};
 
 #define ON(test, variant) cmocka_unit_test_prestate_setup_teardown(test, set_up, tear_down, variant)
 
