@@ -15,9 +15,11 @@
 static const char help[] =
 	"usage: anonmm limit [OPTION]... PID SIZE|PERCENT\n"
 	"\n"
-	"Change the limit of a program that runs under anonmm, and wait until it holds. What is in use beyond a lower limit goes\n"
+	"Change the limit of a program that runs under anonmm, and wait until it holds. What is in use "
+	"beyond a lower limit goes\n"
 	"to swap in the background, and its memory back to the host. A higher one is possible up to what\n"
-	"`anonmm run --memory-max` made room for. Of a program with --memory auto it changes the most that it takes.\n"
+	"`anonmm run --memory-max` made room for. Of a program with --memory auto it changes the most that "
+	"it takes.\n"
 	"\n"
 	"options:\n"
 	"  --timeout SECONDS  how long to wait; default 60, 0: not at all\n"
@@ -74,7 +76,8 @@ static int refuse(const struct live *live, uint64_t bytes, const char *why)
 {
 	char size[32];
 
-	cli_say("process %d: a limit of %s cannot hold: %s", live->pid, size_text(bytes, size, sizeof(size)), why);
+	cli_say("process %d: a limit of %s cannot hold: %s", live->pid, size_text(bytes, size, sizeof(size)),
+		why);
 	return 1;
 }
 
@@ -125,15 +128,18 @@ static int tell(const struct live *live, const struct limit_options *limit, int 
 	size_text(limit->bytes, size, sizeof(size));
 	size_text(live_resident(seen), resident, sizeof(resident));
 	if (error) {
-		cli_say("process %d %s", live->pid, error == -ESRCH ? "has ended" : "does not answer any more");
+		cli_say("process %d %s", live->pid,
+			error == -ESRCH ? "has ended" : "does not answer any more");
 		return 1;
 	}
 	if (is_reached(seen, limit->bytes)) {
-		printf("process %d: limit %s, %s resident, after %.1f s\n", live->pid, size, resident, seconds);
+		printf("process %d: limit %s, %s resident, after %.1f s\n", live->pid, size, resident,
+			seconds);
 		return 0;
 	}
 	size_text((uint64_t)seen->limit.frames_missing * PAGE_BYTES, missing, sizeof(missing));
-	cli_say("process %d: limit %s, not reached: %s resident, %s still to go%s", live->pid, size, resident, missing,
+	cli_say("process %d: limit %s, not reached: %s resident, %s still to go%s", live->pid, size, resident,
+		missing,
 		seen->limit.stalled ? "; nothing more can leave: swap is full, or the rest is locked"
 				    : "; it goes on in the background");
 	return 1;

@@ -160,7 +160,9 @@ int live_open(pid_t pid, struct live *live, char *why, size_t why_len)
 		snprintf(why, why_len, "process %d is another user's", pid);
 	else if (error)
 		snprintf(why, why_len,
-			"process %d is not managed, or not by this version of anonmm; `anonmm ps` lists those that are", pid);
+			"process %d is not managed, or not by this version of anonmm; `anonmm ps` lists "
+			"those that are",
+			pid);
 	return error;
 }
 

@@ -19,8 +19,10 @@ static const char help[] =
 	"  --json  the same as a JSON array\n"
 	"  --help  this text\n"
 	"\n"
-	"LIMIT is the limit, with a + where it follows the host (--memory auto). RESIDENT and SWAPPED are managed memory in\n"
-	"RAM and in swap. A program that does not answer (it is stopped, or ends just now) has a - for its faults.\n";
+	"LIMIT is the limit, with a + where it follows the host (--memory auto). RESIDENT and SWAPPED are "
+	"managed memory in\n"
+	"RAM and in swap. A program that does not answer (it is stopped, or ends just now) has a - for its "
+	"faults.\n";
 
 /* A row: two looks a second apart. */
 struct row {
@@ -88,8 +90,8 @@ static void print_all(const struct row *rows, unsigned nr, bool json)
 	if (json)
 		putchar('[');
 	else if (nr)
-		printf("%7s  %-24s %11s %11s %11s %9s  %s\n", "PID", "COMMAND", "LIMIT", "RESIDENT", "SWAPPED",
-			"FAULTS/S", "SWAP");
+		printf("%7s  %-24s %11s %11s %11s %9s  %s\n", "PID", "COMMAND", "LIMIT", "RESIDENT",
+			"SWAPPED", "FAULTS/S", "SWAP");
 	else
 		puts("No program of this user is being managed.");
 	for (unsigned i = 0; i < nr; i++) {

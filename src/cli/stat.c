@@ -14,10 +14,12 @@
 static const char help[] =
 	"usage: anonmm stat [OPTION]... PID\n"
 	"\n"
-	"Show what the memory of a running program does. The counters are those of `anonmm run --stats --json`.\n"
+	"Show what the memory of a running program does. The counters are those of `anonmm run --stats "
+	"--json`.\n"
 	"\n"
 	"options:\n"
-	"  --interval SECONDS  a line each so many seconds, with what happened in them, until the program ends\n"
+	"  --interval SECONDS  a line each so many seconds, with what happened in them, until the program "
+	"ends\n"
 	"  --json              as a JSON object, with --interval one a line\n"
 	"  --help              this text\n"
 	"\n"
@@ -97,7 +99,8 @@ static void print_json(const struct live *live)
 	live_command(live, command, sizeof(command));
 	printf("{\"pid\": %d, \"command\": ", live->pid);
 	json_text(stdout, command);
-	printf(", \"limit_bytes\": %lu, \"follows_host\": %s, \"memory_max_bytes\": %lu, \"resident_bytes\": %lu, "
+	printf(", \"limit_bytes\": %lu, \"follows_host\": %s, \"memory_max_bytes\": %lu, \"resident_bytes\": "
+	       "%lu, "
 	       "\"swapped_bytes\": %lu, \"frames_missing\": %u, \"faults_mode\": \"%s\", \"swap\": ",
 		seen->limit.bytes, seen->follows ? "true" : "false", seen->memory_max, live_resident(seen),
 		live_swapped(seen), seen->limit.frames_missing,
@@ -117,15 +120,15 @@ static void print_line(const struct status *before, const struct status *now)
 	printf("%11s %11s %11s %9.0f %9.0f %9.0f %9.0f %9.0f %9.0f\n",
 		size_text(now->limit.bytes, limit, sizeof(limit)),
 		size_text(live_resident(now), resident, sizeof(resident)),
-		size_text(live_swapped(now), swapped, sizeof(swapped)), RATE(faults), RATE(major_faults), RATE(born),
-		RATE(swapped_in), RATE(swapped_out), RATE(written));
+		size_text(live_swapped(now), swapped, sizeof(swapped)), RATE(faults), RATE(major_faults),
+		RATE(born), RATE(swapped_in), RATE(swapped_out), RATE(written));
 #undef RATE
 }
 
 static void print_line_head(void)
 {
-	printf("%11s %11s %11s %9s %9s %9s %9s %9s %9s\n", "limit", "resident", "swapped", "faults/s", "major/s",
-		"born/s", "in/s", "out/s", "written/s");
+	printf("%11s %11s %11s %9s %9s %9s %9s %9s %9s\n", "limit", "resident", "swapped", "faults/s",
+		"major/s", "born/s", "in/s", "out/s", "written/s");
 }
 
 /* Until the program ends, which is the good end of this. */
@@ -170,7 +173,8 @@ int cmd_stat(int argc, char **argv)
 	int status = 0, error = live_ask(&live, STATUS_LOOK, 0, LIVE_TIMEOUT_MS);
 
 	if (error) {
-		cli_say("process %d does not answer%s", stat.pid, error == -ESRCH ? ": it has ended" : ": is it stopped?");
+		cli_say("process %d does not answer%s", stat.pid,
+			error == -ESRCH ? ": it has ended" : ": is it stopped?");
 		status = 1;
 	} else if (stat.interval_s > 0) {
 		status = watch(&live, &stat);

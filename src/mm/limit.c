@@ -9,25 +9,15 @@
 
 #define MIB_OF(frames) (((uint64_t)(frames) + (MIB >> PAGE_SHIFT) - 1) >> (20 - PAGE_SHIFT))
 
-static uint32_t ready_frames(const struct pager *pager)
-{
-	uint32_t nr = 0;
-
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		nr += pager->nodes[n].nr_ready;
-	return nr;
-}
-
-/* As pager_frames_for(), and struct pages that are touched once stay paid for. */
+/*
+ * As pager_frames_for(), which foresees the metadata; but a limit that comes later pays for what there is of it by now. Struct
+ * pages that were touched once are among that.
+ */
 static uint32_t frames_for(const struct pager *pager, uint64_t bytes)
 {
-	uint32_t nr = pager_frames_for(bytes, pager->slots_total), ready = ready_frames(pager);
+	uint64_t left = bytes > pager->metadata_bytes ? bytes - pager->metadata_bytes : 0;
 
-	if (nr >= ready)
-		return nr;
-	uint64_t kept = (uint64_t)(ready - nr) * sizeof(struct page);
-
-	return bytes > kept ? pager_frames_for(bytes - kept, pager->slots_total) : 0;
+	return (uint32_t)min_u64(pager_frames_for(bytes, pager->slots_total), left >> PAGE_SHIFT);
 }
 
 static uint32_t pages_on(const struct pager *pager, enum page_list list)

@@ -70,7 +70,8 @@ static void *map_file(int dir, const char *name, void *at)
 	void *p = MAP_FAILED;
 
 	if (pwrite(fd, zeros, sizeof(zeros), 0) == (ssize_t)sizeof(zeros))
-		p = raw_mmap(at, STATUS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+		p = raw_mmap(
+			at, STATUS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
 	if (p == MAP_FAILED)
 		remove_at(dir, name);
 	raw_close(fd);

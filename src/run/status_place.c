@@ -16,7 +16,8 @@ bool status_directory(unsigned i, uid_t uid, char *path, size_t len)
 	int need;
 
 	if (i == 0)
-		need = snprintf(path, len, "%s/anonmm-%u", runtime && *runtime == '/' ? runtime : "/nowhere", uid);
+		need = snprintf(
+			path, len, "%s/anonmm-%u", runtime && *runtime == '/' ? runtime : "/nowhere", uid);
 	else if (i == 1)
 		need = snprintf(path, len, "/run/user/%u/anonmm-%u", uid, uid);
 	else
@@ -30,7 +31,8 @@ int status_open_directory(const char *path, uid_t uid, bool make)
 
 	if (make)
 		host_call(SYS_mkdirat, AT_FDCWD, path, 0700); /* whether it could is seen below */
-	int fd = (int)host_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	int fd = (int)host_call(
+		SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 
 	if (fd < 0)
 		return fd;
