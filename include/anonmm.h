@@ -62,8 +62,12 @@ struct anonmm_config {
 	uint64_t
 		memory_max; /* how far anonmm_set_limit() may raise it; default: memory. Costs address space, and 1.4 % of what is used of it */
 	uint64_t address_space; /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
-	const char *
-		swap; /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
+	/*
+	 * Where pages go: "file:PATH?size=SIZE", "zram:", or several with commas between them, the first to be used
+	 * first: "zram:,file:/var/tmp?size=4G". "zram:" is compressed memory, a part of .memory; what gets old there
+	 * goes on to the device behind it. NULL: none, pages then only leave when they are freed or zero.
+	 */
+	const char *swap;
 	enum anonmm_faults faults; /* uffd only */
 	bool copy; /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
 	bool threads; /* soft only: calls may come from several threads */
@@ -121,7 +125,7 @@ struct anonmm_stats {
 	uint64_t pinned; /* pages that could not be taken away, since I/O holds them */
 	uint64_t migrated; /* migrate_pages: pages moved to another frame */
 	uint64_t migrate_failed; /* pages that stayed where they were */
-	uint64_t frames; /* = frames that the limit pays for */
+	uint64_t frames; /* = frames that the limit pays for, without those whose place compressed swap has */
 	uint64_t frames_free; /* = */
 	uint64_t frames_used; /* = more than frames for a while after the limit was lowered */
 	uint64_t frames_peak; /* most frames ever in use */
@@ -129,6 +133,7 @@ struct anonmm_stats {
 	uint64_t slots_used; /* = */
 	uint64_t mapped_bytes; /* = address space mapped */
 	uint64_t metadata_bytes; /* = the library's own structures */
+	uint64_t store_bytes; /* = memory that compressed swap takes, its tables included */
 };
 
 /*
@@ -155,7 +160,10 @@ int anonmm_munmap(struct anonmm *mm, void *addr, size_t length);
 int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot);
 /* mremap(2) with MREMAP_MAYMOVE. Returns NULL with errno, the old mapping is then as it was. */
 void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new_length);
-/* madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE. */
+/*
+ * madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE,
+ * MERGEABLE, UNMERGEABLE (anonmm_ksm_scan()).
+ */
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
 int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
 int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
@@ -168,6 +176,18 @@ int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
  * -EBUSY: more is locked (anonmm_mlock). -ENOSPC: swap has no room for what would have to leave.
  */
 int anonmm_set_limit(struct anonmm *mm, uint64_t bytes);
+
+/*
+ * Look for equal pages among those advised MADV_MERGEABLE: at most @pages of them, from where the last call stopped; a
+ * call ends where a full scan of all spaces does. A page is merged when it held the same content in two scans and another one
+ * does too. Who calls it, and how often, is the program's choice: nothing scans by itself. Returns how many mappings came to
+ * share a page, also counted in stats.merged. -ENOMEM: no memory for the bookkeeping.
+ *
+ * ANONMM_SOFT: equal pages become one frame; a write copies. ANONMM_UFFD: a frame has one place only, so pages that are
+ * swapped out, or were not used for a while, come to share a swap slot; a touch brings a copy.
+ * MADV_UNMERGEABLE gives each merged mapping a frame of its own: ENOMEM when there is none, and it may be called again.
+ */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages);
 
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
 

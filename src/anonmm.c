@@ -24,6 +24,13 @@
 #define SPACE_MAX (16 * 1024 * GIB) /* what space_create() takes */
 #define SPACE_MIN (1 * MIB)
 
+/* The swap devices that the pager does not have yet. */
+struct swaps {
+	struct swapdev *devs[SWAPDEV_CHAIN];
+	unsigned nr;
+	uint64_t slots;
+};
+
 static _Thread_local char last_error[512];
 
 const char *anonmm_error(void)
@@ -79,18 +86,6 @@ static int check_config(const struct anonmm_config *config)
 	return 0;
 }
 
-static int open_swap(const struct anonmm_config *config, struct swapdev **dev)
-{
-	char why[400] = "";
-	int error;
-
-	*dev = NULL;
-	if (!config->swap)
-		return 0;
-	error = swapdev_open(config->swap, dev, why, sizeof(why));
-	return error ? fail(error, "%s", why) : 0;
-}
-
 /* What the configuration comes to. */
 struct sizes {
 	uint64_t memory, memory_max;
@@ -109,20 +104,34 @@ static void find_sizes(const struct anonmm_config *config, struct sizes *sizes)
 	sizes->memory = governor_first("", sizes->memory_max);
 }
 
-static int count_frames(const struct anonmm_config *config, const struct swapdev *dev, struct sizes *sizes)
+static int open_swap(const struct anonmm_config *config, uint64_t memory, struct swaps *swaps)
+{
+	char why[400] = "";
+	int nr;
+
+	if (!config->swap)
+		return 0;
+	nr = swapdev_open_all(config->swap, memory, swaps->devs, SWAPDEV_CHAIN, why, sizeof(why));
+	if (nr < 0)
+		return fail(nr, "%s", why);
+	swaps->nr = (unsigned)nr;
+	for (unsigned i = 0; i < swaps->nr; i++)
+		swaps->slots += swaps->devs[i]->nr_slots;
+	return 0;
+}
+
+static int count_frames(const struct swaps *swaps, struct sizes *sizes)
 {
 	char limit[32], swap[32];
-	uint64_t slots = dev ? dev->nr_slots : 0;
 
-	find_sizes(config, sizes);
-	sizes->nr_limit = pager_frames_for(sizes->memory, slots);
-	sizes->nr_frames = pager_frames_for(sizes->memory_max, slots);
+	sizes->nr_limit = pager_frames_for(sizes->memory, swaps->slots);
+	sizes->nr_frames = pager_frames_for(sizes->memory_max, swaps->slots);
 	if (sizes->nr_limit < PAGER_MIN_FRAMES)
 		return fail(-EINVAL,
 			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
 			"raise the limit or take less swap",
 			size_text(sizes->memory, limit, sizeof(limit)),
-			size_text(slots * PAGE_BYTES, swap, sizeof(swap)), PAGER_MIN_FRAMES);
+			size_text(swaps->slots * PAGE_BYTES, swap, sizeof(swap)), PAGER_MIN_FRAMES);
 	return 0;
 }
 
@@ -171,18 +180,27 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, con
 	return 0;
 }
 
-/* The device is the pager's from now on, or still the caller's if this fails. */
-static int add_swap(struct anonmm *mm, struct swapdev **dev)
+/* The devices are the pager's from now on; those that it did not take are still the caller's. The first is used first. */
+static int add_swap(struct anonmm *mm, struct swaps *swaps)
 {
-	int error;
+	for (int priority = 0; swaps->nr > 0; priority--) {
+		struct swapdev *dev = swaps->devs[0];
+		int error = pager_add_swap(mm->pager, dev, priority);
 
-	if (!*dev)
-		return 0;
-	error = pager_add_swap(mm->pager, *dev, 0);
-	if (error)
-		return fail(error, "swap: %s cannot be used: %s", (*dev)->uri, strerror(-error));
-	*dev = NULL;
+		if (error)
+			return fail(error, "swap: %s cannot be used: %s", dev->uri, strerror(-error));
+		memmove(swaps->devs, swaps->devs + 1, --swaps->nr * sizeof(swaps->devs[0]));
+	}
 	return 0;
+}
+
+static void close_swap(struct swaps *swaps)
+{
+	while (swaps->nr > 0) {
+		struct swapdev *dev = swaps->devs[--swaps->nr];
+
+		dev->ops->close(dev);
+	}
 }
 
 /* What makes the machine serve: on uffd its one space and its threads; on soft spaces come later. */
@@ -219,16 +237,18 @@ static int start_governor(struct anonmm *mm, const struct sizes *sizes)
 int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 {
 	struct anonmm *mm = NULL;
-	struct swapdev *dev = NULL;
+	struct swaps swaps = {.nr = 0};
 	struct sizes sizes = {0};
 	int error;
 
 	last_error[0] = '\0';
 	error = check_config(config);
+	if (!error) {
+		find_sizes(config, &sizes);
+		error = open_swap(config, sizes.memory, &swaps);
+	}
 	if (!error)
-		error = open_swap(config, &dev);
-	if (!error)
-		error = count_frames(config, dev, &sizes);
+		error = count_frames(&swaps, &sizes);
 	if (!error && !(mm = calloc(1, sizeof(*mm))))
 		error = fail(-ENOMEM, "the host has no memory for the pager");
 	if (!error) {
@@ -241,14 +261,13 @@ int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 	if (!error)
 		error = open_pager(mm, config, &sizes);
 	if (!error)
-		error = add_swap(mm, &dev);
+		error = add_swap(mm, &swaps);
 	if (!error)
 		error = start_machine(mm, config);
 	if (!error && config->memory == ANONMM_MEMORY_AUTO)
 		error = start_governor(mm, &sizes);
 	if (error) {
-		if (dev)
-			dev->ops->close(dev);
+		close_swap(&swaps);
 		anonmm_close(mm);
 		return error;
 	}
@@ -378,4 +397,24 @@ void space_destroy(struct anonmm *mm, struct space *space)
 		;
 	if (mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call.mask, NULL);
+}
+
+/* ---- KSM ------------------------------------------------------------------------------- */
+
+/* Signals are blocked for the same reason as in a call on a space: the pager lock is held. */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
+{
+	sigset_t all, old;
+	int merged;
+
+	if (mm->kind == ANONMM_SOFT) {
+		merged = ksmd_step(mm->pager, pages);
+		soft_machine_tick(mm->machine);
+		return merged;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	merged = ksmd_step(mm->pager, pages);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return merged;
 }

@@ -129,13 +129,15 @@ static void look(struct governor *g)
 {
 	struct governor_look seen = {.now_ns = host_now_ns()};
 	struct anonmm_stats stats;
+	struct pager_limit limit;
 	struct hostmem mem;
 	char why[200];
 
 	hostmem_read(g->config.root, &mem);
 	pager_stats(g->config.pager, &stats);
+	pager_limit(g->config.pager, &limit);
 	seen.slack = mem.slack;
-	seen.managed = stats.frames_used * PAGE_BYTES + stats.metadata_bytes;
+	seen.managed = (uint64_t)limit.frames_used * PAGE_BYTES + stats.metadata_bytes;
 	seen.pressed = is_pressed(g, &mem, seen.now_ns);
 	uint64_t wanted = governor_decide(&g->state, &seen, atomic_load(&g->most));
 

@@ -304,7 +304,7 @@ int live_ask(struct live *live, enum status_request request, uint64_t bytes, int
 
 uint64_t live_resident(const struct status *status)
 {
-	return status->stats.frames_used * PAGE_BYTES + status->stats.metadata_bytes;
+	return (uint64_t)status->limit.frames_used * PAGE_BYTES + status->stats.metadata_bytes;
 }
 
 uint64_t live_swapped(const struct status *status)

@@ -65,6 +65,7 @@ static const struct stats_field fields[] = {
 	STATE(slots_used),
 	STATE(mapped_bytes),
 	STATE(metadata_bytes),
+	STATE(store_bytes),
 };
 
 _Static_assert(sizeof(fields) / sizeof(fields[0]) * sizeof(uint64_t) == sizeof(struct anonmm_stats),

@@ -17,7 +17,8 @@
  *                                                    would share one it copies early (stats.copied_early):
  *                                                    no zero page; a fork copies what is in memory, a
  *                                                    private file mapping at its first read, a page whose
- *                                                    slot others name when it comes in; no shared memory
+ *                                                    slot others name when it comes in; no shared memory;
+ *                                                    KSM lets equal pages share a slot (ksmd_swap.c)
  *   sees_access        yes: accessed bit             no: aged pages are *armed* (below)
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
  *                      PTEs trap                     time; its content says so (page_io.c);
@@ -100,10 +101,10 @@ struct machine_ops {
 	int (*frame_populate)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
-	 * Nobody will use @nr free frames from @first for now: give the memory behind them back to the host. They are as if
-	 * never used afterwards. => pager lock not held. May be NULL.
+	 * Give the memory behind @nr frames from @first back to the host: they are as if never used. NULL: a frame always has
+	 * memory. => pager lock not held, nobody uses them
 	 */
-	void (*frame_release)(struct machine *, pfn_t first, unsigned nr);
+	void (*frame_drop)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address

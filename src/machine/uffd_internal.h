@@ -238,7 +238,7 @@ void uffd_die(struct uffd_machine *m, const char *format, ...)
 /* uffd_pool.c */
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn);
 int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr);
-void uffd_frame_release(struct machine *machine, pfn_t first, unsigned nr);
+void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr);
 unsigned uffd_copy_zeros(struct uffd_machine *m, uint64_t addr, unsigned nr, bool wake, int *error);
 void *uffd_chunk_alloc(struct machine *machine, size_t bytes);
 void uffd_chunk_free(struct machine *machine, void *chunk, size_t bytes);

@@ -64,22 +64,18 @@ int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr)
 	return 0;
 }
 
-void uffd_frame_release(struct machine *machine, pfn_t first, unsigned nr)
+void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr)
 {
 	struct uffd_machine *m = uffd_of(machine);
-	unsigned i = 0;
 
-	assert(first + nr <= m->nr_frames);
-	while (i < nr) {
-		unsigned filled = count_place(m->place + first + i, nr - i, PLACE_POOL);
+	for (unsigned i = 0, same; i < nr; i += same) {
+		enum frame_place place = m->place[first + i];
 
-		if (filled)
-			uffd_drop(m, frame_addr(m, first + i), filled);
-		memset(m->place + first + i, PLACE_NONE, filled);
-		i += filled;
-		i += count_place(m->place + first + i, nr - i, PLACE_NONE);
-		if (i < nr && m->place[first + i] == PLACE_SHOWN)
-			uffd_die(m, "a bug of anonmm: frame %u is free, but it is shown", first + i);
+		same = count_place(m->place + first + i, nr - i, place);
+		assert(place != PLACE_SHOWN);
+		if (place == PLACE_POOL)
+			uffd_drop(m, frame_addr(m, first + i), same);
+		memset(m->place + first + i, PLACE_NONE, same);
 	}
 }
 

@@ -154,13 +154,28 @@ static int check_vma(struct fault *f)
 		wait_set(f->pager, f->wait, WAIT_SPACE, PFN_NONE);
 		return FAULT_WAIT;
 	}
-	if (!(f->vma->prot & (f->write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC)))
+	if (!f->unshare && !(f->vma->prot & (f->write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return FAULT_SIGSEGV;
 	return FAULT_DONE;
 }
 
+/* It may have been written to, swapped out or unmapped meanwhile: then there is nothing to do. */
+static int do_unshare(struct fault *f)
+{
+	if (!pte_is_present(f->pte) || (f->pte & PTE_ZERO) ||
+		!page_stable_node(pfn_page(f->pager, pte_pfn(f->pte))))
+		return FAULT_DONE;
+	int result = do_wp_page(f);
+
+	if (result == FAULT_DONE)
+		f->pager->stats->unmerged++;
+	return result;
+}
+
 static int handle_pte_fault(struct fault *f)
 {
+	if (f->unshare)
+		return do_unshare(f);
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
 	if (pte_is_none(f->pte))
@@ -210,25 +225,49 @@ static int fault_find_frame(struct fault *f)
 	return FAULT_OOM;
 }
 
+/* Its array is large: only what is used gets set. */
+static void fault_init(struct fault *f, struct space *space, uint64_t addr, bool write, struct wait *wait)
+{
+	f->pager = space->pager;
+	f->space = space;
+	f->addr = page_align_down(addr);
+	f->index = (uint32_t)space_index(space, f->addr);
+	f->write = write;
+	f->unshare = false;
+	f->wait = wait;
+	f->reclaimed = false;
+}
+
+static int fault_run(struct fault *f)
+{
+	int result;
+
+	do {
+		result = fault_resolve(f);
+		if (result == FAULT_NO_FRAME)
+			result = fault_find_frame(f);
+	} while (result == FAULT_RETRY);
+	return result;
+}
+
+enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wait)
+{
+	struct fault f;
+
+	fault_init(&f, space, addr, true, wait);
+	f.unshare = true;
+	return (enum fault_result)fault_run(&f);
+}
+
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
 	struct pager *pager = space->pager;
-	struct fault f; /* its array is large: only what is used gets set */
+	struct fault f;
 	int result;
 
-	f.pager = pager;
-	f.space = space;
-	f.addr = page_align_down(addr);
-	f.index = (uint32_t)space_index(space, f.addr);
-	f.write = access == ACCESS_WRITE;
-	f.wait = wait;
-	f.reclaimed = false;
+	fault_init(&f, space, addr, access == ACCESS_WRITE, wait);
 	pager_lock(pager);
-	do {
-		result = fault_resolve(&f);
-		if (result == FAULT_NO_FRAME)
-			result = fault_find_frame(&f);
-	} while (result == FAULT_RETRY);
+	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);

@@ -19,7 +19,8 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 
 /*
  * Where a frame has one place only, nobody may map a page whose slot others name: it could be written unseen. Elsewhere
- * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too.
+ * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too: the first of them
+ * has mapped it as an ordinary page, the others copy.
  */
 static bool must_copy(struct fault *f, struct page *page, swp_entry_t entry, uint64_t addr)
 {

@@ -7,7 +7,8 @@
  *      zero page           zero page
  *      swap entry          the same                     the slot counts one more: nothing is read or written
  *      migration entry     the same                     both without the right to write
- *      present             the same, read-only          so is the parent's; _mapcount and _count rise
+ *      present             the same, read-only          so is the parent's; _mapcount and _count rise; a merged page has
+ *                                                       an item for it (ksm.h)
  *      present             a copy, armed                where a frame has one place only (!can_share)
  *
  * Mappings of shared memory and files that nobody wrote to are not copied: faults fill them again.
@@ -81,6 +82,10 @@ static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from,
 
 	if (page_has(page, PG_locked))
 		return fork_wait_page(fork, page);
+	if (page->_mapcount >= UINT16_MAX - 1) /* its slot must be able to count all of them */
+		return -ENOMEM;
+	if (page_stable_node(page) && ksm_copy_rmap(page, fork->child, index + fork->shift))
+		return -ENOMEM;
 	if (pte & PTE_WRITE) {
 		pte = pte_clear_bits(from, PTE_WRITE) & ~PTE_WRITE;
 		fork->pager->machine->ops->flush(

@@ -136,12 +136,21 @@ static struct node *node_with_most_free(struct pager *pager)
 	return best;
 }
 
+unsigned frames_take(struct pager *pager, unsigned want, struct page **first)
+{
+	struct node *node = node_with_most_free(pager);
+	unsigned got = node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
+
+	pager->nr_used += got;
+	return got;
+}
+
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)
 {
 	struct node *node = node_with_most_free(pager);
 	unsigned got = 0;
 
-	if (node->nr_free > 0) {
+	if (frames_free(pager) > pager->owed) {
 		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
 
 		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);

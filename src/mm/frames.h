@@ -56,6 +56,9 @@ struct node *page_node(struct pager *pager, const struct page *page);
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
 
+/* The same for frames that are lent to a device: down to the last one, and what is owed included. */
+unsigned frames_take(struct pager *pager, unsigned want, struct page **first);
+
 /* => called by free_page() alone */
 void frame_free(struct pager *pager, struct page *page);
 

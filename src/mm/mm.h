@@ -3,9 +3,10 @@
  * The core's inside: the pager, and how its parts see each other.
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
- *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
+ *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h lend.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
+ *                  |------ KSM's items                   ksm.h
  *                  '------ page tables                   pgtable.h
  *
  * fault.c, vmscan.c and space.c orchestrate; the others never call up.
@@ -26,9 +27,11 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/filemap.h"
+#include "mm/ksm.h"
 #include "mm/space.h"
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
+#include "mm/lend.h"
 #include "mm/page_io.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
@@ -59,6 +62,8 @@ struct pager {
 	unsigned nr_areas; /* [L] */
 	uint64_t slots_total, slots_used; /* [L] */
 	struct swap_lease_list leases; /* [L] */
+	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
+	uint32_t owed; /* [L] free frames that they are to have next */
 
 	struct swap_io *io_array; /* [I] */
 	unsigned nr_io; /* [I] */
@@ -68,6 +73,7 @@ struct pager {
 	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool, file_pool; /* [L] */
 
 	TAILQ_HEAD(space_list, space) spaces; /* [L] */
+	struct ksm ksm; /* [L] */
 	struct file_list files; /* [L] */
 
 	page_tracer tracer; /* [L] */

@@ -104,6 +104,7 @@ static void pools_init(struct pager *pager)
 	pool_init(&pager->anon_vma_pool, sizeof(struct anon_vma), PAGE_BYTES);
 	pool_init(&pager->avc_pool, sizeof(struct anon_vma_chain), PAGE_BYTES);
 	pool_init(&pager->file_pool, sizeof(struct file), PAGE_BYTES);
+	ksm_init(pager);
 }
 
 static void pools_destroy(struct pager *pager)
@@ -113,6 +114,7 @@ static void pools_destroy(struct pager *pager)
 	pool_destroy(pager, &pager->anon_vma_pool);
 	pool_destroy(pager, &pager->avc_pool);
 	pool_destroy(pager, &pager->file_pool);
+	ksm_destroy(pager);
 }
 
 /* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
@@ -213,8 +215,10 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 		return -ENOSPC;
 	pager_lock(pager);
 	error = swap_area_init(pager, &pager->areas[pager->nr_areas], dev, priority);
-	if (!error)
+	if (!error) {
 		rank_area(pager, (uint8_t)pager->nr_areas++);
+		lend_settle(pager);
+	}
 	pager_unlock(pager);
 	return error;
 }
@@ -314,18 +318,32 @@ void pager_thaw(struct pager *pager)
 
 /* ---- Looking in ------------------------------------------------------------------------------------------ */
 
+static uint64_t store_bytes(struct pager *pager)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+
+		if (dev->ops->memory_used)
+			bytes += dev->ops->memory_used(dev);
+	}
+	return bytes;
+}
+
 void pager_stats(struct pager *pager, struct anonmm_stats *out)
 {
 	pager_lock(pager);
 	struct anonmm_stats *s = pager->stats;
 
 	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
-	s->frames = pager->nr_limit;
-	s->frames_used = pager->nr_used;
+	s->frames = pager->nr_limit - pager->nr_lent;
+	s->frames_used = pager->nr_used - pager->nr_lent;
 	s->frames_free = frames_free(pager);
 	s->slots = pager->slots_total;
 	s->slots_used = pager->slots_used;
 	s->metadata_bytes = pager->metadata_bytes;
+	s->store_bytes = store_bytes(pager);
 	if (out && out != s)
 		*out = *s;
 	pager_unlock(pager);

@@ -115,6 +115,13 @@ enum kswapd_result {
 enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
 
 /*
+ * One step of ksmd (LIFECYCLE 8): looks at up to @pages pages of mergeable VMAs, from where the last step stopped; a step
+ * ends where a full scan of all spaces does. Pages that held the same content in two scans and are equal are merged.
+ * Returns how many mappings came to share a page (where a frame has one place only: a swap slot). -ENOMEM
+ */
+int ksmd_step(struct pager *pager, unsigned pages);
+
+/*
  * Reclaim about @pages pages now, whatever the watermarks say: as writing to a cgroup's memory.reclaim does. Returns how
  * many frames were freed or are being written; 0: nothing can be reclaimed.
  */
@@ -196,8 +203,10 @@ void space_unlock(struct space *space);
  *          -EBUSY (mremap too): the program keeps a page of it pinned for I/O, on machines that must move it.
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
- *          POPULATE_READ, POPULATE_WRITE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
+ *          POPULATE_READ, POPULATE_WRITE, MERGEABLE, UNMERGEABLE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
  *          -EINVAL: advice that is not known. -ENOMEM: a hole.
+ *          MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
+ *          -ENOMEM also: no frame for that, what was done so far stays, and the call may be made again.
  * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked.
  */
 int space_mmap(

@@ -106,10 +106,10 @@ static void release(struct pager *pager, struct page *first, unsigned nr)
 {
 	struct machine *machine = pager->machine;
 
-	if (!machine->ops->frame_release)
+	if (!machine->ops->frame_drop)
 		return;
 	pager_unlock(pager);
-	machine->ops->frame_release(machine, page_pfn(pager, first), nr);
+	machine->ops->frame_drop(machine, page_pfn(pager, first), nr);
 	pager_lock(pager);
 }
 

@@ -4,6 +4,7 @@
  *
  *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma      anonymous pages
  *      page->mapping ---> file (i_mmap) <------ a link ---> vma      pages of a page cache
+ *      page->mapping ---> stable node <--- one item for each PTE     merged pages (ksm.h)
  *
  * A page is born into its VMA's anon_vma. A chain link joins one anon_vma and one VMA whose PTEs may
  * map its pages: after a split both halves are linked, after a fork (of a space) the child's VMAs are too. The links

@@ -311,16 +311,15 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 static void zap_page(struct zap *zap, struct zapped *z)
 {
 	struct pager *pager = zap->space->pager;
+	struct vma *vma = find_vma(zap->space, z->addr);
 	bool last = z->page->_mapcount == 0;
 
 	if (pte_load(z->ptep) & PTE_DIRTY)
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
-	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);
-	if (last && page_has(z->page, PG_mlocked)) {
-		page_clear(z->page, PG_mlocked | PG_unevictable);
-		lru_requeue(pager, z->page);
-	}
+	page_remove_rmap(z->page, vma, z->addr);
+	if ((last || (vma->flags & VM_LOCKED)) && page_has(z->page, PG_mlocked))
+		clear_page_mlock(pager, z->page);
 	page_unlock(pager, z->page);
 	page_step(pager, z->page, "zap_pte_range", z->addr);
 	if (page_has(z->page, PG_swapcache))
@@ -515,6 +514,7 @@ int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait 
 	error = unmap_vmas(space, start, end, wait);
 	if (error)
 		return error;
+	ksm_forget(space, space_index(space, start), space_index(space, end));
 	error = remove_vmas(space, start, end, wait);
 	if (error == -EAGAIN)
 		return error;
@@ -666,6 +666,7 @@ int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machi
 		space->bytes = bytes;
 		space->machine_data = machine_data;
 		RB_INIT(&space->vmas);
+		RB_INIT(&space->ksm_items);
 		TAILQ_INSERT_TAIL(&pager->spaces, space, link);
 	}
 	pager_unlock(pager);
@@ -683,6 +684,7 @@ int space_exit(struct space *space, struct wait *wait)
 	int error = unmap_region(space, space->base, space->base + space->bytes, wait);
 
 	if (!error) {
+		ksm_exit(space);
 		TAILQ_REMOVE(&pager->spaces, space, link);
 		pager_chunk_free(pager, space, page_align_up(sizeof(*space)));
 	}

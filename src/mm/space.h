@@ -11,6 +11,7 @@
 #include "mm/page.h"
 #include "mm/pgtable.h"
 #include "mm/readahead.h"
+#include "mm/ksm.h"
 #include "mm/rmap.h"
 
 enum vma_flags {
@@ -48,6 +49,7 @@ struct space {
 	void *machine_data; /* [I] */
 	struct pgtable pgtable; /* [L] */
 	struct vma_tree vmas; /* [S] */
+	struct ksm_item_tree ksm_items; /* [L] by page index */
 	uint64_t search_from; /* [S] where the next hole is looked for */
 	bool locked; /* [L] the space lock */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */

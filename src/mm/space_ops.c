@@ -90,6 +90,7 @@ static void move_page_tables(struct space *space, uint64_t from, uint64_t to, ui
 		pte_store(pgtable_find(&space->pgtable, index + shift), pte_load(ptep));
 		pte_store(ptep, 0);
 	}
+	ksm_move(space, space_index(space, from), space_index(space, to), end - space_index(space, from));
 }
 
 static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
@@ -479,8 +480,6 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 	case MADV_NOHUGEPAGE:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
-	case MADV_MERGEABLE:
-	case MADV_UNMERGEABLE:
 		return 0; /* hints that need nothing here */
 	default:
 		return -EINVAL;
@@ -497,8 +496,12 @@ int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, 
 	if (error)
 		return error;
 	pager_lock(space->pager);
-	error = range_is_mapped(space, addr, addr + len) ? advise(space, addr, addr + len, advice, wait)
-							 : -ENOMEM;
+	if (advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE)
+		error = ksm_madvise(space, addr, addr + len, advice == MADV_MERGEABLE, wait);
+	else
+		error = range_is_mapped(space, addr, addr + len)
+				? advise(space, addr, addr + len, advice, wait)
+				: -ENOMEM;
 	pager_unlock(space->pager);
 	return error;
 }

@@ -31,6 +31,7 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 {
 	*area = (struct swap_area){
 		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
+	TAILQ_INIT(&area->lent);
 	area->nr_clusters = (area->nr_slots + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 	/* The slots' table is counted as it is touched, not as it is reserved. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
@@ -68,6 +69,12 @@ static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
 	return area->cluster_free[c] == cluster_slots(area, c);
 }
 
+/* Slots of its table are rather used again than new ones touched, when half of those that were touched are free. */
+static bool half_will_do(const struct swap_area *area)
+{
+	return area->dev->anywhere && area->touched / 2 > area->nr_used;
+}
+
 /*
  * The next cluster worth going through: a whole one that was written before (a file system then has its blocks ready,
  * and the slots' table its memory), else one that never was, else one with any free slot.
@@ -75,12 +82,13 @@ static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
 static bool next_cluster(struct swap_area *area)
 {
 	uint32_t from = area->cursor / SWAP_CLUSTER, partial = UINT32_MAX;
+	uint16_t enough = half_will_do(area) ? SWAP_CLUSTER / 2 : SWAP_CLUSTER;
 	uint32_t touched = (area->touched + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 
 	for (uint32_t i = 1; i <= touched; i++) {
 		uint32_t c = (from + i) % touched;
 
-		if (cluster_is_whole(area, c)) {
+		if (area->cluster_free[c] >= enough || cluster_is_whole(area, c)) {
 			area->cursor = c * SWAP_CLUSTER;
 			return true;
 		}
@@ -115,7 +123,7 @@ static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 
 static bool area_find_slot(struct swap_area *area, uint32_t *slot)
 {
-	if (area->inherited || area->nr_used == area->nr_slots)
+	if (area->inherited || area->full || area->nr_used == area->nr_slots)
 		return false;
 	if (area->cursor >= area->nr_slots)
 		area->cursor = 0;
@@ -187,6 +195,9 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 	}
 	slot->word = WORD_FREE;
 	slot->flags = 0;
+	area->full = false;
+	if (!area->inherited)
+		area->dev->ops->discard(area->dev, entry.slot, 1);
 	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
 	area->nr_used--;
 	pager->slots_used--;
@@ -245,8 +256,22 @@ bool slot_writable(struct pager *pager, swp_entry_t entry)
 	       (TAILQ_EMPTY(&pager->leases) || !slot_leased(pager, entry));
 }
 
+void slot_refused(struct pager *pager, swp_entry_t entry)
+{
+	swap_slot(pager, entry)->flags &= (uint16_t)~SLOT_HASHED;
+	pager->areas[entry.type].full = true;
+}
+
+bool slot_has_room(struct pager *pager, swp_entry_t entry)
+{
+	return slot_writable(pager, entry) && !pager->areas[entry.type].full;
+}
+
 bool vm_swap_full(const struct pager *pager)
 {
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (atomic_load_explicit(&pager->areas[type].dev->crowded, memory_order_relaxed))
+			return true;
 	return pager->slots_used * 2 > pager->slots_total;
 }
 

@@ -45,13 +45,17 @@ struct swap_area {
 	struct swapdev *dev; /* [I] */
 	int priority; /* [I] */
 	bool inherited; /* [L] read only: the parent's */
+	bool full; /* [L] the device had no room for a page: no slot is handed out until it may have */
 	uint32_t nr_slots; /* [I] */
 	struct swap_slot *slots; /* [I] the array */
 	uint16_t *cluster_free; /* [I] the array: free slots in each cluster */
 	uint32_t nr_clusters; /* [I] */
 	uint32_t cursor; /* [L] the slot to try next */
 	uint32_t nr_used; /* [L] */
+	uint64_t nr_refused; /* [L] writes for which the device had no room */
 	uint32_t touched; /* [L] slots that were ever used: what the table costs */
+	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
+	uint32_t nr_lent, lending; /* [L] how many, and how many are about to be */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */
@@ -85,6 +89,12 @@ bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock);
 #define SHADOW_MASK 0x3fffffffu
 
 bool slot_writable(struct pager *pager, swp_entry_t entry);
+
+/* The device had no room for this slot's page: it keeps its slot, and none is handed out there for now. */
+void slot_refused(struct pager *pager, swp_entry_t entry);
+
+/* Would writing to it be of any use now? */
+bool slot_has_room(struct pager *pager, swp_entry_t entry);
 
 /* Is swap more than half full? Then pages that come in give their slots back. */
 bool vm_swap_full(const struct pager *pager);

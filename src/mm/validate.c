@@ -6,6 +6,7 @@
  *                      _count >= mappings + swap cache + isolation, equal when nobody holds it besides
  *                      its list = its flags, and it is on that list
  *   for each slot      count = the swap entries that name it; its word's page knows it
+ *   for each merged page   its stable node's items are the PTEs that map it (ksm.c)
  *   for each node      free + used = all; lists are as long as they say
  *
  * It is slow and belongs to tests and debug builds. Everything is counted anew from the page tables.
@@ -126,9 +127,15 @@ static void check_page(struct census *c, pfn_t pfn)
 		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		WRONG(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	if (page->_count == 0 || pfn == pager->zero_pfn)
+	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
+		WRONG(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
+			page->word);
+	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
 		return;
-	rmap_walk(pager, page, find_one, &found);
+	if (page_mapped(page) && page_has(page, PG_ksm) != (page_stable_node(page) != NULL))
+		WRONG(c, "page %u: PG_ksm and its mapping disagree", pfn);
+	if (!c->wrong)
+		rmap_walk(pager, page, find_one, &found);
 	if (found != page->_mapcount + 1)
 		WRONG(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
 	bool reading = page_has(page, PG_locked) && !page_has(page, PG_uptodate);
@@ -199,6 +206,16 @@ static void check_node(struct census *c, struct node *node)
 	}
 }
 
+/* Before the reverse map is asked for merged pages: it trusts the items. */
+static void check_ksm(struct census *c)
+{
+	char buf[200];
+	const char *why = ksm_check(c->pager, buf, sizeof(buf));
+
+	if (why)
+		WRONG(c, "%s", why);
+}
+
 static bool census_alloc(struct census *c)
 {
 	struct machine *m = c->pager->machine;
@@ -238,6 +255,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		count_space(&c, space);
 	TAILQ_FOREACH (file, &pager->files, link)
 		count_file(&c, file);
+	check_ksm(&c);
 	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++)
 		check_page(&c, pfn);
 	for (unsigned type = 0; type < pager->nr_areas; type++)

@@ -44,7 +44,8 @@ static void put_host(unsigned total_mib, unsigned available_mib)
 }
 
 /* @limit_mib 0: "max" */
-static void put_v2(const char *group, unsigned limit_mib, unsigned high_mib, unsigned used_mib, unsigned file_mib)
+static void put_v2(
+	const char *group, unsigned limit_mib, unsigned high_mib, unsigned used_mib, unsigned file_mib)
 {
 	static const char *const files[] = {"memory.max", "memory.high"};
 	unsigned values[] = {limit_mib, high_mib};
@@ -244,7 +245,8 @@ static void wait_for_limit(struct pager *pager, uint64_t least, uint64_t most)
 static void the_thread_follows_the_group(void **state)
 {
 	struct world world;
-	struct world_config config = {.kind = ANONMM_SOFT, .threads = true, .nr_frames = 60000, .swap = "mem:?size=32M"};
+	struct world_config config = {
+		.kind = ANONMM_SOFT, .threads = true, .nr_frames = 60000, .swap = "mem:?size=32M"};
 	struct governor_config governor = {.root = root, .most = 180 * MIB};
 	struct governor *g;
 
@@ -280,7 +282,11 @@ static void the_thread_follows_the_group(void **state)
 
 static void the_library_changes_limits_and_says_why_not(void **state)
 {
-	struct anonmm_config config = {.machine = ANONMM_SOFT, .threads = true, .memory = 16 * MIB, .memory_max = 64 * MIB, .swap = "mem:?size=32M"};
+	struct anonmm_config config = {.machine = ANONMM_SOFT,
+		.threads = true,
+		.memory = 16 * MIB,
+		.memory_max = 64 * MIB,
+		.swap = "mem:?size=32M"};
 	struct anonmm_stats stats;
 	struct anonmm *mm;
 
