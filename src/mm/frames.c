@@ -23,6 +23,12 @@ void node_set_watermarks(struct node *node, uint32_t usable)
 	node->wmark_high = 4 * node->wmark_min;
 }
 
+/* Struct pages that were never touched take no memory, and are not counted. */
+static uint64_t untouched_bytes(const struct node *node)
+{
+	return (uint64_t)(node->nr - node->nr_ready) * sizeof(struct page);
+}
+
 static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32_t nr, uint32_t reserved)
 {
 	node->first = first;
@@ -33,6 +39,7 @@ static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32
 		return -ENOMEM;
 	for (int i = 0; i < NR_LISTS; i++)
 		TAILQ_INIT(&node->lists[i]);
+	pager->metadata_bytes -= untouched_bytes(node);
 	node_set_watermarks(node, nr - reserved);
 	return reserve_init(pager, node, reserved);
 }
@@ -68,6 +75,7 @@ void frames_destroy(struct pager *pager)
 		struct node *node = &pager->nodes[n];
 
 		reserve_destroy(pager, node);
+		pager->metadata_bytes += untouched_bytes(node);
 		if (node->free_map)
 			pager_chunk_free(
 				pager, node->free_map, page_align_up(node->nr_words * sizeof(uint64_t)));
@@ -117,10 +125,30 @@ unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, s
 	return got;
 }
 
+/* The struct pages of the frames below @end become those of free frames. */
+static void make_ready(struct pager *pager, struct node *node, uint32_t end)
+{
+	for (; node->nr_ready < end; node->nr_ready++) {
+		struct page *page = &pager->pages[node->first + node->nr_ready];
+
+		page->_mapcount = -1;
+		page_set_list(page, LIST_FREE);
+		pager->metadata_bytes += sizeof(struct page);
+	}
+}
+
+bool frame_is_ready(struct pager *pager, const struct page *page)
+{
+	const struct node *node = page_node(pager, page);
+
+	return page_pfn(pager, page) - node->first < node->nr_ready;
+}
+
 static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
 {
 	unsigned got = node_take_free(pager, node, want, first);
 
+	make_ready(pager, node, page_pfn(pager, *first) - node->first + got);
 	for (unsigned i = 0; i < got; i++)
 		page_init(*first + i);
 	return got;

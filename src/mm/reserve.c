@@ -10,30 +10,10 @@ static size_t map_bytes(const struct node *node)
 	return page_align_up(node->nr_words * sizeof(uint64_t));
 }
 
-/* Struct pages that were never touched take no memory: they are not counted. */
-static uint64_t untouched_bytes(const struct node *node)
-{
-	return (uint64_t)(node->nr - node->nr_ready) * sizeof(struct page);
-}
-
 static void set_bits(uint64_t *map, uint32_t first, uint32_t nr)
 {
 	for (uint32_t i = first; i < first + nr; i++)
 		map[i / 64] |= 1ull << (i % 64);
-}
-
-/* The struct pages of the frames below @end become those of free frames. */
-static void make_ready(struct pager *pager, struct node *node, uint32_t end)
-{
-	uint64_t before = untouched_bytes(node);
-
-	for (; node->nr_ready < end; node->nr_ready++) {
-		struct page *page = &pager->pages[node->first + node->nr_ready];
-
-		page->_mapcount = -1;
-		page_set_list(page, LIST_FREE);
-	}
-	pager->metadata_bytes += before - untouched_bytes(node);
 }
 
 int reserve_init(struct pager *pager, struct node *node, uint32_t nr)
@@ -44,8 +24,6 @@ int reserve_init(struct pager *pager, struct node *node, uint32_t nr)
 	set_bits(node->reserved_map, node->nr - nr, nr);
 	node->nr_reserved = node->wanted = nr;
 	pager->nr_reserved += nr;
-	pager->metadata_bytes -= untouched_bytes(node);
-	make_ready(pager, node, node->nr - nr);
 	set_bits(node->free_map, 0, node->nr - nr);
 	node->nr_free = node->nr - nr;
 	return 0;
@@ -53,7 +31,6 @@ int reserve_init(struct pager *pager, struct node *node, uint32_t nr)
 
 void reserve_destroy(struct pager *pager, struct node *node)
 {
-	pager->metadata_bytes += untouched_bytes(node);
 	if (node->reserved_map)
 		pager_chunk_free(pager, node->reserved_map, map_bytes(node));
 }
@@ -63,7 +40,6 @@ static void word_back(struct pager *pager, struct node *node, uint32_t w, uint64
 {
 	uint32_t nr = (uint32_t)__builtin_popcountll(bits);
 
-	make_ready(pager, node, w * 64 + 64 - (uint32_t)__builtin_clzll(bits));
 	node->reserved_map[w] &= ~bits;
 	node->free_map[w] |= bits;
 	node->nr_reserved -= nr;

@@ -9,7 +9,6 @@
  *      free --reserve_fill (kswapd)--> on its way: its memory goes back to the host --> reserved --reserve_trim--> free
  *
  * Invariant: nr_free + nr_reserved + frames in use == nr of the node; nr_reserved counts those on their way too.
- * Invariant: a frame from nr_ready on was never free: its struct page was never touched and costs nothing.
  */
 #ifndef ANONMM_RESERVE_H
 #define ANONMM_RESERVE_H
@@ -19,7 +18,7 @@
 /* Locks: [L] pager lock.  In struct node:
  *
  *      reserved_map   bit set = reserved            nr_reserved   the bits, and those on their way
- *      nr_ready       see above                     wanted        how many shall be reserved
+ *      wanted         how many shall be reserved
  *      stalled        nothing more can be reclaimed for it: kswapd rests until a frame is freed, or the limit changes
  */
 

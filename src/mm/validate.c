@@ -112,10 +112,10 @@ static void check_page(struct census *c, pfn_t pfn)
 	const char *why;
 	int found = 0;
 
-	if (frame_is_reserved(pager, page)) {
+	if (!frame_is_ready(pager, page) || frame_is_reserved(pager, page)) {
 		if (page->_count != 0 || c->mapped[pfn])
-			WRONG(c, "page %u: reserved, but _count is %d and %u PTEs map it", pfn, page->_count,
-				c->mapped[pfn]);
+			WRONG(c, "page %u: reserved or never used, but _count is %d and %u PTEs map it", pfn,
+				page->_count, c->mapped[pfn]);
 		return;
 	}
 	why = page_check(page);
