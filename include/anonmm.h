@@ -71,12 +71,14 @@ struct anonmm_config {
 	enum anonmm_faults faults; /* uffd only */
 	bool copy; /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
 	bool threads; /* soft only: calls may come from several threads */
+	unsigned nodes; /* memory nodes that share the limit evenly, up to ANONMM_NODES_MAX; 0: one */
 	int swappiness; /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
 	uint64_t seed; /* keys the content checksums; 0: from the host's randomness */
 	struct anonmm_stats *stats; /* where to count, zeroed; NULL: inside. Must outlive anonmm_close() */
 };
 
 #define ANONMM_MEMORY_MIN (4ULL << 20)
+#define ANONMM_NODES_MAX 8
 
 /*
  * As .memory: the limit follows the host. It is what the control groups' limits (v1, v2, the smallest up the tree), or the host's
@@ -226,6 +228,30 @@ void anonmm_file_close(struct anonmm_file *file);
 /* mmap(2) of @file from @offset on (a multiple of 4096), private. As anonmm_mmap(). */
 void *anonmm_mmap_file(
 	struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file, uint64_t offset);
+
+/*
+ * One more swap device, or one less, while everything goes on. @uri as anonmm_config.swap; higher @priority is used first
+ * (the one of anonmm_open() has 0).
+ *
+ * swapon: the errors of anonmm_open() for its device. -ENOSPC: there are 30. -EOPNOTSUPP: ANONMM_UFFD and a device that
+ * needs descriptors of its own: those have to be there when the library's threads start. What its slots' table takes
+ * comes on top of the memory limit.
+ * swapoff: all that is on the device that was opened as @uri comes back, then it is closed. -ENOENT: no such device.
+ * -ENOMEM: memory and the other devices have no room. -EIO: a page is lost, anonmm's message says which.
+ * -EBUSY: another swapoff is under way, or a child of a fork reads there. After an error the device is in use as before.
+ */
+int anonmm_swapon(struct anonmm *mm, const char *uri, int priority);
+int anonmm_swapoff(struct anonmm *mm, const char *uri);
+
+/*
+ * Memory nodes (anonmm_config.nodes), numbered from 0.
+ *
+ * migrate: move up to @pages pages, cold ones first, from one node to another. Accesses meanwhile wait; the addresses
+ * stay. Returns how many were moved. -ENOMEM: the target is full. -EINVAL: no such node, or the same.
+ * compact: move up to @pages pages of the node to its lower frames, so that free frames form a run. Returns how many.
+ */
+int anonmm_migrate(struct anonmm *mm, unsigned from, unsigned to, unsigned pages);
+int anonmm_compact(struct anonmm *mm, unsigned node, unsigned pages);
 
 /*
  * ANONMM_SOFT: spaces and typed access. Addresses are numbers below the configured address_space.

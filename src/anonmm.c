@@ -79,6 +79,9 @@ static int check_config(const struct anonmm_config *config)
 	if ((unsigned)config->faults > ANONMM_FAULTS_SIGNAL)
 		return fail(-EINVAL, "fault mode %d was asked for: there are AUTO, THREAD and SIGNAL",
 			(int)config->faults);
+	if (config->nodes > ANONMM_NODES_MAX)
+		return fail(-EINVAL, "%u memory nodes were asked for: there can be 1 to %u", config->nodes,
+			ANONMM_NODES_MAX);
 	if (config->swappiness < 0 || config->swappiness > 200)
 		return fail(-EINVAL,
 			"a swappiness of %d was asked for: it can be 1 to 200, or 0 for the default",
@@ -120,13 +123,13 @@ static int open_swap(const struct anonmm_config *config, uint64_t memory, struct
 	return 0;
 }
 
-static int count_frames(const struct swaps *swaps, struct sizes *sizes)
+static int count_frames(const struct anonmm_config *config, const struct swaps *swaps, struct sizes *sizes)
 {
 	char limit[32], swap[32];
 
 	sizes->nr_limit = pager_frames_for(sizes->memory, swaps->slots);
 	sizes->nr_frames = pager_frames_for(sizes->memory_max, swaps->slots);
-	if (sizes->nr_limit < PAGER_MIN_FRAMES)
+	if (sizes->nr_limit < PAGER_MIN_FRAMES * (config->nodes ? config->nodes : 1))
 		return fail(-EINVAL,
 			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
 			"raise the limit or take less swap",
@@ -164,6 +167,7 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, con
 		.machine = mm->machine,
 		.nr_frames = sizes->nr_frames,
 		.nr_limit = sizes->nr_limit,
+		.nr_nodes = config->nodes,
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
 		.stats = config->stats,
@@ -248,7 +252,7 @@ int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 		error = open_swap(config, sizes.memory, &swaps);
 	}
 	if (!error)
-		error = count_frames(&swaps, &sizes);
+		error = count_frames(config, &swaps, &sizes);
 	if (!error && !(mm = calloc(1, sizeof(*mm))))
 		error = fail(-ENOMEM, "the host has no memory for the pager");
 	if (!error) {
@@ -366,7 +370,7 @@ void call_begin(struct call *call, struct anonmm *mm, struct space *space)
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &call->mask);
 	}
-	while (call_again(call, space_lock(space, &call->wait)))
+	while (space && call_again(call, space_lock(space, &call->wait)))
 		;
 }
 
@@ -381,7 +385,8 @@ bool call_again(struct call *call, int result)
 
 int call_end(struct call *call)
 {
-	space_unlock(call->space);
+	if (call->space)
+		space_unlock(call->space);
 	if (call->mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call->mask, NULL);
 	return call->result;

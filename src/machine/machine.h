@@ -23,6 +23,10 @@
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
  *                      PTEs trap                     time; its content says so (page_io.c);
  *                                                    MADV_FREE frees at once
+ *   migration          the PTE is valid again at     the page comes back armed: one more
+ *                      once, in all who map it       cheap fault, also where it is mlocked
+ *   swapoff            users of a slot share its     each user gets a copy but the last
+ *                      page again
  *
  * How the core drives a mapping (so that no lock is held while the machine works):
  *

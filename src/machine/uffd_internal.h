@@ -106,7 +106,6 @@ struct hot {
 struct uffd_machine {
 	struct machine machine; /* first: the core's handle is ours */
 	struct space *space; /* [I] over the whole managed range */
-	_Atomic(unsigned) nr_children; /* [a] spaces within it: snapshots of forks */
 	enum anonmm_faults faults; /* [I] never AUTO */
 	const struct uffd_way *way; /* [I] */
 	int fd; /* [I] the userfaultfd */
@@ -210,9 +209,6 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 	return m->stacks && here >= m->stacks && here < m->stacks + STACK_BYTES;
 }
-
-/* uffd.c: whose address that is. */
-struct space *uffd_space_at(struct uffd_machine *m, uint64_t addr);
 
 /* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);

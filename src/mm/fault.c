@@ -178,6 +178,8 @@ static int handle_pte_fault(struct fault *f)
 		return do_unshare(f);
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
+	if (pte_is_migration(f->pte)) /* its page is locked for as long as it moves */
+		return fault_wait_page(f, pfn_page(f->pager, pte_pfn(f->pte)));
 	if (pte_is_none(f->pte))
 		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
 	if (pte_is_armed(f->pte))
@@ -259,17 +261,38 @@ enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wai
 	return (enum fault_result)fault_run(&f);
 }
 
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+/* Drops the lock for good. */
+static enum fault_result fault_handle(
+	struct pager *pager, struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
-	struct pager *pager = space->pager;
 	struct fault f;
 	int result;
 
 	fault_init(&f, space, addr, access == ACCESS_WRITE, wait);
-	pager_lock(pager);
 	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);
+	if (unlikely(result == FAULT_OOM))
+		out_of_memory(pager, f.addr);
 	return (enum fault_result)result;
+}
+
+enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+
+	pager_lock(pager);
+	return fault_handle(pager, space, addr, access, wait);
+}
+
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
+	if (likely(space != NULL))
+		return fault_handle(pager, space, addr, access, wait);
+	pager_unlock(pager);
+	return FAULT_SIGSEGV;
 }

@@ -9,6 +9,7 @@
  *      read-only      write           do_wp_page           fault_wp.c        B4, B5, B6
  *      merged         break_ksm       do_wp_page           fault_wp.c        MADV_UNMERGEABLE
  *      swap entry     any             do_swap_page         fault_swap.c      B8, section 5
+ *      migration      any             fault_wait_page      fault.c           B9
  *      armed          any             do_armed_page        fault.c           4.1, on machines without accessed bits
  *
  * A handler that needs a frame and finds none says FAULT_NO_FRAME; one that meets a busy page says FAULT_WAIT.

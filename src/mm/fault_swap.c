@@ -137,7 +137,8 @@ int fault_read_swap(struct fault *f, swp_entry_t entry)
 		return FAULT_WAIT;
 	}
 	plug_submit(f->pager, &plug);
-	struct page *page = lookup_swap_cache(f->pager, entry);
+	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	struct page *page = swap_entry_exists(f->pager, entry) ? lookup_swap_cache(f->pager, entry) : NULL;
 
 	if (page && page_has(page, PG_locked))
 		return fault_wait_page(f, page);

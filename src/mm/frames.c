@@ -144,13 +144,21 @@ bool frame_is_ready(struct pager *pager, const struct page *page)
 	return page_pfn(pager, page) - node->first < node->nr_ready;
 }
 
+/* => @nr frames from @frame on have just left the map of free ones */
+static void frames_taken(struct pager *pager, struct node *node, uint32_t frame, unsigned nr)
+{
+	make_ready(pager, node, frame + nr);
+	for (unsigned i = 0; i < nr; i++)
+		page_init(&pager->pages[node->first + frame + i]);
+	pager->nr_used += nr;
+	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
+}
+
 static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
 {
 	unsigned got = node_take_free(pager, node, want, first);
 
-	make_ready(pager, node, page_pfn(pager, *first) - node->first + got);
-	for (unsigned i = 0; i < got; i++)
-		page_init(*first + i);
+	frames_taken(pager, node, page_pfn(pager, *first) - node->first, got);
 	return got;
 }
 
@@ -167,10 +175,8 @@ static struct node *node_with_most_free(struct pager *pager)
 unsigned frames_take(struct pager *pager, unsigned want, struct page **first)
 {
 	struct node *node = node_with_most_free(pager);
-	unsigned got = node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
 
-	pager->nr_used += got;
-	return got;
+	return node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
 }
 
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)
@@ -182,8 +188,6 @@ unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first
 		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
 
 		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);
-		pager->nr_used += got;
-		pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
 	}
 	if (node->nr_free < node->wmark_low)
 		pager_wake_kswapd(pager);
@@ -195,6 +199,37 @@ struct page *frame_alloc(struct pager *pager)
 	struct page *page = NULL;
 
 	return frame_alloc_run(pager, 1, &page) ? page : NULL;
+}
+
+struct page *frame_alloc_node(struct pager *pager, unsigned nr)
+{
+	struct node *node = &pager->nodes[nr];
+	struct page *page = NULL;
+
+	if (node->nr_free > node->wmark_low)
+		node_take_run(pager, node, 1, &page);
+	else
+		pager_wake_kswapd(pager);
+	return page;
+}
+
+struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t below)
+{
+	if (node->nr_free <= node->wmark_min)
+		return NULL;
+	for (uint32_t w = 0; w < node->nr_words && node->first + w * 64 < below; w++) {
+		if (!node->free_map[w])
+			continue;
+		uint32_t frame = w * 64 + (uint32_t)__builtin_ctzll(node->free_map[w]);
+
+		if (node->first + frame >= below)
+			return NULL;
+		node->free_map[w] &= ~(1ull << (frame % 64));
+		node->nr_free--;
+		frames_taken(pager, node, frame, 1);
+		return &pager->pages[node->first + frame];
+	}
+	return NULL;
 }
 
 void frame_free(struct pager *pager, struct page *page)

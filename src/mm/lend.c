@@ -14,7 +14,7 @@ struct lend_batch {
 
 static bool area_shares(const struct swap_area *area)
 {
-	return area->dev->shares_memory && !area->inherited;
+	return area->dev && area->dev->shares_memory && !area->inherited;
 }
 
 /* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
@@ -70,11 +70,8 @@ static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_
 	area->full = false;
 }
 
-/* The device has more than it wants: what it agrees to be without is free again. */
-static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t wanted)
+static void take_back(struct pager *pager, struct swap_area *area, uint32_t keeps)
 {
-	uint32_t keeps = area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager));
-
 	while (area->nr_lent > keeps) {
 		struct page *page = TAILQ_FIRST(&area->lent);
 
@@ -84,6 +81,18 @@ static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t
 		page_clear(page, PG_lent);
 		page_put(pager, page);
 	}
+}
+
+/* The device has more than it wants: what it agrees to be without is free again. */
+static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t wanted)
+{
+	take_back(pager, area, area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager)));
+}
+
+void lend_end(struct pager *pager, struct swap_area *area)
+{
+	assert(area->lending == 0);
+	take_back(pager, area, 0);
 }
 
 /* Drops the lock. Returns how many frames are owed still. */
@@ -99,24 +108,32 @@ static uint32_t area_settle(struct pager *pager, struct swap_area *area)
 		area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
 	if (has >= wanted)
 		return 0;
+	if (area->off)
+		return 0; /* its content is on its way out */
 	take_frames(pager, &batch, wanted - has);
 	if (batch.nr > 0)
 		batch_lend(pager, area, &batch);
 	return wanted - has - (uint32_t)min_u64(batch.total, wanted - has);
 }
 
-static void area_upkeep(struct pager *pager, struct swap_area *area)
+static void area_upkeep(struct pager *pager, unsigned type)
 {
+	struct swapdev *dev = area_enter(pager, type);
+
+	if (!dev)
+		return;
 	pager_unlock(pager);
-	area->dev->ops->background(area->dev);
+	dev->ops->background(dev);
 	pager_lock(pager);
+	area_leave(pager, type);
 }
 
 void lend_upkeep(struct pager *pager)
 {
 	for (unsigned type = 0; type < pager->nr_areas; type++)
-		if (!pager->areas[type].inherited && pager->areas[type].dev->ops->background)
-			area_upkeep(pager, &pager->areas[type]);
+		if (pager->areas[type].dev && !pager->areas[type].inherited &&
+			pager->areas[type].dev->ops->background)
+			area_upkeep(pager, type);
 }
 
 void lend_settle(struct pager *pager)

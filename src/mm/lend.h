@@ -14,11 +14,15 @@
 #define ANONMM_LEND_H
 
 #include "mm/page.h"
+#include "mm/swap_slots.h"
 
 /* Have the devices do their upkeep. Drops the lock. */
 void lend_upkeep(struct pager *pager);
 
 /* Give each device what it wants and take back what it does not, as far as frames are free. Drops the lock. */
 void lend_settle(struct pager *pager);
+
+/* The area goes: all its frames are free again. => nothing is stored there, no frame about to be lent */
+void lend_end(struct pager *pager, struct swap_area *area);
 
 #endif

@@ -35,6 +35,23 @@
 #include "mm/page_io.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
+#include "mm/migrate.h"
+#include "mm/oom.h"
+
+/* How devices are asked without the pager lock: who is inside holds the door, and a closed one stays closed to newcomers. */
+struct area_door {
+	_Atomic(bool) open; /* [a] */
+	_Atomic(unsigned) holders; /* [a] */
+};
+
+/* A swapoff under way (swapoff.c). Locks: all [L] */
+struct swapoff {
+	bool running;
+	uint8_t type; /* the area that is being emptied */
+	bool reclaimed; /* it has reclaimed for the frame that it takes next */
+	struct space *space; /* where it goes on; only to be compared: it may be gone */
+	uint64_t index;
+};
 
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
 struct pager {
@@ -58,8 +75,11 @@ struct pager {
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
 	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] numbered as they came: entries name them */
-	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] their numbers, the first to be asked first */
-	unsigned nr_areas; /* [L] */
+	struct area_door doors[MAX_SWAP_AREAS];
+	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] numbers of areas, the first to be asked first */
+	unsigned nr_ranked; /* [L] how many those are: without the holes that swapoff leaves */
+	_Atomic(unsigned) nr_areas; /* [a], changed under [L]; holes (dev NULL) included */
+	struct swapoff off;
 	uint64_t slots_total, slots_used; /* [L] */
 	struct swap_lease_list leases; /* [L] */
 	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
@@ -86,6 +106,7 @@ struct pager {
 	bool frozen; /* [L] for a fork */
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
 	uint64_t metadata_bytes; /* [L] */
+	uint64_t nr_oom; /* [L] faults that ended without memory */
 };
 
 static inline void pager_lock(struct pager *pager)

@@ -177,8 +177,12 @@ void plug_submit(struct pager *pager, struct plug *plug)
 		struct swap_area *area = STAILQ_FIRST(&plug->ready)->owner;
 		struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
 
+		unsigned type = (unsigned)(area - pager->areas);
+		struct swapdev *dev = area_enter(pager, type); /* a request of ours keeps its door open */
+
 		take_for(pager, plug, area, &list);
-		area->dev->ops->submit(area->dev, &list);
+		dev->ops->submit(dev, &list);
+		area_leave(pager, type);
 	}
 	pager_lock(pager);
 }

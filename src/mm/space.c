@@ -376,6 +376,8 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 		if (pte_is_swap(pte)) {
 			pte_store(ptep, 0);
 			free_swap_and_cache(pager, pte_entry(pte));
+		} else if (pte_is_migration(pte)) {
+			pte_store(ptep, 0); /* who moves the page holds it, and ends it when no PTE is left */
 		} else if (pte & PTE_ZERO) {
 			pte_store(ptep, 0);
 			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
@@ -411,7 +413,10 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 	return 0;
 }
 
-/* As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again. */
+/*
+ * As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again.
+ * A page that is moving is hidden already, and comes back armed.
+ */
 static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 {
 	struct space *space = zap->space;
@@ -424,6 +429,8 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 		if (pte & PTE_ZERO) {
 			pte_store(ptep, 0);
 			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
+		} else if (pte_is_migration(pte)) {
+			pte_clear_bits(ptep, PTE_WAS_VALID | PTE_WRITE);
 		} else if (pte_is_present(pte) && !zap_add(zap, *index, ptep)) {
 			return pfn_page(pager, pte_pfn(pte));
 		}
@@ -778,14 +785,22 @@ unsigned space_longest_chain(struct space *space)
 	return longest;
 }
 
-struct space *pager_space_at(struct pager *pager, uint64_t addr)
+/* A snapshot is younger than the space in whose range it lies. */
+struct space *find_space(struct pager *pager, uint64_t addr)
 {
 	struct space *space;
 
-	pager_lock(pager);
 	TAILQ_FOREACH_REVERSE(space, &pager->spaces, space_list, link)
 	if (addr - space->base < space->bytes)
 		break;
+	return space;
+}
+
+struct space *pager_space_at(struct pager *pager, uint64_t addr)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
 	pager_unlock(pager);
 	return space;
 }

@@ -80,6 +80,9 @@ struct vma *find_vma(struct space *space, uint64_t addr); /* that contains addr,
 struct vma *find_vma_from(struct space *space, uint64_t addr); /* the first that ends behind addr */
 struct vma *vma_next(struct vma *vma);
 
+/* The innermost space that covers @addr, or NULL. */
+struct space *find_space(struct pager *pager, uint64_t addr);
+
 /* For space_ops.c */
 int vma_split_range(struct space *space, uint64_t start, uint64_t end);
 void vma_merge_range(struct space *space, uint64_t start, uint64_t end);

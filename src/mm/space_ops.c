@@ -541,9 +541,10 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
 		pte_t pte = pte_load(ptep);
 
-		if (!pte_is_present(pte) || (pte & PTE_ZERO))
+		if (!(pte & (PTE_PRESENT | PTE_MIGRATION)) || (pte & PTE_ZERO))
 			continue;
-		struct page *page = pfn_page(space->pager, pte_pfn(pte));
+		struct page *page =
+			pfn_page(space->pager, pte_pfn(pte)); /* moving: the new page will have its flags */
 
 		page_clear(page, lock ? PG_active : PG_mlocked | PG_unevictable);
 		if (lock)

@@ -56,9 +56,59 @@ void swap_area_destroy(struct pager *pager, struct swap_area *area)
 	area->cluster_free = NULL;
 }
 
+void swap_area_remove(struct pager *pager, uint8_t type)
+{
+	struct swap_area *area = &pager->areas[type];
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < pager->nr_ranked; i++)
+		if (pager->by_priority[i] != type)
+			pager->by_priority[kept++] = pager->by_priority[i];
+	pager->nr_ranked = kept;
+	pager->metadata_bytes -= area->touched * sizeof(struct swap_slot);
+	swap_area_destroy(pager, area);
+	*area = (struct swap_area){.pager = pager};
+}
+
+/* ---- Who is inside a device -------------------------------------------------------------- */
+
+void area_open_door(struct pager *pager, uint8_t type)
+{
+	atomic_store(&pager->doors[type].open, true);
+}
+
+/*
+ * Who enters counts itself, then looks; who closes closes, then looks at the count: with sequential consistency one of
+ * them sees the other.
+ */
+bool area_close_door(struct pager *pager, uint8_t type)
+{
+	atomic_store(&pager->doors[type].open, false);
+	return atomic_load(&pager->doors[type].holders) == 0;
+}
+
+struct swapdev *area_enter(struct pager *pager, unsigned type)
+{
+	atomic_fetch_add(&pager->doors[type].holders, 1);
+	if (atomic_load(&pager->doors[type].open))
+		return pager->areas[type].dev;
+	area_leave(pager, type);
+	return NULL;
+}
+
+void area_leave(struct pager *pager, unsigned type)
+{
+	atomic_fetch_sub(&pager->doors[type].holders, 1);
+}
+
+bool swap_entry_exists(const struct pager *pager, swp_entry_t entry)
+{
+	return entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots;
+}
+
 struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
 {
-	assert(entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots);
+	assert(swap_entry_exists(pager, entry));
 	return &pager->areas[entry.type].slots[entry.slot];
 }
 
@@ -123,7 +173,7 @@ static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 
 static bool area_find_slot(struct swap_area *area, uint32_t *slot)
 {
-	if (area->inherited || area->full || area->nr_used == area->nr_slots)
+	if (area->inherited || area->full || area->off || area->nr_used == area->nr_slots)
 		return false;
 	if (area->cursor >= area->nr_slots)
 		area->cursor = 0;
@@ -137,7 +187,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 	*slot = (struct swap_slot){.word = WORD_USED};
 	area->cluster_free[at / SWAP_CLUSTER]--;
 	area->nr_used++;
-	pager->slots_used++;
+	pager->slots_used++; /* it is not off */
 	if (at >= area->touched) {
 		pager->metadata_bytes += (at + 1 - area->touched) * sizeof(*slot);
 		area->touched = at + 1;
@@ -149,7 +199,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 
 int get_swap_page(struct pager *pager, struct page *page, swp_entry_t *entry)
 {
-	for (unsigned i = 0; i < pager->nr_areas; i++) {
+	for (unsigned i = 0; i < pager->nr_ranked; i++) {
 		uint8_t type = pager->by_priority[i];
 		uint32_t slot;
 
@@ -200,7 +250,8 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 		area->dev->ops->discard(area->dev, entry.slot, 1);
 	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
 	area->nr_used--;
-	pager->slots_used--;
+	if (!area->off)
+		pager->slots_used--;
 }
 
 void swap_duplicate(struct pager *pager, swp_entry_t entry)
@@ -252,7 +303,9 @@ bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock)
 
 bool slot_writable(struct pager *pager, swp_entry_t entry)
 {
-	return !pager->areas[entry.type].inherited && !(swap_slot(pager, entry)->flags & SLOT_RETIRED) &&
+	const struct swap_area *area = &pager->areas[entry.type];
+
+	return !area->inherited && !area->off && !(swap_slot(pager, entry)->flags & SLOT_RETIRED) &&
 	       (TAILQ_EMPTY(&pager->leases) || !slot_leased(pager, entry));
 }
 
@@ -270,7 +323,8 @@ bool slot_has_room(struct pager *pager, swp_entry_t entry)
 bool vm_swap_full(const struct pager *pager)
 {
 	for (unsigned type = 0; type < pager->nr_areas; type++)
-		if (atomic_load_explicit(&pager->areas[type].dev->crowded, memory_order_relaxed))
+		if (pager->areas[type].dev &&
+			atomic_load_explicit(&pager->areas[type].dev->crowded, memory_order_relaxed))
 			return true;
 	return pager->slots_used * 2 > pager->slots_total;
 }
@@ -367,6 +421,7 @@ int pager_fork_child(struct pager *pager)
 {
 	int error = 0;
 
+	pager_swapoff_cancel(pager);
 	pager_lock(pager);
 	/* The leases are the parent's to keep; as heirs we write nothing, so they bind nobody here. */
 	while (!TAILQ_EMPTY(&pager->leases)) {
@@ -378,6 +433,8 @@ int pager_fork_child(struct pager *pager)
 	for (unsigned type = 0; !error && type < pager->nr_areas; type++) {
 		struct swap_area *area = &pager->areas[type];
 
+		if (!area->dev)
+			continue;
 		if (!area->inherited)
 			pager->slots_total -= area->nr_slots;
 		area->inherited = true;
