@@ -49,9 +49,11 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	return FAULT_DONE;
 }
 
+/* What is locked will not go out again soon: its slot is of no use. */
 static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 {
-	return write || vm_swap_full(f->pager) || !slot_writable(f->pager, word_entry(page->private));
+	return write || (f->vma->flags & VM_LOCKED) || vm_swap_full(f->pager) ||
+	       !slot_writable(f->pager, word_entry(page->private));
 }
 
 /*

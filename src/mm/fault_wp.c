@@ -41,8 +41,6 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	page_step(f->pager, page, "do_wp_page", f->addr);
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
-		if ((f->vma->flags & VM_LOCKED) && page_has(old, PG_mlocked))
-			clear_page_mlock(f->pager, old);
 		page_unlock(f->pager, old);
 		if (page_has(old, PG_swapcache)) /* a merged page may have had its last mapper here */
 			free_swap_cache(f->pager, old);
@@ -64,6 +62,7 @@ static int wp_page_reuse(struct fault *f, struct page *page)
 
 static int wp_page_shared(struct fault *f, struct page *page)
 {
+	page_set(page, PG_dirty);
 	pte_set_bits(f->ptep, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED | PTE_VALID);
 	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
 	page_unlock(f->pager, page);

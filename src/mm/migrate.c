@@ -89,6 +89,11 @@ static bool remove_migration_pte(void *ctx, struct vma *vma)
 	pte_store(ptep, pte_from_migration(pte, page_pfn(r->pager, r->to)));
 	r->to->_count++;
 	r->to->_mapcount++; /* its mapping was taken over: the entry proves that it was mapped through it */
+	if (vma->flags &
+		VM_LOCKED) { /* the last locked mapping took the mark with it when it became an entry */
+		page_clear(r->to, PG_active);
+		page_set(r->to, PG_mlocked | PG_unevictable);
+	}
 	return true;
 }
 

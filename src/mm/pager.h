@@ -268,10 +268,11 @@ void space_unlock(struct space *space);
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
  *          POPULATE_READ, POPULATE_WRITE, MERGEABLE, UNMERGEABLE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
- *          -EINVAL: advice that is not known. -ENOMEM: a hole.
+ *          -EINVAL: advice that is not known, that locked memory forbids, or POPULATE against the rights. -ENOMEM: a hole.
+ *          -EFAULT: POPULATE of a page that cannot be had.
  *          MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
  *          -ENOMEM also: no frame for that, what was done so far stays, and the call may be made again.
- * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked.
+ * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked, or a page cannot be had.
  */
 int space_mmap(
 	struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);

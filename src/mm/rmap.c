@@ -257,6 +257,18 @@ void page_add_file_rmap(struct page *page)
 	page->_mapcount++;
 }
 
+static bool vma_is_not_locked(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)addr, (void)ptep;
+	return !(vma->flags & VM_LOCKED);
+}
+
+void page_munlock(struct pager *pager, struct page *page)
+{
+	if (page_has(page, PG_mlocked) && rmap_walk(pager, page, vma_is_not_locked, NULL))
+		clear_page_mlock(pager, page);
+}
+
 void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 {
 	assert(page_mapped(page));
@@ -268,6 +280,8 @@ void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 	 */
 	if (--page->_mapcount < 0 && page_is_anon(page))
 		page->mapping = (void *)((uintptr_t)page->mapping & PAGE_MAPPING_FLAGS);
+	if (vma->flags & VM_LOCKED)
+		page_munlock(vma->space->pager, page);
 }
 
 void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)

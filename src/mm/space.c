@@ -307,18 +307,23 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 	return true;
 }
 
+/* Anonymous, and without a slot: it is written when it goes out, whatever its PTEs say. */
+static bool page_is_swapless(const struct page *page)
+{
+	return page_is_anon(page) && page_has(page, PG_swapbacked) && !page_has(page, PG_swapcache);
+}
+
 /* One mapping less; the page ends when nobody else holds it. => its PTE is hidden, the page locked */
 static void zap_page(struct zap *zap, struct zapped *z)
 {
 	struct pager *pager = zap->space->pager;
-	struct vma *vma = find_vma(zap->space, z->addr);
 	bool last = z->page->_mapcount == 0;
 
-	if (pte_load(z->ptep) & PTE_DIRTY)
+	if ((pte_load(z->ptep) & PTE_DIRTY) && !page_is_swapless(z->page))
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
-	page_remove_rmap(z->page, vma, z->addr);
-	if ((last || (vma->flags & VM_LOCKED)) && page_has(z->page, PG_mlocked))
+	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);
+	if (last && page_has(z->page, PG_mlocked))
 		clear_page_mlock(pager, z->page);
 	page_unlock(pager, z->page);
 	page_step(pager, z->page, "zap_pte_range", z->addr);

@@ -53,7 +53,7 @@ struct space {
 	uint64_t search_from; /* [S] where the next hole is looked for */
 	bool locked; /* [L] the space lock */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
-	uint64_t populated_to; /* [S] madvise(POPULATE) under way: where it goes on, 0: none */
+	uint64_t populated_to; /* [S] madvise(POPULATE) or mprotect under way: where it goes on, 0: none */
 	unsigned pinned_tries; /* [S] how often in a row hide_range() met a pinned page */
 	struct space *fork_child; /* [S] fork under way: who it will be */
 	uint64_t forked_to; /* [S] and the page index where it goes on */

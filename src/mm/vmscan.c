@@ -325,7 +325,7 @@ static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_
 	struct page *page = c->page;
 
 	if (page_has(page, PG_dirty) || !rmap_walk(pager, page, pte_is_clean, NULL)) {
-		page_set(page, PG_swapbacked);
+		page_set(page, PG_swapbacked | PG_dirty);
 		page_keep(scan, page, list, FATE_ACTIVATE);
 		return;
 	}
