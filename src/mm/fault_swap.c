@@ -34,7 +34,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 {
 	struct page *page;
 
-	if (!fault_frames(f, 1, &page))
+	if (!fault_frame_for_copy(f, cached, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, cached);
 	int result = fault_copy(f, page, cached);

@@ -21,7 +21,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	if (!fault_frames(f, 1, &page))
+	if (!fault_frame_for_copy(f, old, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, page);
 	page_set(page, PG_uptodate | PG_swapbacked | birth_list(f->pager));

@@ -336,7 +336,7 @@ int file_close(struct file *file, struct wait *wait);
 
 /*
  * The file is @bytes long from now on. When it shrinks, pages behind the end go, and the private copies of them too.
- * -EAGAIN, -EFBIG. => no space that maps it exits meanwhile
+ * -EAGAIN, -EFBIG. -ENOMEM: no frame to cut shared memory's last page in. => no space that maps it exits meanwhile
  */
 int file_truncate(struct file *file, uint64_t bytes, struct wait *wait);
 uint64_t file_bytes(struct file *file);
