@@ -18,7 +18,7 @@
  * and deterministic; for simulators, tests, emulated guests.
  *
  * Errors: functions that return int give 0 or a negative errno value; anonmm_error() gives
- * the last failure of anonmm_open() in words.
+ * the last failure of anonmm_open() or anonmm_set_limit() in words.
  *
  * Threads: every call may be made from any thread at any time, except anonmm_close(), which
  * must be the last one, and soft machines opened without .threads, which belong to one thread.
@@ -59,6 +59,8 @@ struct anonmm_config {
 	enum anonmm_machine machine;
 	uint64_t
 		memory; /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
+	uint64_t
+		memory_max; /* how far anonmm_set_limit() may raise it; default: memory. Costs address space, and 1.4 % of what is used of it */
 	uint64_t address_space; /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
 	/*
 	 * Where pages go: "file:PATH?size=SIZE", "zram:", or several with commas between them, the first to be used
@@ -77,6 +79,13 @@ struct anonmm_config {
 
 #define ANONMM_MEMORY_MIN (4ULL << 20)
 #define ANONMM_NODES_MAX 8
+
+/*
+ * As .memory: the limit follows the host. It is what the control groups' limits (v1, v2, the smallest up the tree), or the host's
+ * available memory, leave for this process, looked at once a second by a thread of its own; it goes down stepwise while the
+ * host is short of memory (PSI), and up again when it is not. .memory_max, if set, is the most. A soft machine needs .threads.
+ */
+#define ANONMM_MEMORY_AUTO UINT64_MAX
 
 /*
  * Counters since open, and states of now (marked =). Pages of 4096 bytes unless the name says otherwise.
@@ -120,6 +129,7 @@ struct anonmm_stats {
 	uint64_t migrate_failed; /* pages that stayed where they were */
 	uint64_t frames; /* = frames that the limit pays for, without those whose place compressed swap has */
 	uint64_t frames_free; /* = */
+	uint64_t frames_used; /* = more than frames for a while after the limit was lowered */
 	uint64_t frames_peak; /* most frames ever in use */
 	uint64_t slots; /* = swap slots */
 	uint64_t slots_used; /* = */
@@ -136,7 +146,7 @@ struct anonmm_stats {
  */
 int anonmm_open(const struct anonmm_config *config, struct anonmm **out);
 
-/* The last failure of anonmm_open() in this thread, one line without a newline; "" if none. Static. */
+/* The last failure of anonmm_open() or anonmm_set_limit() in this thread, one line without a newline; "" if none. Static. */
 const char *anonmm_error(void);
 
 /* Unmap everything and free everything. Pointers into managed memory are invalid afterwards. */
@@ -159,6 +169,15 @@ void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
 int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
 int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
+
+/*
+ * Change .memory while everything goes on. A higher limit holds at once. With a lower one what is in use beyond it goes in the
+ * background, and its memory back to the host: stats.frames_used comes down to stats.frames (a soft machine without .threads
+ * does this work in its accesses). With ANONMM_MEMORY_AUTO @bytes becomes the most. On failure nothing has changed, and anonmm_error() says why:
+ * -EINVAL: less than ANONMM_MEMORY_MIN, or than what pays for its bookkeeping. -ERANGE: more than .memory_max.
+ * -EBUSY: more is locked (anonmm_mlock). -ENOSPC: swap has no room for what would have to leave.
+ */
+int anonmm_set_limit(struct anonmm *mm, uint64_t bytes);
 
 /*
  * Look for equal pages among those advised MADV_MERGEABLE: at most @pages of them, from where the last call stopped; a

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "api.h"
+#include "governor.h"
 #include "size.h"
 #include "swapdev/swapdev.h"
 
@@ -65,6 +66,13 @@ static int check_config(const struct anonmm_config *config)
 		return fail(-EINVAL, "a memory limit of %s was asked for: the least that works is %s",
 			size_text(config->memory, asked, sizeof(asked)),
 			size_text(ANONMM_MEMORY_MIN, least, sizeof(least)));
+	if (config->memory_max && config->memory != ANONMM_MEMORY_AUTO && config->memory_max < config->memory)
+		return fail(-EINVAL, "a limit of %s was asked for, and room for only %s",
+			size_text(config->memory, asked, sizeof(asked)),
+			size_text(config->memory_max, least, sizeof(least)));
+	if (config->memory == ANONMM_MEMORY_AUTO && config->machine == ANONMM_SOFT && !config->threads)
+		return fail(-EINVAL,
+			"a limit that follows the host was asked for: a soft machine needs threads for it");
 	if (config->address_space && (config->address_space < SPACE_MIN || config->address_space > SPACE_MAX))
 		return fail(-EINVAL, "an address space of %s was asked for: it can be 1 MiB to 16 TiB",
 			size_text(config->address_space, asked, sizeof(asked)));
@@ -81,14 +89,32 @@ static int check_config(const struct anonmm_config *config)
 	return 0;
 }
 
-static int open_swap(const struct anonmm_config *config, struct swaps *swaps)
+/* What the configuration comes to. */
+struct sizes {
+	uint64_t memory, memory_max;
+	uint32_t nr_limit, nr_frames;
+};
+
+static void find_sizes(const struct anonmm_config *config, struct sizes *sizes)
+{
+	*sizes = (struct sizes){.memory = config->memory, .memory_max = config->memory_max};
+	if (config->memory != ANONMM_MEMORY_AUTO) {
+		sizes->memory_max = max_u64(sizes->memory_max, sizes->memory);
+		return;
+	}
+	if (!sizes->memory_max)
+		sizes->memory_max = max_u64(governor_most(), ANONMM_MEMORY_MIN);
+	sizes->memory = governor_first("", sizes->memory_max);
+}
+
+static int open_swap(const struct anonmm_config *config, uint64_t memory, struct swaps *swaps)
 {
 	char why[400] = "";
 	int nr;
 
 	if (!config->swap)
 		return 0;
-	nr = swapdev_open_all(config->swap, config->memory, swaps->devs, SWAPDEV_CHAIN, why, sizeof(why));
+	nr = swapdev_open_all(config->swap, memory, swaps->devs, SWAPDEV_CHAIN, why, sizeof(why));
 	if (nr < 0)
 		return fail(nr, "%s", why);
 	swaps->nr = (unsigned)nr;
@@ -97,18 +123,18 @@ static int open_swap(const struct anonmm_config *config, struct swaps *swaps)
 	return 0;
 }
 
-static int count_frames(const struct anonmm_config *config, const struct swaps *swaps, uint32_t *nr_frames)
+static int count_frames(const struct anonmm_config *config, const struct swaps *swaps, struct sizes *sizes)
 {
 	char limit[32], swap[32];
-	uint32_t nr = pager_frames_for(config->memory, swaps->slots);
 
-	if (nr < PAGER_MIN_FRAMES * (config->nodes ? config->nodes : 1))
+	sizes->nr_limit = pager_frames_for(sizes->memory, swaps->slots);
+	sizes->nr_frames = pager_frames_for(sizes->memory_max, swaps->slots);
+	if (sizes->nr_limit < PAGER_MIN_FRAMES * (config->nodes ? config->nodes : 1))
 		return fail(-EINVAL,
 			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
 			"raise the limit or take less swap",
-			size_text(config->memory, limit, sizeof(limit)),
+			size_text(sizes->memory, limit, sizeof(limit)),
 			size_text(swaps->slots * PAGE_BYTES, swap, sizeof(swap)), PAGER_MIN_FRAMES);
-	*nr_frames = nr;
 	return 0;
 }
 
@@ -135,11 +161,12 @@ static int open_machine(struct anonmm *mm, const struct anonmm_config *config, u
 	return error ? fail(error, "%s", why) : 0;
 }
 
-static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uint32_t nr_frames)
+static int open_pager(struct anonmm *mm, const struct anonmm_config *config, const struct sizes *sizes)
 {
 	struct pager_config pager = {
 		.machine = mm->machine,
-		.nr_frames = nr_frames,
+		.nr_frames = sizes->nr_frames,
+		.nr_limit = sizes->nr_limit,
 		.nr_nodes = config->nodes,
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
@@ -152,8 +179,8 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uin
 			strerror(errno));
 	error = pager_open(&pager, &mm->pager);
 	if (error)
-		return fail(
-			error, "the pager cannot be opened with %u frames: %s", nr_frames, strerror(-error));
+		return fail(error, "the pager cannot be opened with %u frames: %s", sizes->nr_frames,
+			strerror(-error));
 	return 0;
 }
 
@@ -201,33 +228,48 @@ static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
 	return error ? fail(error, "the threads of the machine cannot be started: %s", strerror(-error)) : 0;
 }
 
+static int start_governor(struct anonmm *mm, const struct sizes *sizes)
+{
+	struct governor_config config = {.pager = mm->pager, .root = "", .most = sizes->memory_max};
+	int error = governor_start(&config, &mm->governor);
+
+	return error ? fail(error, "the thread that follows the host's memory cannot be started: %s",
+			       strerror(-error))
+		     : 0;
+}
+
 int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 {
 	struct anonmm *mm = NULL;
 	struct swaps swaps = {.nr = 0};
-	uint32_t nr_frames = 0;
+	struct sizes sizes = {0};
 	int error;
 
 	last_error[0] = '\0';
 	error = check_config(config);
+	if (!error) {
+		find_sizes(config, &sizes);
+		error = open_swap(config, sizes.memory, &swaps);
+	}
 	if (!error)
-		error = open_swap(config, &swaps);
-	if (!error)
-		error = count_frames(config, &swaps, &nr_frames);
+		error = count_frames(config, &swaps, &sizes);
 	if (!error && !(mm = calloc(1, sizeof(*mm))))
 		error = fail(-ENOMEM, "the host has no memory for the pager");
 	if (!error) {
 		mm->kind = config->machine;
+		mm->memory_max = sizes.memory_max;
 		LIST_INIT(&mm->spaces);
 		pthread_mutex_init(&mm->spaces_lock, NULL);
-		error = open_machine(mm, config, nr_frames);
+		error = open_machine(mm, config, sizes.nr_frames);
 	}
 	if (!error)
-		error = open_pager(mm, config, nr_frames);
+		error = open_pager(mm, config, &sizes);
 	if (!error)
 		error = add_swap(mm, &swaps);
 	if (!error)
 		error = start_machine(mm, config);
+	if (!error && config->memory == ANONMM_MEMORY_AUTO)
+		error = start_governor(mm, &sizes);
 	if (error) {
 		close_swap(&swaps);
 		anonmm_close(mm);
@@ -262,6 +304,8 @@ void anonmm_close(struct anonmm *mm)
 {
 	if (!mm)
 		return;
+	if (mm->governor)
+		governor_stop(mm->governor);
 	close_spaces(mm);
 	if (mm->machine)
 		(mm->kind == ANONMM_SOFT ? soft_machine_stop : uffd_machine_stop)(mm->machine);
@@ -273,6 +317,41 @@ void anonmm_close(struct anonmm *mm)
 		uffd_machine_close(mm->machine);
 	pthread_mutex_destroy(&mm->spaces_lock);
 	free(mm);
+}
+
+static int check_limit(const struct anonmm *mm, uint64_t bytes)
+{
+	char asked[32], bound[32];
+
+	if (bytes < ANONMM_MEMORY_MIN)
+		return fail(-EINVAL, "a memory limit of %s was asked for: the least that works is %s",
+			size_text(bytes, asked, sizeof(asked)),
+			size_text(ANONMM_MEMORY_MIN, bound, sizeof(bound)));
+	if (bytes > mm->memory_max)
+		return fail(-ERANGE,
+			"a memory limit of %s was asked for: there was room made for %s (memory_max)",
+			size_text(bytes, asked, sizeof(asked)),
+			size_text(mm->memory_max, bound, sizeof(bound)));
+	return 0;
+}
+
+int anonmm_set_limit(struct anonmm *mm, uint64_t bytes)
+{
+	char asked[32], why[200];
+	int error;
+
+	last_error[0] = '\0';
+	error = check_limit(mm, bytes);
+	if (error)
+		return error;
+	if (mm->governor) {
+		governor_set_most(mm->governor, bytes);
+		return 0;
+	}
+	error = pager_set_limit(mm->pager, bytes, why, sizeof(why));
+	return error ? fail(error, "a memory limit of %s cannot hold: %s",
+			       size_text(bytes, asked, sizeof(asked)), why)
+		     : 0;
 }
 
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats)

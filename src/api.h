@@ -40,6 +40,8 @@ struct anonmm {
 	struct machine *machine; /* [I] */
 	struct pager *pager; /* [I] */
 	struct space *space; /* [I] uffd: the one space; soft: NULL */
+	struct governor *governor; /* [I] NULL: the limit is what it was set to */
+	uint64_t memory_max; /* [I] */
 	uint64_t address_space; /* [I] soft: the bytes of each space */
 	pthread_mutex_t spaces_lock;
 	LIST_HEAD(, anonmm_space) spaces; /* [L] all that are open, but for the one above */

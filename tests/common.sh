@@ -7,6 +7,7 @@
 
 ANONMM=${ANONMM:-${1:-build/anonmm}}
 case $ANONMM in /*) ;; *) ANONMM=$PWD/$ANONMM ;; esac
+ANONMM_BUILD=${ANONMM_BUILD:-$(dirname "$ANONMM")}
 work=$(mktemp -d /var/tmp/anonmm-test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 failed=0

@@ -20,6 +20,7 @@
 struct world_config {
 	enum anonmm_machine kind;
 	uint32_t nr_frames;
+	uint32_t nr_limit; /* 0: all of them */
 	unsigned nr_nodes; /* 0: one */
 	int swappiness; /* 0: the pager's own choice; -1: none at all */
 	bool threads; /* soft: with its kswapd thread */
@@ -113,6 +114,7 @@ static inline int world_open_pager(struct world *w, const struct world_config *c
 {
 	struct pager_config pager = {.machine = w->machine,
 		.nr_frames = config->nr_frames,
+		.nr_limit = config->nr_limit,
 		.nr_nodes = config->nr_nodes,
 		.swappiness = config->swappiness > 0 ? config->swappiness
 			      : config->swappiness   ? 0

@@ -8,9 +8,12 @@
 #ifndef ANONMM_CLI_H
 #define ANONMM_CLI_H
 
+#include "anonmm.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum {
 	EXIT_OURS = 125,
@@ -19,13 +22,20 @@ enum {
 	EXIT_SIGNAL = 128, /* plus the signal's number */
 };
 
+#define DEFAULT_SWAP_PATH "/var/tmp"
+#define DEFAULT_SWAP "file:" DEFAULT_SWAP_PATH
+
 struct command {
 	const char *name;
 	int (*main)(int argc, char **argv); /* argv[0] is the subcommand's name */
 	const char *help; /* one line */
 };
 
+int cmd_doctor(int argc, char **argv);
+int cmd_limit(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_walk(int argc, char **argv);
 
 /* "anonmm: ..." and a newline on standard error. */
@@ -39,12 +49,34 @@ void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
  */
 int program_check(const char *name, char *path, size_t path_len);
 
+/* ---- machine.c: can it be managed here? ------------------------------------------------------ */
+
+/* Open, and close again, what the library in a program will open. 0, or -errno and words. */
+int machine_check(enum anonmm_faults faults, bool copy, char *why, size_t why_len);
+
+/* ---- json.c ---------------------------------------------------------------------------------- */
+
+/* In quotes. Whatever its encoding is, each byte beyond ASCII is the character of that number: valid always. */
+void json_text(FILE *out, const char *text);
+
 /* ---- memory.c: how much there is ------------------------------------------------------------ */
 
 /* The smaller of physical memory and what the control groups (v1, v2) of this process allow. */
 uint64_t memory_of_host(void);
 
 /* ---- report.c: what was counted ------------------------------------------------------------- */
+
+struct stats_field {
+	const char *name;
+	size_t offset; /* of a uint64_t in struct anonmm_stats */
+	bool is_state; /* not a counter */
+};
+
+/* @i-th field; NULL: there is none. */
+const struct stats_field *stats_field(size_t i);
+uint64_t stats_get(const struct anonmm_stats *stats, const struct stats_field *field);
+/* An object with all of them. */
+void json_stats(FILE *out, const struct anonmm_stats *stats);
 
 struct record_header;
 

@@ -8,7 +8,11 @@
 #include <string.h>
 
 static const struct command commands[] = {
+	{"doctor", cmd_doctor, "say what this host offers, and what would make it better"},
+	{"limit", cmd_limit, "change the limit of a running program"},
+	{"ps", cmd_ps, "list the programs that are being managed"},
 	{"run", cmd_run, "run a program in less memory than it wants"},
+	{"stat", cmd_stat, "show what a running program's memory does"},
 	{"walk", cmd_walk, "follow one page from its birth to its end"},
 };
 

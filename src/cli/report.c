@@ -16,12 +16,6 @@
 
 #define ROWS_MAX 24 /* of the table; JSON has them all */
 
-struct field {
-	const char *name;
-	size_t offset;
-	bool is_state;
-};
-
 #define FIELD(member, state)                                                                                 \
 	{                                                                                                    \
 		.name = #member, .offset = offsetof(struct anonmm_stats, member), .is_state = state          \
@@ -29,7 +23,7 @@ struct field {
 #define COUNTER(member) FIELD(member, false)
 #define STATE(member) FIELD(member, true)
 
-static const struct field fields[] = {
+static const struct stats_field fields[] = {
 	COUNTER(faults),
 	COUNTER(minor_faults),
 	COUNTER(major_faults),
@@ -65,6 +59,7 @@ static const struct field fields[] = {
 	COUNTER(migrate_failed),
 	STATE(frames),
 	STATE(frames_free),
+	STATE(frames_used),
 	STATE(frames_peak),
 	STATE(slots),
 	STATE(slots_used),
@@ -76,7 +71,12 @@ static const struct field fields[] = {
 _Static_assert(sizeof(fields) / sizeof(fields[0]) * sizeof(uint64_t) == sizeof(struct anonmm_stats),
 	"every counter is reported");
 
-static uint64_t field_get(const struct anonmm_stats *stats, const struct field *field)
+const struct stats_field *stats_field(size_t i)
+{
+	return i < ARRAY_SIZE(fields) ? &fields[i] : NULL;
+}
+
+uint64_t stats_get(const struct anonmm_stats *stats, const struct stats_field *field)
 {
 	return *(const uint64_t *)((const char *)stats + field->offset);
 }
@@ -85,7 +85,7 @@ static void add(struct anonmm_stats *total, const struct anonmm_stats *stats)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		uint64_t *sum = (uint64_t *)((char *)total + fields[i].offset);
-		uint64_t value = field_get(stats, &fields[i]);
+		uint64_t value = stats_get(stats, &fields[i]);
 		*sum = fields[i].is_state ? max_u64(*sum, value) : *sum + value;
 	}
 }
@@ -177,28 +177,11 @@ static void print_table(FILE *out, const struct report *report)
 
 /* ---- JSON ------------------------------------------------------------------------------- */
 
-static void json_text(FILE *out, const char *text)
-{
-	fputc('"', out);
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c < 0x20)
-			fprintf(out, "\\u%04x", c);
-		else if (c < 0x80)
-			fputc(c, out);
-		else /* whatever encoding it is: each byte as the character of that number, and the text stays valid */
-			fprintf(out, "\\u%04x", c);
-	}
-	fputc('"', out);
-}
-
-static void json_stats(FILE *out, const struct anonmm_stats *stats)
+void json_stats(FILE *out, const struct anonmm_stats *stats)
 {
 	fputc('{', out);
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		fprintf(out, "%s\"%s\": %lu", i ? ", " : "", fields[i].name, field_get(stats, &fields[i]));
+		fprintf(out, "%s\"%s\": %lu", i ? ", " : "", fields[i].name, stats_get(stats, &fields[i]));
 	fputc('}', out);
 }
 

@@ -11,10 +11,11 @@
  */
 #include "cli/cli.h"
 #include "run/record.h"
-#include "machine/uffd.h"
 #include "mm/pager.h"
 #include "swapdev/swapdev.h"
 #include "size.h"
+#include "governor.h"
+#include "cli/live.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -32,8 +33,6 @@
 #define PRELOAD_NAME "libanonmm-preload.so"
 #define RECORDS_BYTES ((RECORD_MAX + 1) * RECORD_BYTES)
 #define DEFAULT_MEMORY "50%"
-#define DEFAULT_SWAP "file:/var/tmp"
-#define PROBE_BYTES (16 * MIB)
 #define ENV_PRELOAD_PATH "ANONMM_PRELOAD"
 
 #ifndef ANONMM_PRELOAD_DIR
@@ -42,18 +41,22 @@
 
 struct options {
 	const char *memory;
+	const char *memory_max; /* NULL: as memory */
 	const char *swap; /* NULL: none */
 	bool swap_given;
 	const char *faults_text;
 	enum anonmm_faults faults;
 	bool copy;
 	bool stats, json;
+	bool fallback; /* a host that refuses us: run it without a limit */
 	const char *stats_path; /* NULL: standard error */
 	char **command;
 
 	/* From the above */
-	uint64_t memory_bytes;
+	uint64_t memory_bytes, memory_max_bytes;
+	bool follows; /* --memory auto */
 	int stats_fd;
+	bool native; /* it came to that */
 	char program[PATH_MAX];
 	char preload[PATH_MAX];
 };
@@ -68,7 +71,12 @@ static const char help[] =
 	"\n"
 	"options:\n"
 	"  --memory SIZE|PERCENT  the limit: 64M, 1.5G, 25% of what the host or the control group has.\n"
-	"                         At least 4M; default " DEFAULT_MEMORY "\n"
+	"                         At least 4M; default " DEFAULT_MEMORY
+	". auto: it follows what the host and the\n"
+	"                         control group leave for it, and goes down while they are short of memory\n"
+	"  --memory-max SIZE|PERCENT  how far `anonmm limit` may raise it; default: not at all. With auto: "
+	"the\n"
+	"                         most that it takes; default: all\n"
 	"  --swap URI             where pages go: file:PATH?size=SIZE (a directory: an unlinked file in "
 	"it),\n"
 	"                         zram: (compressed memory, a part of the limit; with ?size=SIZE besides "
@@ -80,6 +88,9 @@ static const char help[] =
 	"                         on memory that is swapped out fails. auto (default): the best that is "
 	"safe\n"
 	"  --no-move              copy pages even where the kernel could move them (as before Linux 6.8)\n"
+	"  --fallback MODE        where the host refuses userfaultfd. fail (default): the program does not "
+	"start.\n"
+	"                         native: it runs without a limit, after a line that says so\n"
 	"  --stats[=FILE]         tell at the end what was counted, on standard error or in FILE\n"
 	"  --json                 tell it as JSON; implies --stats\n"
 	"  --help                 this text\n"
@@ -99,8 +110,10 @@ static const char help[] =
 
 enum {
 	OPTION_MEMORY = 1,
+	OPTION_MEMORY_MAX,
 	OPTION_SWAP,
 	OPTION_FAULTS,
+	OPTION_FALLBACK,
 	OPTION_STATS,
 	OPTION_JSON,
 	OPTION_NO_MOVE,
@@ -109,14 +122,25 @@ enum {
 
 static const struct option long_options[] = {
 	{"memory", required_argument, NULL, OPTION_MEMORY},
+	{"memory-max", required_argument, NULL, OPTION_MEMORY_MAX},
 	{"swap", required_argument, NULL, OPTION_SWAP},
 	{"faults", required_argument, NULL, OPTION_FAULTS},
+	{"fallback", required_argument, NULL, OPTION_FALLBACK},
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"no-move", no_argument, NULL, OPTION_NO_MOVE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
+
+static int take_fallback(struct options *options, const char *mode)
+{
+	options->fallback = !strcmp(mode, "native");
+	if (options->fallback || !strcmp(mode, "fail"))
+		return 0;
+	cli_say("--fallback %s: must be native or fail", mode);
+	return EXIT_OURS + 1;
+}
 
 /* The first one takes the place of the default; more of them stand behind it. */
 static int take_swap(struct options *options, const char *uri)
@@ -144,11 +168,16 @@ static int take_option(struct options *options, int option)
 	case OPTION_MEMORY:
 		options->memory = optarg;
 		return 0;
+	case OPTION_MEMORY_MAX:
+		options->memory_max = optarg;
+		return 0;
 	case OPTION_SWAP:
 		return take_swap(options, optarg);
 	case OPTION_FAULTS:
 		options->faults_text = optarg;
 		return 0;
+	case OPTION_FALLBACK:
+		return take_fallback(options, optarg);
 	case OPTION_STATS:
 		options->stats = true;
 		options->stats_path = optarg;
@@ -187,17 +216,50 @@ static int take_options(struct options *options, int argc, char **argv)
 
 /* ---- Checks: each says what it found; 0 or an exit status ------------------------------------ */
 
+static int check_size(const char *option, const char *text, uint64_t whole, uint64_t *bytes)
+{
+	int error = size_parse_share(text, whole, bytes);
+
+	if (!error)
+		return 0;
+	cli_say("%s %s: %s; write a size as 64M or 1.5G, or a share as 25%%", option, text,
+		error == -ERANGE ? "too large" : "not a size");
+	return EXIT_OURS;
+}
+
+/* => memory_max_bytes is 0, or what was asked for */
+static int check_memory_max(struct options *options)
+{
+	char asked[32], most[32];
+
+	if (!options->memory_max_bytes || options->memory_max_bytes >= options->memory_bytes)
+		return 0;
+	cli_say("--memory-max %s: %s is less than the limit itself, %s", options->memory_max,
+		size_text(options->memory_max_bytes, most, sizeof(most)),
+		size_text(options->memory_bytes, asked, sizeof(asked)));
+	return EXIT_OURS;
+}
+
 static int check_memory(struct options *options)
 {
 	char whole_text[32], least[32], asked[32];
 	uint64_t whole = memory_of_host();
+	int status = 0;
 
-	int error = size_parse_share(options->memory, whole, &options->memory_bytes);
-	if (error) {
-		cli_say("--memory %s: %s; write a size as 64M or 1.5G, or a share as 25%%", options->memory,
-			error == -ERANGE ? "too large" : "not a size");
-		return EXIT_OURS;
-	}
+	if (options->memory_max)
+		status = check_size("--memory-max", options->memory_max, whole, &options->memory_max_bytes);
+	if (status)
+		return status;
+	options->follows = !strcmp(options->memory, "auto");
+	if (options->follows)
+		options->memory_bytes = governor_first(
+			"", options->memory_max_bytes ? options->memory_max_bytes : governor_most());
+	else
+		status = check_size("--memory", options->memory, whole, &options->memory_bytes);
+	if (!status)
+		status = check_memory_max(options);
+	if (status)
+		return status;
 	if (options->memory_bytes >= ANONMM_MEMORY_MIN)
 		return 0;
 	cli_say("--memory %s: %s is less than what can work, %s (this host has %s)", options->memory,
@@ -252,23 +314,17 @@ static int check_swap(const struct options *options)
 	return EXIT_OURS;
 }
 
-/* AUTO becomes what the library takes for any program: see settings_read() in src/run/preload.c. */
-static int check_machine(const struct options *options)
+static int check_machine(struct options *options)
 {
-	struct uffd_config config = {
-		.bytes = PROBE_BYTES,
-		.nr_frames = PAGER_MIN_FRAMES,
-		.faults = options->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : options->faults,
-		.copy = options->copy,
-	};
-	struct machine *machine;
 	char why[512];
 
-	if (uffd_machine_open(&config, &machine, why, sizeof(why)) < 0) {
-		cli_say("%s", why);
+	if (machine_check(options->faults, options->copy, why, sizeof(why)) == 0)
+		return 0;
+	cli_say("%s", why);
+	if (!options->fallback)
 		return EXIT_OURS;
-	}
-	uffd_machine_close(machine);
+	options->native = true;
+	cli_say("'%s' runs without a limit (--fallback native)", options->command[0]);
 	return 0;
 }
 
@@ -335,7 +391,7 @@ static int check_all(struct options *options)
 		status = check_preload(options);
 	if (!status)
 		status = check_machine(options);
-	if (!status)
+	if (!status && !options->native)
 		status = check_swap(options);
 	if (!status)
 		status = open_stats(options);
@@ -380,13 +436,17 @@ static int set_preload(const char *path)
 
 static int set_environment(const struct options *options)
 {
-	char memory[32];
+	char memory[32], most[32];
 
+	if (options->native) /* nor a limit that we were given ourselves */
+		return setenv(ENV_OFF, "1", 1);
 	snprintf(memory, sizeof(memory), "%lu", options->memory_bytes);
-	return setenv(ENV_MEMORY, memory, 1) || set_or_unset(ENV_SWAP, options->swap) ||
-	       setenv(ENV_FAULTS, options->faults_text, 1) ||
+	snprintf(most, sizeof(most), "%lu", options->memory_max_bytes);
+	return setenv(ENV_MEMORY, options->follows ? "auto" : memory, 1) ||
+	       set_or_unset(ENV_MEMORY_MAX, options->memory_max ? most : NULL) ||
+	       set_or_unset(ENV_SWAP, options->swap) || setenv(ENV_FAULTS, options->faults_text, 1) ||
 	       set_or_unset(ENV_COPY, options->copy ? "1" : NULL) || unsetenv(ENV_OFF) ||
-	       unsetenv(ENV_OPTIONAL) || set_preload(options->preload);
+	       set_or_unset(ENV_OPTIONAL, options->fallback ? "1" : NULL) || set_preload(options->preload);
 }
 
 /* ---- Start and wait --------------------------------------------------------------------------- */
@@ -498,6 +558,7 @@ int cmd_run(int argc, char **argv)
 		.memory_bytes = options.memory_bytes,
 	};
 	status = start_and_wait(&options, &report);
+	live_sweep(geteuid());
 	if (options.stats)
 		write_report(&options, &report);
 	return status;

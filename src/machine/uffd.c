@@ -192,9 +192,9 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 	m->machine.ops = &uffd_ops;
 	m->nr_frames = config->nr_frames;
 	m->fd = m->leader_sleep.fd = m->pager_sleep.fd = -1;
+	m->kick = &m->own_kick;
 	m->pair_cpu = -1;
-	/* AUTO: unmodified programs hand managed buffers to system calls, and only this mode serves those. */
-	m->faults = config->faults == ANONMM_FAULTS_SIGNAL ? ANONMM_FAULTS_SIGNAL : ANONMM_FAULTS_THREAD;
+	m->faults = uffd_faults_choose(config->faults, NULL);
 	error = reserve_range(m, config, why, why_len);
 	if (!error)
 		error = reserve_pool(m, why, why_len);
@@ -297,6 +297,15 @@ void uffd_keep_device(struct machine *machine, struct swapdev *dev)
 
 	if (m->nr_devices < NR_DEVICES)
 		m->devices[m->nr_devices++] = dev;
+}
+
+void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	m->kick = kick;
+	m->serve = serve;
+	m->serve_ctx = ctx;
 }
 
 int uffd_machine_start(struct machine *machine, struct space *space)

@@ -27,11 +27,33 @@ struct uffd_config {
  */
 int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len);
 
+/* What @asked comes to: AUTO is decided here and nowhere else. *@why (may be NULL) says the reason in words. */
+enum anonmm_faults uffd_faults_choose(enum anonmm_faults asked, const char **why);
+
+/* What the kernel says when it is asked. Errors are 0 or -errno. */
+struct uffd_probe {
+	int kernel_faults; /* a userfaultfd that gets the faults of system calls too: thread mode needs it */
+	int user_faults; /* one that gets those of user mode only: enough for signal mode */
+	bool by_device; /* the first of these came from /dev/userfaultfd */
+	uint64_t features; /* UFFD_FEATURE_* of the better one */
+	int move; /* one page was moved, and came back */
+	int copy; /* one page was copied in, and was found write-protected when asked to be */
+};
+
+void uffd_probe(struct uffd_probe *probe);
+
 /* The managed range, and the mode that AUTO became. */
 uint64_t uffd_machine_base(struct machine *m);
 uint64_t uffd_machine_bytes(struct machine *m);
 enum anonmm_faults uffd_machine_faults(struct machine *m);
 bool uffd_machine_copies(struct machine *m);
+
+/*
+ * Let others ask for something: @kick is the word that kswapd sleeps on from now on, and may lie in memory that other processes
+ * map. Who sets it to 1 and wakes it (a futex that is not private) has @serve(@ctx) called by kswapd, soon; it is called at
+ * other times too. => before uffd_machine_start(); the word stays where it is, also in a fork's child
+ */
+void uffd_machine_serve(struct machine *m, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx);
 
 /*
  * Start kswapd, and in thread mode the pager thread. => m->pager set, its swap devices added, @space is the one

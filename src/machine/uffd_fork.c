@@ -60,7 +60,7 @@ static void forget_threads(struct uffd_machine *m)
 	atomic_store(&m->leader, 0);
 	atomic_store(&m->leader_sleep.asleep, false);
 	atomic_store(&m->pager_sleep.asleep, false);
-	atomic_store(&m->kick, 0);
+	atomic_store(m->kick, 0);
 	atomic_store(&m->kick_pending, false);
 	atomic_store(&m->kswapd_asleep, false);
 	atomic_store(&m->nr_poisoned, 0);

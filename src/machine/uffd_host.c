@@ -51,32 +51,11 @@ int uffd_eventfd_open(void)
 	return fd < 0 ? fd : fd_raise(fd);
 }
 
-/* The system call, or the device node that stands for the privilege. */
-static int fd_ask(bool kernel_faults)
-{
-	int fd, node;
-
-	if (!kernel_faults) {
-		fd = (int)host_call(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-		if (fd != -EINVAL)
-			return fd;
-	}
-	fd = (int)host_call(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fd != -EPERM)
-		return fd;
-	node = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
-	if (node < 0)
-		return -EPERM;
-	fd = (int)host_call(SYS_ioctl, node, USERFAULTFD_IOC_NEW, (long)(O_CLOEXEC | O_NONBLOCK));
-	host_close(node);
-	return fd;
-}
-
 /* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
 static int fd_features(bool kernel_faults, uint64_t *features)
 {
 	struct uffdio_api api = {.api = UFFD_API};
-	int fd = fd_ask(kernel_faults);
+	int fd = uffd_fd_ask(kernel_faults, NULL);
 	int error;
 
 	if (fd < 0)
@@ -90,7 +69,7 @@ static int fd_features(bool kernel_faults, uint64_t *features)
 static int fd_handshake(bool kernel_faults, uint64_t features)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = features};
-	int fd = fd_ask(kernel_faults);
+	int fd = uffd_fd_ask(kernel_faults, NULL);
 	int error;
 
 	if (fd < 0)
@@ -232,7 +211,7 @@ static int request_by_mail(struct uffd_machine *m, unsigned long request, void *
 	atomic_store(&m->mail.state, 1);
 	uffd_wake_kswapd(&m->machine);
 	while (atomic_load(&m->mail.state) != 2) {
-		host_futex_wake(&m->kick, 1);
+		host_futex_wake_shared(m->kick, 1);
 		host_futex_wait(&m->mail.state, 1, 1000000);
 	}
 	result = m->mail.result;

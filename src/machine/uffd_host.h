@@ -129,6 +129,19 @@ static inline int host_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64
 		SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
 }
 
+/* For words that other processes may see. They work on private memory too. */
+static inline int host_futex_wait_shared(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout_ns)
+{
+	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+
+	return (int)host_call(SYS_futex, word, FUTEX_WAIT, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
+}
+
+static inline int host_futex_wake_shared(_Atomic(uint32_t) *word, int nr)
+{
+	return (int)host_call(SYS_futex, word, FUTEX_WAKE, nr, NULL, NULL, 0);
+}
+
 static inline int host_futex_wake(_Atomic(uint32_t) *word, int nr)
 {
 	return (int)host_call(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr, NULL, NULL, 0);

@@ -12,7 +12,7 @@
  *   uffd_map.c      map and unmap: runs, and which way each goes
  *   uffd_move.c     by UFFDIO_MOVE: no copy. Only between writable areas of equal protection
  *   uffd_copy.c     by UFFDIO_COPY: older kernels, and regions that are not plain read-write
- *   uffd_host.c     the userfaultfd itself and its requests
+ *   uffd_host.c     the userfaultfd itself and its requests    uffd_probe.c   what the host allows
  *   uffd_wait.c     waiting and waking
  *   uffd_thread.c   the pager thread     uffd_kswapd.c  the kswapd thread     uffd_pair.c  who shares a CPU
  *   uffd_fault.c    faults that cannot be served
@@ -23,6 +23,7 @@
  *
  *   NONE --populate--> POOL --map--> SHOWN --unmap keep--> POOL
  *   NONE --map zero--> SHOWN --unmap drop--> NONE
+ *                                           POOL --release--> NONE
  */
 #ifndef ANONMM_UFFD_INTERNAL_H
 #define ANONMM_UFFD_INTERNAL_H
@@ -128,7 +129,11 @@ struct uffd_machine {
 		spin_pause; /* [a] a guess: the leader and the pager thread may both count */
 
 	/* kswapd */
-	_Atomic(uint32_t) kick; /* [a] 1: kswapd is wanted */
+	_Atomic(uint32_t) *
+		kick; /* [I] the pointer, [a] the word. 1: kswapd is wanted. Maybe outside: uffd_machine_serve() */
+	_Atomic(uint32_t) own_kick; /* [a] */
+	void (*serve)(void *); /* [I] NULL: nothing outside asks */
+	void *serve_ctx; /* [I] */
 	_Atomic(bool) kswapd_asleep; /* [a] */
 	_Atomic(bool) kick_pending; /* [a] wake it when the pager lock is dropped */
 
@@ -204,6 +209,9 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 	return m->stacks && here >= m->stacks && here < m->stacks + STACK_BYTES;
 }
+
+/* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
+int uffd_fd_ask(bool kernel_faults, bool *by_device);
 
 /* uffd_host.c */
 int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len);

@@ -15,8 +15,8 @@
 static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)
 {
 	atomic_store(&m->kswapd_asleep, true);
-	if (!atomic_load(&m->kick) && !atomic_load(&m->stop))
-		host_futex_wait(&m->kick, 0, timeout_ns);
+	if (!atomic_load(m->kick) && !atomic_load(&m->stop))
+		host_futex_wait_shared(m->kick, 0, timeout_ns);
 	atomic_store(&m->kswapd_asleep, false);
 }
 
@@ -25,7 +25,7 @@ static void kswapd_rest(struct uffd_machine *m)
 {
 	do {
 		kswapd_sleep(m, IDLE_SLEEP_NS);
-		if (atomic_load(&m->kick) || atomic_load(&m->stop))
+		if (atomic_load(m->kick) || atomic_load(&m->stop))
 			return;
 		uffd_reap(m, true);
 	} while (pager_in_flight(m->machine.pager, SWAP_READ) ||
@@ -63,8 +63,10 @@ void *uffd_kswapd_main(void *machine)
 	uffd_thread_settle(m, "anonmm-kswapd");
 	atomic_store(&m->kswapd_tid, host_tid());
 	while (!atomic_load(&m->stop)) {
-		atomic_store(&m->kick, 0);
+		atomic_store(m->kick, 0);
 		uffd_serve_mail(m);
+		if (m->serve)
+			m->serve(m->serve_ctx);
 		if (atomic_exchange(&m->poke_wanted, false))
 			uffd_poke_for_others(m);
 		uffd_reap(m, true);

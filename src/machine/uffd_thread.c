@@ -274,8 +274,8 @@ void uffd_threads_stop(struct uffd_machine *m)
 	if (!m->started)
 		return;
 	atomic_store(&m->stop, true);
-	atomic_store(&m->kick, 1);
-	host_futex_wake(&m->kick, 1);
+	atomic_store(m->kick, 1);
+	host_futex_wake_shared(m->kick, 1);
 	pthread_join(m->kswapd_thread, NULL); /* which wakes the pager thread */
 	if (m->has_pager) {
 		pthread_join(m->pager_thread, NULL);

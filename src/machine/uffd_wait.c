@@ -35,14 +35,14 @@ void uffd_unlock(struct machine *machine)
 	lock_drop(&m->pager_lock);
 	if (unlikely(atomic_load_explicit(&m->kick_pending, memory_order_relaxed)) &&
 		atomic_exchange(&m->kick_pending, false))
-		host_futex_wake(&m->kick, 1);
+		host_futex_wake_shared(m->kick, 1);
 }
 
 void uffd_wake_kswapd(struct machine *machine)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	atomic_store(&m->kick, 1);
+	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
 		atomic_store(&m->kick_pending, true);
 }
@@ -50,9 +50,9 @@ void uffd_wake_kswapd(struct machine *machine)
 /* As above, for callers without the pager lock. */
 static void kick_kswapd(struct uffd_machine *m)
 {
-	atomic_store(&m->kick, 1);
+	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
-		host_futex_wake(&m->kick, 1);
+		host_futex_wake_shared(m->kick, 1);
 }
 
 /* A thread that lost our descriptors has kswapd write. */

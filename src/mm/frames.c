@@ -7,21 +7,29 @@
 #define POISON 0x5a
 
 /*
+ * @usable: the frames that are not reserved.
+ *
  * min: what a burst of faults takes while reclaim gets going. Free frames are memory that the program does not
- * have: 1/512 of the node, but a run of readahead at least where that is little, and no more than 4 MiB.
+ * have: 1/512 of them, but a run of readahead at least where that is little, and no more than 4 MiB.
  * low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU
  * costs as much as reclaiming tens of pages.
  */
-static void node_set_watermarks(struct node *node)
+void node_set_watermarks(struct node *node, uint32_t usable)
 {
-	uint32_t run = (uint32_t)min_u64(node->nr / 64, 64);
+	uint32_t run = (uint32_t)min_u64(usable / 64, 64);
 
-	node->wmark_min = (uint32_t)min_u64(max_u64(max_u64(node->nr / 512, run), 4), 1024);
+	node->wmark_min = (uint32_t)min_u64(max_u64(max_u64(usable / 512, run), 4), 1024);
 	node->wmark_low = 2 * node->wmark_min;
 	node->wmark_high = 4 * node->wmark_min;
 }
 
-static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32_t nr)
+/* Struct pages that were never touched take no memory, and are not counted. */
+static uint64_t untouched_bytes(const struct node *node)
+{
+	return (uint64_t)(node->nr - node->nr_ready) * sizeof(struct page);
+}
+
+static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32_t nr, uint32_t reserved)
 {
 	node->first = first;
 	node->nr = nr;
@@ -29,29 +37,31 @@ static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32
 	node->free_map = pager_chunk_alloc(pager, page_align_up(node->nr_words * sizeof(uint64_t)));
 	if (!node->free_map)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < nr; i++)
-		node->free_map[i / 64] |= 1ull << (i % 64);
-	node->nr_free = nr;
 	for (int i = 0; i < NR_LISTS; i++)
 		TAILQ_INIT(&node->lists[i]);
-	node_set_watermarks(node);
-	return 0;
+	pager->metadata_bytes -= untouched_bytes(node);
+	node_set_watermarks(node, nr - reserved);
+	return reserve_init(pager, node, reserved);
+}
+
+uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr)
+{
+	uint32_t each = nr / pager->nr_nodes;
+
+	return n + 1 == pager->nr_nodes ? nr - n * each : each;
 }
 
 int frames_init(struct pager *pager)
 {
 	uint32_t each = pager->nr_frames / pager->nr_nodes;
+	uint32_t reserved = pager->nr_frames - pager->nr_limit;
 
 	pager->pages = pager_chunk_alloc(pager, page_align_up(pager->nr_frames * sizeof(struct page)));
 	if (!pager->pages)
 		return -ENOMEM;
-	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++) {
-		pager->pages[pfn]._mapcount = -1;
-		page_set_list(&pager->pages[pfn], LIST_FREE);
-	}
 	for (unsigned n = 0; n < pager->nr_nodes; n++) {
-		uint32_t nr = n + 1 == pager->nr_nodes ? pager->nr_frames - n * each : each;
-		int error = node_init(pager, &pager->nodes[n], n * each, nr);
+		int error = node_init(pager, &pager->nodes[n], n * each,
+			node_share(pager, n, pager->nr_frames), node_share(pager, n, reserved));
 
 		if (error)
 			return error;
@@ -64,6 +74,8 @@ void frames_destroy(struct pager *pager)
 	for (unsigned n = 0; n < pager->nr_nodes; n++) {
 		struct node *node = &pager->nodes[n];
 
+		reserve_destroy(pager, node);
+		pager->metadata_bytes += untouched_bytes(node);
 		if (node->free_map)
 			pager_chunk_free(
 				pager, node->free_map, page_align_up(node->nr_words * sizeof(uint64_t)));
@@ -98,32 +110,55 @@ static bool node_is_free(const struct node *node, uint32_t frame)
 	return node->free_map[frame / 64] >> (frame % 64) & 1;
 }
 
-/* => the frames were free: their bits are cleared */
-static void frames_taken(struct pager *pager, struct node *node, unsigned nr)
-{
-	node->nr_free -= nr;
-	pager->nr_used += nr;
-	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
-}
-
-static void node_take(struct pager *pager, struct node *node, uint32_t frame)
-{
-	node->free_map[frame / 64] &= ~(1ull << (frame % 64));
-	page_init(&pager->pages[node->first + frame]);
-}
-
-static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
+unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, struct page **first)
 {
 	uint32_t at = node_next_free(node);
 	unsigned got = 0;
 
 	*first = &pager->pages[node->first + at];
 	while (got < want && at + got < node->nr && node_is_free(node, at + got)) {
-		node_take(pager, node, at + got);
+		node->free_map[(at + got) / 64] &= ~(1ull << ((at + got) % 64));
 		got++;
 	}
-	frames_taken(pager, node, got);
+	node->nr_free -= got;
 	node->cursor = at + got < node->nr ? at + got : 0;
+	return got;
+}
+
+/* The struct pages of the frames below @end become those of free frames. */
+static void make_ready(struct pager *pager, struct node *node, uint32_t end)
+{
+	for (; node->nr_ready < end; node->nr_ready++) {
+		struct page *page = &pager->pages[node->first + node->nr_ready];
+
+		page->_mapcount = -1;
+		page_set_list(page, LIST_FREE);
+		pager->metadata_bytes += sizeof(struct page);
+	}
+}
+
+bool frame_is_ready(struct pager *pager, const struct page *page)
+{
+	const struct node *node = page_node(pager, page);
+
+	return page_pfn(pager, page) - node->first < node->nr_ready;
+}
+
+/* => @nr frames from @frame on have just left the map of free ones */
+static void frames_taken(struct pager *pager, struct node *node, uint32_t frame, unsigned nr)
+{
+	make_ready(pager, node, frame + nr);
+	for (unsigned i = 0; i < nr; i++)
+		page_init(&pager->pages[node->first + frame + i]);
+	pager->nr_used += nr;
+	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
+}
+
+static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
+{
+	unsigned got = node_take_free(pager, node, want, first);
+
+	frames_taken(pager, node, page_pfn(pager, *first) - node->first, got);
 	return got;
 }
 
@@ -189,8 +224,9 @@ struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t bel
 
 		if (node->first + frame >= below)
 			return NULL;
-		node_take(pager, node, frame);
-		frames_taken(pager, node, 1);
+		node->free_map[w] &= ~(1ull << (frame % 64));
+		node->nr_free--;
+		frames_taken(pager, node, frame, 1);
 		return &pager->pages[node->first + frame];
 	}
 	return NULL;
@@ -211,6 +247,10 @@ void frame_free(struct pager *pager, struct page *page)
 		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON,
 			PAGE_BYTES);
 #endif
+	if (unlikely(node->stalled)) {
+		node->stalled = false;
+		pager_wake_kswapd(pager);
+	}
 	if (pager->frame_waiters) {
 		pager->frame_waiters = false;
 		pager_event(pager);
@@ -219,7 +259,7 @@ void frame_free(struct pager *pager, struct page *page)
 
 uint32_t frames_free(const struct pager *pager)
 {
-	return pager->nr_frames - pager->nr_used;
+	return pager->nr_frames - pager->nr_used - pager->nr_reserved;
 }
 
 bool frames_below_min(const struct pager *pager)

@@ -6,6 +6,8 @@
  * pages that are born or read together get frames that follow each other, so that the machine
  * moves them in one call.
  *
+ * A struct page is made when its frame is first taken: a large limit costs a small program nothing.
+ *
  *      min   below it a fault reclaims by itself (direct reclaim)
  *      low   below it kswapd is woken
  *      high  at it kswapd stops
@@ -25,7 +27,12 @@ struct node {
 	uint32_t nr_words; /* [I] */
 	uint32_t cursor; /* [L] frame, relative to first, where the search goes on */
 	uint32_t nr_free; /* [L] */
-	uint32_t wmark_min, wmark_low, wmark_high; /* [I] */
+	uint32_t wmark_min, wmark_low, wmark_high; /* [L] */
+	uint64_t *reserved_map; /* [I] the array, [L] its words; these four: reserve.h */
+	uint32_t nr_reserved, wanted; /* [L] */
+	bool stalled; /* [L] */
+	uint32_t
+		nr_ready; /* [L] frames from here on were never allocated: their struct pages are untouched, all zeros */
 	struct page_head lists[NR_LISTS]; /* [L] */
 	uint32_t nr_pages[NR_LISTS]; /* [L] pages on each */
 	uint64_t evictions; /* [L] the refault clock: pages removed */
@@ -36,6 +43,16 @@ struct node {
 
 int frames_init(struct pager *pager);
 void frames_destroy(struct pager *pager);
+
+/* What falls to node @n of @nr frames. */
+uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr);
+void node_set_watermarks(struct node *node, uint32_t usable);
+
+/* Up to @want frames that follow each other leave the map of free ones. => one is free */
+unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, struct page **first);
+
+/* Was it ever allocated? Else its struct page is not to be looked at. */
+bool frame_is_ready(struct pager *pager, const struct page *page);
 
 struct node *page_node(struct pager *pager, const struct page *page);
 

@@ -20,7 +20,7 @@ static bool area_shares(const struct swap_area *area)
 /* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
 static uint32_t most_lent(const struct pager *pager)
 {
-	uint32_t frames = pager->nr_frames;
+	uint32_t frames = pager->nr_limit;
 
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		frames -= pager->nodes[n].nr_pages[LIST_UNEVICTABLE];

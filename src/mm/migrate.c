@@ -445,7 +445,7 @@ int compact_node(struct pager *pager, unsigned node, unsigned max)
 
 	moving_begin(&moving, pager, max, &wait);
 	/* Two scanners: frames in use from the end down, free ones from the start up; done where they meet. */
-	for (pfn_t pfn = n->first + n->nr; pfn-- > n->first && moving.moved < max && !pager->frozen;) {
+	for (pfn_t pfn = n->first + n->nr_ready; pfn-- > n->first && moving.moved < max && !pager->frozen;) {
 		struct page *page = pfn_page(pager, pfn);
 
 		if (page_list(page) <= LIST_ISOLATED)

@@ -22,6 +22,7 @@
 #include "mm/pool.h"
 #include "mm/page.h"
 #include "mm/frames.h"
+#include "mm/reserve.h"
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -63,9 +64,12 @@ struct pager {
 
 	struct page *pages; /* [I] */
 	uint32_t nr_frames; /* [I] */
+	uint32_t nr_limit; /* [L] of them, how many the limit pays for */
+	uint64_t limit_bytes; /* [L] 0: never set as bytes */
 	unsigned nr_nodes; /* [I] */
 	struct node nodes[MAX_NODES];
-	uint32_t nr_used; /* [L] frames that are not free */
+	uint32_t nr_used; /* [L] frames that are neither free nor reserved */
+	uint32_t nr_reserved; /* [L] */
 	uint32_t nr_locked; /* [L] pages with PG_locked */
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */

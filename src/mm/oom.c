@@ -22,14 +22,12 @@ static void count_kind(const struct page *page, struct node_usage *usage)
 
 void node_usage(struct pager *pager, const struct node *node, struct node_usage *usage)
 {
-	*usage = (struct node_usage){.frames = node->nr};
-	for (pfn_t pfn = node->first; pfn < node->first + node->nr; pfn++) {
+	*usage = (struct node_usage){.frames = node->nr - node->nr_reserved, .free = node->nr_free};
+	for (pfn_t pfn = node->first; pfn < node->first + node->nr_ready; pfn++) {
 		const struct page *page = pfn_page(pager, pfn);
 
-		if (page->_count == 0) {
-			usage->free++;
+		if (page->_count == 0)
 			continue;
-		}
 		count_kind(page, usage);
 		usage->unevictable += page_has(page, PG_unevictable);
 		usage->merged += page_has(page, PG_ksm);

@@ -160,6 +160,9 @@ int pager_open(const struct pager_config *config, struct pager **out)
 	*out = NULL;
 	if (!machine || nr_nodes > MAX_NODES || config->nr_frames < PAGER_MIN_FRAMES * nr_nodes)
 		return -EINVAL;
+	if (config->nr_limit &&
+		(config->nr_limit < PAGER_MIN_FRAMES * nr_nodes || config->nr_limit > config->nr_frames))
+		return -EINVAL;
 	struct pager *pager = machine->ops->chunk_alloc(machine, page_align_up(sizeof(*pager)));
 
 	if (!pager)
@@ -167,6 +170,7 @@ int pager_open(const struct pager_config *config, struct pager **out)
 	pager->machine = machine;
 	pager->metadata_bytes = page_align_up(sizeof(*pager));
 	pager->nr_frames = config->nr_frames;
+	pager->nr_limit = config->nr_limit ? config->nr_limit : config->nr_frames;
 	pager->nr_nodes = nr_nodes;
 	pager->seed = config->seed;
 	pager->policy = config->policy;
@@ -356,7 +360,8 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out)
 	struct anonmm_stats *s = pager->stats;
 
 	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
-	s->frames = pager->nr_frames - pager->nr_lent;
+	s->frames = pager->nr_limit - pager->nr_lent;
+	s->frames_used = pager->nr_used - pager->nr_lent;
 	s->frames_free = frames_free(pager);
 	s->slots = pager->slots_total;
 	s->slots_used = pager->slots_used;

@@ -37,6 +37,7 @@ struct anon_vma;
 struct pager_config {
 	struct machine *machine; /* stays the caller's */
 	uint32_t nr_frames; /* at least PAGER_MIN_FRAMES */
+	uint32_t nr_limit; /* of them, how many may be used until pager_set_limit() says otherwise; 0: all */
 	unsigned nr_nodes; /* memory nodes that share the frames evenly; 0 means 1 */
 	int swappiness; /* 0..200, as Linux's; -1: 60 */
 	uint64_t seed; /* keys the content hashes */
@@ -76,6 +77,24 @@ int pager_close(struct pager *pager);
 
 /* How many frames @limit_bytes pays for, their own and the swap's metadata set aside; 0: none. */
 uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots);
+
+/*
+ * From now on the pager lives within @bytes, metadata included. What is in use beyond that goes in the background
+ * (kswapd_step), and the memory of the frames goes back to the host; a higher limit holds at once. On failure nothing has changed,
+ * and @why says the reason in words: -EINVAL: too little to work with. -ERANGE: more than nr_frames.
+ * -EBUSY: more is locked. -ENOSPC: what must go has no room on the devices.
+ */
+int pager_set_limit(struct pager *pager, uint64_t bytes, char *why, size_t why_len);
+
+struct pager_limit {
+	uint64_t bytes; /* as it was set last; 0: never */
+	uint32_t frames, frames_max; /* that it pays for, and that it could ever pay for */
+	uint32_t frames_used;
+	uint32_t frames_missing; /* still to be freed and given back: 0 when the limit is reached */
+	bool stalled; /* nothing more can be reclaimed for it now */
+};
+
+void pager_limit(struct pager *pager, struct pager_limit *out);
 
 /* ---- Driving ------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@ static uint32_t vma_end_index(const struct vma *vma)
 /* Small pagers must not fill themselves with what may be needed. */
 static unsigned window_max(const struct pager *pager)
 {
-	return (unsigned)min_u64(READAHEAD_MAX, max_u64(pager->nr_frames / 64, 1));
+	return (unsigned)min_u64(READAHEAD_MAX, max_u64(pager->nr_limit / 64, 1));
 }
 
 /* Pages of the run that were never evicted do not fault: a stream may skip up to a window of them. */

@@ -623,7 +623,7 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 	if (!range_is_mapped(space, addr, addr + len))
 		error = -ENOMEM;
 	else if (lock && !(find_vma(space, addr)->flags & VM_LOCKED) &&
-		 locked_pages(pager) + (len >> PAGE_SHIFT) > pager->nr_frames / 2)
+		 locked_pages(pager) + (len >> PAGE_SHIFT) > pager->nr_limit / 2)
 		error = -ENOMEM;
 	else
 		error = set_locked(space, addr, addr + len, lock);

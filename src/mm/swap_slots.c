@@ -360,10 +360,10 @@ static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned t
 }
 
 /* The invariant on top: pages that are mapped leave the swap cache, since their slots will not be ours to write. */
-static void unshare_mapped_pages(struct pager *pager)
+static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 {
-	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++) {
-		struct page *page = pfn_page(pager, pfn);
+	for (uint32_t frame = 0; frame < node->nr_ready; frame++) {
+		struct page *page = pfn_page(pager, node->first + frame);
 
 		if (page->_count > 0 && page_mapped(page) && page_has(page, PG_swapcache) &&
 			swap_slot(pager, word_entry(page->private))->count == 0) {
@@ -381,7 +381,8 @@ int pager_lease_begin(struct pager *pager, struct swap_lease **out)
 	assert(pager->frozen);
 	struct swap_lease *lease = pager_chunk_alloc(pager, page_align_up(sizeof(*lease)));
 
-	unshare_mapped_pages(pager);
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		unshare_mapped_pages(pager, &pager->nodes[n]);
 	if (!lease)
 		error = -ENOMEM;
 	for (unsigned type = 0; !error && type < pager->nr_areas; type++)

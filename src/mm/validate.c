@@ -199,8 +199,16 @@ static void check_page(struct census *c, pfn_t pfn)
 {
 	struct pager *pager = c->pager;
 	struct page *page = pfn_page(pager, pfn);
-	const char *why = page_check(page);
+	const char *why;
 	int found = 0;
+
+	if (!frame_is_ready(pager, page) || frame_is_reserved(pager, page)) {
+		if (page->_count != 0 || c->mapped[pfn])
+			wrong(c, "page %u: reserved or never used, but _count is %d and %u PTEs map it", pfn,
+				page->_count, c->mapped[pfn]);
+		return;
+	}
+	why = page_check(page);
 
 	if (why)
 		wrong(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count,
@@ -209,7 +217,9 @@ static void check_page(struct census *c, pfn_t pfn)
 		wrong(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		wrong(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	if (frame_is_free(page_node(pager, page), pfn) != (page->_count == 0))
+	/* A free frame may be on its way to the reserved ones: kswapd's, which is a reclaimer meanwhile. */
+	if (frame_is_free(page_node(pager, page), pfn) != (page->_count == 0) &&
+		!(page->_count == 0 && pager->nr_reclaimers > 0))
 		wrong(c, "page %u: _count %d, and the map of free frames disagrees", pfn, page->_count);
 	c->nr_used += page->_count > 0;
 	c->nr_locked += page_has(page, PG_locked);
@@ -306,10 +316,18 @@ static void check_slot_sums(struct census *c)
 
 static void check_node(struct census *c, struct node *node)
 {
-	uint32_t nr_free = 0;
+	uint32_t nr_free = 0, nr_reserved = 0;
 
-	for (uint32_t w = 0; w < node->nr_words; w++)
+	for (uint32_t w = 0; w < node->nr_words; w++) {
 		nr_free += (uint32_t)__builtin_popcountll(node->free_map[w]);
+		nr_reserved += (uint32_t)__builtin_popcountll(node->reserved_map[w]);
+		if (node->free_map[w] & node->reserved_map[w])
+			wrong(c, "node at %u: a frame is both free and reserved, near %u", node->first,
+				w * 64);
+	}
+	if (nr_reserved > node->nr_reserved)
+		wrong(c, "node at %u: %u frames reserved, %u counted", node->first, nr_reserved,
+			node->nr_reserved);
 	if (nr_free != node->nr_free)
 		wrong(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
 	struct node_usage usage;
@@ -342,6 +360,18 @@ static void check_ksm(struct census *c)
 
 	if (why)
 		wrong(c, "%s", why);
+}
+
+/* Of all frames together; some may be on their way from free to reserved. */
+static void check_frames(struct census *c)
+{
+	struct pager *pager = c->pager;
+	uint64_t nr = pager->nr_used + pager->nr_reserved;
+
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		nr += pager->nodes[n].nr_free;
+	if (nr != pager->nr_frames)
+		wrong(c, "%lu frames are used, reserved or free, of %u", nr, pager->nr_frames);
 }
 
 static bool census_alloc(struct census *c)
@@ -393,6 +423,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		wrong(&c, "the report's sums over the spaces are not those of their page tables");
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
+	check_frames(&c);
 	check_sums(&c);
 	census_free(&c);
 	pager_unlock(pager);

@@ -557,19 +557,21 @@ static bool node_hopeless(const struct node *node, unsigned scanned)
 
 static bool node_balanced(const struct node *node)
 {
-	return node->nr_free >= node->wmark_high;
+	return node->nr_free >= node->wmark_high && reserve_missing(node) == 0;
 }
 
 /* What is under writeback will be free soon: no need to scan for more. */
 static bool node_will_be_balanced(const struct pager *pager, const struct node *node)
 {
-	return node->nr_free + pager->nr_writeback / pager->nr_nodes >= node->wmark_high;
+	return node->nr_free + pager->nr_writeback / pager->nr_nodes >=
+	       node->wmark_high + reserve_missing(node);
 }
 
 static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, unsigned pages)
 {
 	struct scan scan;
 
+	reserve_fill(pager, node);
 	if (node_balanced(node))
 		return KSWAPD_BALANCED;
 	/* Rotated pages at the tail are clean: they are free after one look. Otherwise let the writes end. */
@@ -588,6 +590,13 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, un
 	if (pager->nr_inflight[SWAP_WRITE] > 0)
 		return KSWAPD_WAIT;
 	return node_hopeless(node, node->fruitless) ? KSWAPD_STUCK : KSWAPD_PROGRESS;
+}
+
+/* Nothing can be reclaimed: try again from the start when woken, and let the limit be until something changes. */
+static void node_give_up(struct node *node)
+{
+	node->fruitless = 0;
+	node->stalled = node->nr_reserved < node->wanted;
 }
 
 static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)
@@ -616,7 +625,7 @@ enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 		pager->kswapd_woken = false;
 	if (result == KSWAPD_STUCK)
 		for (unsigned n = 0; n < pager->nr_nodes; n++)
-			pager->nodes[n].fruitless = 0;
+			node_give_up(&pager->nodes[n]);
 	if (pager->nr_reclaimers == 0 && (pager->frame_waiters || pager->frozen))
 		pager_event(pager);
 	pager_unlock(pager);

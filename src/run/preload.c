@@ -34,7 +34,8 @@
 struct run run;
 
 struct settings {
-	uint64_t memory, address_space;
+	uint64_t memory, memory_max, address_space;
+	bool follows; /* memory is auto */
 	const char *swap;
 	enum anonmm_faults faults;
 	bool copy;
@@ -115,11 +116,35 @@ static uint64_t address_space_default(void)
 	return min_u64(MANAGED_BYTES_DEFAULT, page_align_down(limit.rlim_cur / 2));
 }
 
+/* The limit and how far it may be raised; with auto as far as the host could ever allow. */
+static int settings_read_memory(struct settings *settings, char *why, size_t why_len)
+{
+	const char *memory = getenv(ENV_MEMORY), *most = getenv(ENV_MEMORY_MAX);
+	char least[32];
+
+	if (most && size_parse(most, &settings->memory_max) < 0) {
+		snprintf(why, why_len, "%s=%s is not a size", ENV_MEMORY_MAX, most);
+		return -EINVAL;
+	}
+	settings->follows = !strcmp(memory, "auto");
+	if (settings->follows) {
+		if (!settings->memory_max)
+			settings->memory_max = max_u64(governor_most(), ANONMM_MEMORY_MIN);
+		settings->memory = governor_first("", settings->memory_max);
+		return 0;
+	}
+	if (size_parse(memory, &settings->memory) < 0 || settings->memory < ANONMM_MEMORY_MIN) {
+		snprintf(why, why_len, "%s=%s is not a size of at least %s", ENV_MEMORY, memory,
+			size_text(ANONMM_MEMORY_MIN, least, sizeof(least)));
+		return -EINVAL;
+	}
+	settings->memory_max = max_u64(settings->memory_max, settings->memory);
+	return 0;
+}
+
 static int settings_read(struct settings *settings, char *why, size_t why_len)
 {
-	const char *memory = getenv(ENV_MEMORY);
 	const char *address_space = getenv(ENV_ADDRESS_SPACE);
-	char least[32];
 
 	*settings = (struct settings){
 		.address_space = address_space_default(),
@@ -127,11 +152,10 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 		.copy = flag_set(ENV_COPY),
 		.stats = getenv(ENV_STATS),
 	};
-	if (size_parse(memory, &settings->memory) < 0 || settings->memory < ANONMM_MEMORY_MIN) {
-		snprintf(why, why_len, "%s=%s is not a size of at least %s", ENV_MEMORY, memory,
-			size_text(ANONMM_MEMORY_MIN, least, sizeof(least)));
-		return -EINVAL;
-	}
+	int error = settings_read_memory(settings, why, why_len);
+
+	if (error)
+		return error;
 	if (address_space && size_parse(address_space, &settings->address_space) < 0) {
 		snprintf(why, why_len, "%s=%s is not a size", ENV_ADDRESS_SPACE, address_space);
 		return -EINVAL;
@@ -141,12 +165,6 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 			getenv(ENV_FAULTS));
 		return -EINVAL;
 	}
-	/*
-	 * System calls on buffers that are swapped out fail in signal mode, and any program may make
-	 * them: what is fastest and safe for every program is the other one.
-	 */
-	if (settings->faults == ANONMM_FAULTS_AUTO)
-		settings->faults = ANONMM_FAULTS_THREAD;
 	return 0;
 }
 
@@ -229,11 +247,12 @@ int run_add_swap(int generation, char *why, size_t why_len)
 	return error;
 }
 
-static int pager_start(struct swaps *swaps, uint32_t nr_frames, const char **what)
+static int pager_start(struct swaps *swaps, uint32_t nr_frames, uint32_t nr_limit, const char **what)
 {
 	struct pager_config config = {
 		.machine = run.machine,
 		.nr_frames = nr_frames,
+		.nr_limit = nr_limit,
 		.swappiness = -1,
 		.stats = &run.record->live,
 	};
@@ -283,8 +302,9 @@ static int run_open(char *why, size_t why_len)
 	error = open_swaps(&swaps, why, why_len);
 	if (error)
 		return error;
-	uint32_t nr_frames = pager_frames_for(settings.memory, swaps.slots);
-	if (nr_frames < PAGER_MIN_FRAMES) {
+	uint32_t nr_limit = pager_frames_for(settings.memory, swaps.slots);
+	uint32_t nr_frames = pager_frames_for(settings.memory_max, swaps.slots);
+	if (nr_limit < PAGER_MIN_FRAMES) {
 		snprintf(why, why_len,
 			"%s of memory do not pay for the tables of this much swap (%s): less swap or more "
 			"memory",
@@ -301,7 +321,18 @@ static int run_open(char *why, size_t why_len)
 	if (error)
 		return error;
 	record_describe(&settings);
-	error = pager_start(&swaps, nr_frames, &what);
+	run.follows = settings.follows;
+	what = "status page";
+	error = status_start(settings.memory_max);
+	if (!error)
+		error = pager_start(&swaps, nr_frames, nr_limit, &what);
+	if (!error && settings.follows) {
+		what = "thread that follows the host's memory";
+		error = governor_start(
+			&(struct governor_config){
+				.pager = run.pager, .root = "", .most = settings.memory_max, .hidden = true},
+			&run.governor);
+	}
 	if (error)
 		snprintf(why, why_len, "cannot start the %s: %s", what, strerrordesc_np(-error));
 	return error;
@@ -323,6 +354,8 @@ static int run_start(char **envp, char *why, size_t why_len)
 	run.active = !error; /* malloc's extents need the space from here on */
 	if (!error)
 		error = malloc_start();
+	if (!error)
+		status_show();
 	if (error) {
 		run.active = false;
 		snprintf(why, why_len, "cannot start: %s", strerrordesc_np(-error));
@@ -343,22 +376,27 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 		return;
 	if (run_start(envp, why, sizeof(why)) == 0)
 		return;
+	status_end();
 	if (!flag_set(ENV_OPTIONAL))
 		run_die("%s", why);
-	run_say("%s; %s is set: running without", why, ENV_OPTIONAL);
+	run_say("%s. Running without a limit", why);
 }
 
 __attribute__((destructor)) static void run_destructor(void)
 {
-	if (run.active)
+	if (run.active) {
 		stats_final(RECORD_EXITED);
+		status_end();
+	}
 }
 
 /* Exits that pass by destructors. */
 EXPORT void _exit(int status)
 {
-	if (run.active)
+	if (run.active) {
 		stats_final(RECORD_EXITED);
+		status_end();
+	}
 	syscall(SYS_exit_group, status);
 	__builtin_unreachable();
 }

@@ -21,7 +21,8 @@
 #define RECORD_MAGIC 0x31636572616e6f6eULL
 
 /* Environment of a managed program. */
-#define ENV_MEMORY "ANONMM_MEMORY" /* the limit in bytes; without it the library does nothing */
+#define ENV_MEMORY "ANONMM_MEMORY" /* the limit in bytes, or auto; without it the library does nothing */
+#define ENV_MEMORY_MAX "ANONMM_MEMORY_MAX" /* how far the limit may be raised */
 #define ENV_SWAP "ANONMM_SWAP" /* a device's URI */
 #define ENV_FAULTS "ANONMM_FAULTS" /* auto, thread, signal */
 #define ENV_COPY "ANONMM_COPY" /* 1: do without UFFDIO_MOVE */

@@ -11,6 +11,7 @@
  *      exec.c                exec and spawn: the configuration travels on
  *      threads.c             pthread_create, affinity
  *      signals.c             SIGBUS stays ours in signal mode
+ *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
  *
  * Rules for all code in here:
@@ -27,6 +28,7 @@
 #include "mm/pager.h"
 #include "machine/uffd.h"
 #include "run/record.h"
+#include "governor.h"
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -67,6 +69,8 @@ struct run {
 	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
 	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
 	unsigned nr_swaps;
+	struct governor *governor; /* NULL: the limit is what it was set to */
+	bool follows; /* the limit follows the host: there is, or will be, a governor */
 	struct record *record; /* where this process counts; never NULL when active */
 };
 
@@ -161,6 +165,16 @@ void exec_start(char **envp);
 /* ---- signals.c ---------------------------------------------------------------------------- */
 
 int signals_start(void);
+
+/* ---- status.c ----------------------------------------------------------------------------- */
+
+/* The page, and kswapd's ear on it. 0 or -ENOMEM. => run.record and run.machine exist, no thread of the machine's */
+int status_start(uint64_t memory_max);
+/* From now on others find it. */
+void status_show(void);
+/* First thing in a fork's child: it must not touch the parent's page. */
+void status_fork_child(void);
+void status_end(void);
 
 /* ---- stats.c ------------------------------------------------------------------------------ */
 

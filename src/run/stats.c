@@ -95,7 +95,8 @@ static void reset_counters(struct anonmm_stats *stats)
 	*stats = (struct anonmm_stats){
 		.frames = old.frames,
 		.frames_free = old.frames_free,
-		.frames_peak = old.frames - old.frames_free,
+		.frames_used = old.frames_used,
+		.frames_peak = old.frames_used,
 		.slots = old.slots,
 		.slots_used = old.slots_used,
 		.mapped_bytes = old.mapped_bytes,

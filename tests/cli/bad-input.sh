@@ -26,6 +26,9 @@ for size in '' -1 x 12Q 64M64 1e9 ' 64M' 101% %; do
 	refused 125 'not a size' --memory "$size" -- echo started
 done
 refused 125 'too large|not a size' --memory 99999999999999999999G -- echo started
+refused 125 'not a size' --memory 64M --memory-max lots -- echo started
+refused 125 'less than the limit' --memory 64M --memory-max 32M -- echo started
+refused 125 'native or fail' --fallback maybe -- echo started
 refused 125 'auto, thread or signal' --faults maybe -- echo started
 refused 125 'swap device' --swap nonsense -- echo started
 refused 125 'swap device' --swap quux:/tmp -- echo started
@@ -62,7 +65,7 @@ ANONMM_PRELOAD=/no/such/library refused 125 'libanonmm-preload.so' -- echo start
 "$ANONMM" fly >"$work/out" 2>&1
 [ $? -eq 125 ] || fail "an unknown command: exit status was not 125"
 grep -q "no command 'fly'" "$work/out" || fail "an unknown command: $(cat "$work/out")"
-for help in --help 'run --help' 'walk --help' --version; do
+for help in --help 'doctor --help' 'limit --help' 'ps --help' 'stat --help' 'run --help' 'walk --help' --version; do
 	# shellcheck disable=SC2086
 	"$ANONMM" $help >"$work/out" 2>"$work/errors" || fail "$help: $?"
 	[ -s "$work/out" ] || fail "$help says nothing"

@@ -194,7 +194,7 @@ static void frames(void **state)
 	(void)state;
 	WRONG(node->nr_free, node->nr_free - 1, "frames free");
 	WRONG(node->free_map[at / 64], node->free_map[at / 64] | bit, "the map of free frames disagrees");
-	WRONG(world.pager->nr_used, world.pager->nr_used + 1, "frames used");
+	WRONG(world.pager->nr_used, world.pager->nr_used + 1, "frames are used");
 	WRONG(world.pager->nr_locked, 1, "pages locked");
 	WRONG(world.pager->nr_writeback, 1, "under writeback");
 	/* Lost: neither free nor anybody's. */
