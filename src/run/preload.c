@@ -24,13 +24,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/*
- * Where the managed range lies: far from where kernels put programs, their heaps, libraries and
- * stacks, and the same in every process.
- */
-#define MANAGED_BASE 0x200000000000ULL
-#define MANAGED_BYTES_DEFAULT (1024 * GIB)
-
 struct run run;
 
 struct settings {
@@ -104,8 +97,8 @@ static uint64_t address_space_default(void)
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
-		return MANAGED_BYTES_DEFAULT;
-	return min_u64(MANAGED_BYTES_DEFAULT, page_align_down(limit.rlim_cur / 2));
+		return RUN_MANAGED_BYTES;
+	return min_u64(RUN_MANAGED_BYTES, page_align_down(limit.rlim_cur / 2));
 }
 
 static int settings_read(struct settings *settings, char *why, size_t why_len)
@@ -146,7 +139,7 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
 {
 	struct uffd_config config = {
-		.base = MANAGED_BASE,
+		.base = RUN_MANAGED_BASE,
 		.bytes = page_align_up(settings->address_space),
 		.nr_frames = nr_frames,
 		.faults = settings->faults,
@@ -275,6 +268,17 @@ static int run_open(char *why, size_t why_len)
 	return error;
 }
 
+/*
+ * Without the guard a system call on a page that is out fails: only where no guard exists for the CPU is that taken.
+ */
+static int guard_enter(void)
+{
+	int error = run.base == RUN_MANAGED_BASE && run.end - run.base <= RUN_MANAGED_BYTES ? guard_start() : -EEXIST;
+
+	run.guarded = !error;
+	return error == -ENOSYS ? 0 : error;
+}
+
 static int run_start(char **envp, char *why, size_t why_len)
 {
 	int error = run_open(why, why_len);
@@ -291,6 +295,8 @@ static int run_start(char **envp, char *why, size_t why_len)
 	run.active = !error; /* malloc's extents need the space from here on */
 	if (!error)
 		error = malloc_start();
+	if (!error && run.signal_mode)
+		error = guard_enter();
 	if (error) {
 		run.active = false;
 		snprintf(why, why_len, "cannot start: %s", strerrordesc_np(-error));
