@@ -72,9 +72,9 @@ static const char help[] =
 	"it),\n"
 	"                         or none. Default " DEFAULT_SWAP "\n"
 	"  --faults MODE          who serves page faults. thread: a thread of anonmm's, any program works.\n"
-	"                         signal: the faulting thread itself; needs no privilege, but a system call\n"
-	"                         on memory that is swapped out fails. auto (default): the best that is "
-	"safe\n"
+	"                         signal: the faulting thread itself; needs no privilege, but setuid\n"
+	"                         programs then start without theirs. auto (default): thread where this\n"
+	"                         user may, else signal\n"
 	"  --no-move              copy pages even where the kernel could move them (as before Linux 6.8)\n"
 	"  --stats[=FILE]         tell at the end what was counted, on standard error or in FILE\n"
 	"  --json                 tell it as JSON; implies --stats\n"
@@ -224,24 +224,36 @@ static int check_swap(const struct options *options)
 	return EXIT_OURS;
 }
 
-/* AUTO becomes what the library takes for any program: see settings_read() in src/run/preload.c. */
-static int check_machine(const struct options *options)
+/* 0, or -errno and words. */
+static int try_machine(const struct options *options, enum anonmm_faults faults, char *why, size_t why_len)
 {
 	struct uffd_config config = {
 		.bytes = PROBE_BYTES,
 		.nr_frames = PAGER_MIN_FRAMES,
-		.faults = options->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : options->faults,
+		.faults = faults,
 		.copy = options->copy,
 	};
 	struct machine *machine;
+
+	int error = uffd_machine_open(&config, &machine, why, why_len);
+	if (!error)
+		uffd_machine_close(machine);
+	return error;
+}
+
+/* AUTO becomes what the library makes of it: see machine_open() in src/run/preload.c. */
+static int check_machine(const struct options *options)
+{
+	bool any = options->faults == ANONMM_FAULTS_AUTO;
 	char why[512];
 
-	if (uffd_machine_open(&config, &machine, why, sizeof(why)) < 0) {
-		cli_say("%s", why);
-		return EXIT_OURS;
-	}
-	uffd_machine_close(machine);
-	return 0;
+	int error = try_machine(options, any ? ANONMM_FAULTS_THREAD : options->faults, why, sizeof(why));
+	if (error == -EPERM && any && GUARD_EXISTS)
+		error = try_machine(options, ANONMM_FAULTS_SIGNAL, why, sizeof(why));
+	if (!error)
+		return 0;
+	cli_say("%s", why);
+	return EXIT_OURS;
 }
 
 static bool preload_at(char *path, const char *dir, size_t dir_len, const char *below)

@@ -127,32 +127,45 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 			getenv(ENV_FAULTS));
 		return -EINVAL;
 	}
-	/*
-	 * System calls on buffers that are swapped out fail in signal mode, and any program may make
-	 * them: what is fastest and safe for every program is the other one.
-	 */
-	if (settings->faults == ANONMM_FAULTS_AUTO)
-		settings->faults = ANONMM_FAULTS_THREAD;
 	return 0;
 }
 
-static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
+/* The guard's filter knows the range by its address. */
+static bool needs_range(enum anonmm_faults faults)
+{
+	return faults == ANONMM_FAULTS_SIGNAL && GUARD_EXISTS;
+}
+
+static int machine_open_as(const struct settings *settings, enum anonmm_faults faults, uint32_t nr_frames,
+	char *why, size_t why_len)
 {
 	struct uffd_config config = {
 		.base = RUN_MANAGED_BASE,
 		.bytes = page_align_up(settings->address_space),
 		.nr_frames = nr_frames,
-		.faults = settings->faults,
+		.faults = faults,
 		.copy = settings->copy,
 	};
 	int error = uffd_machine_open(&config, &run.machine, why, why_len);
-	if (error == -EPERM || error == -ENOSYS || error == -EINVAL)
+	if (error == -EPERM || error == -ENOSYS || error == -EINVAL || (error && needs_range(faults)))
 		return error; /* another address would not help */
 	if (error) {
 		config.base = 0;
 		error = uffd_machine_open(&config, &run.machine, why, why_len);
 	}
 	return error;
+}
+
+/* AUTO is thread mode, and signal mode with its guard where the host does not let this user have that. */
+static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
+{
+	enum anonmm_faults first =
+		settings->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : settings->faults;
+	int error = machine_open_as(settings, first, nr_frames, why, why_len);
+
+	if (error != -EPERM || settings->faults != ANONMM_FAULTS_AUTO || !GUARD_EXISTS)
+		return error;
+	return machine_open_as(settings, ANONMM_FAULTS_SIGNAL, nr_frames, why, why_len);
 }
 
 /* @swap is the pager's and the machine's from now on. */
@@ -268,15 +281,19 @@ static int run_open(char *why, size_t why_len)
 	return error;
 }
 
-/*
- * Without the guard a system call on a page that is out fails: only where no guard exists for the CPU is that taken.
- */
-static int guard_enter(void)
+/* Without the guard a system call on a page that is out fails: taken only where there is none for the CPU. */
+static int guard_enter(char *why, size_t why_len)
 {
-	int error = run.base == RUN_MANAGED_BASE && run.end - run.base <= RUN_MANAGED_BYTES ? guard_start() : -EEXIST;
-
+	if (!run.signal_mode || !GUARD_EXISTS)
+		return 0;
+	int error = guard_start();
 	run.guarded = !error;
-	return error == -ENOSYS ? 0 : error;
+	if (error)
+		snprintf(why, why_len,
+			"signal mode cannot guard system calls (seccomp: %s): a container's profile must allow "
+			"seccomp filters; or use thread faults",
+			strerrordesc_np(-error));
+	return error;
 }
 
 static int run_start(char **envp, char *why, size_t why_len)
@@ -295,12 +312,11 @@ static int run_start(char **envp, char *why, size_t why_len)
 	run.active = !error; /* malloc's extents need the space from here on */
 	if (!error)
 		error = malloc_start();
-	if (!error && run.signal_mode)
-		error = guard_enter();
-	if (error) {
-		run.active = false;
+	if (error)
 		snprintf(why, why_len, "cannot start: %s", strerrordesc_np(-error));
-	}
+	else
+		error = guard_enter(why, why_len);
+	run.active = !error;
 	return error;
 }
 
