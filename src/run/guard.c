@@ -24,6 +24,7 @@
 #define ACTION_MASK 24 /* where the mask is in it */
 #define TOUCH_TRIES 24
 #define TOUCH_GROWS 10 /* up to 4 MiB */
+#define UNKNOWN_BYTES 128 /* of a structure whose size is not known: where its pointers are */
 #define SMALL_PIECE 512 /* a structure: may have pointers of its own */
 
 /* ---- What may be accessed ---------------------------------------------------------------------- */
@@ -353,30 +354,44 @@ void guard_prepare(struct guard_call *call)
 
 /* ---- The call, and after ----------------------------------------------------------------------- */
 
+/* false: nothing is there. */
+static bool touch_valid(uint64_t user, size_t bytes)
+{
+	size_t valid = run_manages((void *)user) ? guard_valid(user, bytes, PROT_NONE) : 0;
+
+	touch(user, valid);
+	return valid > 0;
+}
+
+/* What a structure points to, if its words are pointers. */
+static bool touch_behind(const uint8_t *structure, size_t structure_bytes, size_t bytes)
+{
+	bool any = false;
+
+	for (size_t at = 0; at + sizeof(uint64_t) <= structure_bytes; at += sizeof(uint64_t)) {
+		uint64_t word;
+
+		memcpy(&word, structure + at, sizeof(word));
+		any |= touch_valid(word, bytes);
+	}
+	return any;
+}
+
 /* Around everything that the kernel may have missed. false: nothing is there. */
 static bool touch_more(struct guard_call *call, size_t bytes)
 {
 	bool any = false;
 
 	for (unsigned i = 0; i < 6; i++) {
-		size_t valid = call->touched & 1U << i ? guard_valid(call->arg[i], bytes, PROT_NONE) : 0;
-
-		touch(call->arg[i], valid);
-		any |= valid > 0;
+		if (!(call->touched & 1U << i) || !touch_valid(call->arg[i], bytes))
+			continue;
+		any = true;
+		touch_behind((const uint8_t *)call->arg[i],
+			guard_valid(call->arg[i], UNKNOWN_BYTES, PROT_READ), bytes);
 	}
-	for (unsigned i = 0; i < call->nr_pieces; i++) {
-		const struct guard_piece *piece = &call->piece[i];
-
-		for (size_t at = 0; piece->bytes <= SMALL_PIECE && at + 8 <= piece->bytes; at += 8) {
-			uint64_t word;
-
-			memcpy(&word, piece->native + at, sizeof(word));
-			size_t valid =
-				run_manages((void *)word) ? guard_valid(word, bytes, PROT_NONE) : 0;
-			touch(word, valid);
-			any |= valid > 0;
-		}
-	}
+	for (unsigned i = 0; i < call->nr_pieces; i++)
+		if (call->piece[i].bytes <= SMALL_PIECE)
+			any |= touch_behind(call->piece[i].native, call->piece[i].bytes, bytes);
 	return any;
 }
 

@@ -16,9 +16,12 @@
 
 void guard_touch_text(const char *text)
 {
-	if (text && run_manages(text))
-		(void)*(volatile size_t *)&(size_t){
-			strnlen(text, guard_valid((uintptr_t)text, TEXT_MOST, PROT_READ))};
+	volatile size_t len; /* or the look at the text would be thought useless */
+
+	if (!text || !run_manages(text))
+		return;
+	len = strnlen(text, guard_valid((uintptr_t)text, TEXT_MOST, PROT_READ));
+	(void)len;
 }
 
 static void touch_array(uint64_t array)
