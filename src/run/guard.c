@@ -329,6 +329,10 @@ static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 	int prot = (plan.in && plan.back != BACK_SUCCESS ? PROT_READ : 0) | (plan.out ? PROT_WRITE : 0);
 	size_t valid = plan.bytes > PIECE_MOST ? 0 : guard_valid_here(call->arg[spec->arg], plan.bytes, prot);
 
+	if (valid < plan.bytes && plan.back == BACK_ALWAYS) { /* the kernel, too, writes there only if it can */
+		valid = guard_valid_here(call->arg[spec->arg], plan.bytes, PROT_READ);
+		plan.back = BACK_NEVER;
+	}
 	if (valid < plan.bytes && is_data(spec) && valid > 0)
 		call->now[spec->with] = plan.bytes = valid; /* a short transfer, as the kernel makes it */
 	else if (valid < plan.bytes)
@@ -438,8 +442,7 @@ long guard_finish(struct guard_call *call)
 		const struct guard_piece *piece = &call->piece[i];
 		size_t bytes = back_bytes(call, piece, result);
 
-		/* Unchanged bytes are not written: read-only memory may be handed over where nothing is to be told. */
-		if (bytes && memcmp((void *)piece->user, piece->native, bytes) != 0)
+		if (bytes)
 			memcpy((void *)piece->user, piece->native, bytes);
 	}
 	scratch_close(&call->scratch);

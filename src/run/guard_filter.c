@@ -7,7 +7,7 @@
  * remembers that they always pass, and does not run the filter for them at all.
  *
  * The filter outlives exec, and several would add up. So it is the same in every process: the range and the page
- * of the stub are constants. A process asks first, by a call that does not exist and that the filter answers. An unmanaged
+ * of the stub are constants. A process asks first, by a prctl() that does not exist and that the filter answers. An unmanaged
  * program has no memory in the range, hence no pointers into it, and is never trapped. It is refused io_uring, as we are:
  * there the kernel would use addresses that no filter sees.
  */
@@ -26,7 +26,7 @@
 #define PR_SET_VMA 0x53564d41
 #endif
 
-#define PROBE_NR 0x616e6f6e /* no kernel has that many calls */
+#define PROBE_OPTION 0x616e6f6e /* of prctl; a number of no call at all would be death in some sandboxes */
 #define PROBE_ANSWER EUCLEAN
 #define MASKS 64
 #define MOST_CODE 2048
@@ -44,7 +44,7 @@ _Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_BYTES - 1)) == 0, "the range is 
 #define IP_HIGH (IP_LOW + 4)
 
 /* Where a block starts; jumps to it are filled in at the end. */
-enum { BLOCK_FUTEX = MASKS, BLOCK_PRCTL, BLOCK_REFUSE, BLOCK_PROBE, NR_BLOCKS };
+enum { BLOCK_FUTEX = MASKS, BLOCK_PRCTL, BLOCK_REFUSE, NR_BLOCKS };
 
 struct builder {
 	struct sock_filter code[MOST_CODE];
@@ -93,8 +93,6 @@ static unsigned block_of(long nr)
 		return BLOCK_PRCTL;
 	case SYS_io_uring_setup:
 		return BLOCK_REFUSE;
-	case PROBE_NR:
-		return BLOCK_PROBE;
 	default:
 		return guard_mask(nr);
 	}
@@ -110,11 +108,9 @@ static unsigned find_ranges(struct range *ranges, unsigned most)
 {
 	unsigned nr = 0;
 
-	for (long call = 0; call <= guard_known_end() && nr + 2 < most; call++)
+	for (long call = 0; call <= guard_known_end() && nr < most; call++)
 		if (nr == 0 || ranges[nr - 1].block != block_of(call))
 			ranges[nr++] = (struct range){(uint32_t)call, block_of(call)};
-	ranges[nr++] = (struct range){PROBE_NR, BLOCK_PROBE};
-	ranges[nr++] = (struct range){PROBE_NR + 1, block_of(PROBE_NR + 1)};
 	return nr;
 }
 
@@ -182,6 +178,8 @@ static void emit_prctl(struct builder *b)
 	LOAD(b, LOW(0));
 	EQUAL(b, PR_SET_VMA, 0, 1);
 	RETURN(b, SECCOMP_RET_ALLOW);
+	EQUAL(b, PROBE_OPTION, 0, 1);
+	RETURN(b, SECCOMP_RET_ERRNO | PROBE_ANSWER);
 	emit_mask(b, guard_mask(SYS_prctl));
 }
 
@@ -194,7 +192,7 @@ static void emit_block(struct builder *b, unsigned block)
 	else if (block == BLOCK_PRCTL)
 		emit_prctl(b);
 	else
-		RETURN(b, SECCOMP_RET_ERRNO | (block == BLOCK_REFUSE ? ENOSYS : PROBE_ANSWER));
+		RETURN(b, SECCOMP_RET_ERRNO | ENOSYS);
 }
 
 static void emit_all(struct builder *b)
@@ -219,7 +217,7 @@ static void emit_all(struct builder *b)
 
 static bool in_force(void)
 {
-	return syscall(PROBE_NR) == -1 && errno == PROBE_ANSWER;
+	return prctl(PROBE_OPTION, 0, 0, 0, 0) == -1 && errno == PROBE_ANSWER;
 }
 
 /* Without the privilege the kernel wants it promised that no setuid program will be started under the filter. */

@@ -18,7 +18,7 @@
 
 #define SLOTS 128U
 #define SLOT_BYTES (GUARD_PIECE_BYTES + 64 * KIB)
-#define SLOTS_KEPT 4U /* keep their pages */
+#define SLOTS_KEPT 2U /* keep their pages */
 #define SLOT_WARM_BYTES (16 * KIB) /* what the others keep */
 
 /* Locks: [a] atomic */

@@ -9,7 +9,7 @@
  *      mmap.c                the mmap family
  *      fork.c                fork: both processes go on with the same memory
  *      exec.c                exec and spawn: the configuration travels on
- *      threads.c             pthread_create, affinity
+ *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
  *      signals.c             SIGBUS and SIGSYS stay ours in signal mode
  *      guard*.c              signal mode: system calls on managed buffers
  *      fds.c                 our descriptors stay open

@@ -11,9 +11,9 @@ managed_as_nobody 16M auto sort -n -S 300M "$work/in" >"$work/out" || fail "sort
 same sort "$work/expected" "$work/out"
 must_have_swapped sort
 
-head -c 3000000 "$work/in" >"$work/short"
-xz -6 -T1 -c "$work/short" >"$work/expected"
-managed_as_nobody 8M auto xz -6 -T1 -c "$work/short" >"$work/out" || fail "xz: exit status $?"
+find /usr/lib /usr/bin -type f -size +100k -print 2>/dev/null | sort | xargs cat 2>/dev/null | head -c 800000 >"$work/short"
+xz -9 -T1 -c "$work/short" >"$work/expected"
+managed_as_nobody 64M auto xz -9 -T1 -c "$work/short" >"$work/out" || fail "xz: exit status $?"
 same xz "$work/expected" "$work/out"
 must_have_swapped xz
 

@@ -4,6 +4,7 @@
  * stack. An ordinary program: it knows nothing of anonmm.
  */
 #define _GNU_SOURCE
+#include <aio.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -842,6 +843,44 @@ static void test_odds(void)
 	}
 }
 
+static volatile int notified;
+
+static void on_timer(union sigval value)
+{
+	char *p = out(30);
+	int fd = open(value.sival_ptr, O_RDONLY);
+
+	notified = read(fd, p, 30) == 30 ? 1 : 2;
+	close(fd);
+}
+
+/* In threads that libc makes by itself. */
+static void test_notifications(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_timer};
+	struct itimerspec soon = {{0, 0}, {0, 1000000}};
+	timer_t timer;
+
+	notified = 0;
+	event.sigev_value.sival_ptr = text("/dev/zero");
+	CHECK(timer_create(CLOCK_MONOTONIC, in(&event, sizeof(event)), &timer) == 0);
+	CHECK(timer_settime(timer, 0, in(&soon, sizeof(soon)), NULL) == 0);
+	for (int i = 0; i < 5000 && !notified; i++)
+		usleep(1000);
+	CHECK(notified == 1);
+	timer_delete(timer);
+	/* Either it works, or it says that it does not. */
+	int fd = open("/dev/zero", O_RDONLY);
+	struct aiocb request = {.aio_fildes = fd, .aio_buf = out(30), .aio_nbytes = 30};
+	if (aio_read(&request) == 0) {
+		const struct aiocb *list[] = {&request};
+		CHECK(aio_suspend(list, 1, NULL) == 0 && aio_return(&request) == 30);
+	} else {
+		CHECK(errno == ENOSYS || errno == 0);
+	}
+	close(fd);
+}
+
 static ucontext_t *outside, *inside;
 static int been;
 
@@ -935,7 +974,7 @@ int main(void)
 		{"messages", test_messages}, {"sockets", test_sockets}, {"polls", test_polls},
 		{"futexes", test_futexes}, {"interrupts", test_interrupts}, {"signals", test_signals},
 		{"cancel", test_cancel}, {"processes", test_processes}, {"odds", test_odds},
-		{"contexts", test_contexts}, {"faults", test_faults}, {"registers", test_registers},
+		{"notifications", test_notifications}, {"contexts", test_contexts}, {"faults", test_faults}, {"registers", test_registers},
 	};
 	const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
 
