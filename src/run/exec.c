@@ -368,8 +368,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 	const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
-	struct spawning spawning = {
-		.path = path, .actions = actions, .attr = attr, .argv = argv, .env = env};
+	struct spawning spawning = {.path = path, .actions = actions, .attr = attr, .argv = argv, .env = env};
 
 	return spawn(&spawning, pid);
 }

@@ -14,7 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define TEXT_MOST (64 * KIB) /* the longest that a call takes is a path's 4096; keys and mount data are more */
+#define TEXT_MOST                                                                                            \
+	(64 * KIB) /* the longest that a call takes is a path's 4096; keys and mount data are more */
 #define PIECE_MOST (64 * MIB) /* beyond it is no buffer, but a wrong length */
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code */
@@ -156,14 +157,29 @@ static const struct {
 	uint8_t bytes;
 	bool in, out;
 } old_ioctls[] = {
-	{TCGETS, 36, false, true}, {TCSETS, 36, true, false}, {TCSETSW, 36, true, false},
-	{TCSETSF, 36, true, false}, {TCGETA, 18, false, true}, {TCSETA, 18, true, false},
-	{TIOCGWINSZ, 8, false, true}, {TIOCSWINSZ, 8, true, false}, {FIONREAD, 4, false, true},
-	{TIOCOUTQ, 4, false, true}, {FIONBIO, 4, true, false}, {FIOASYNC, 4, true, false},
-	{TIOCGPGRP, 4, false, true}, {TIOCSPGRP, 4, true, false}, {TIOCGSID, 4, false, true},
-	{TIOCMGET, 4, false, true}, {TIOCMSET, 4, true, false}, {TIOCMBIS, 4, true, false},
-	{TIOCMBIC, 4, true, false}, {TIOCGETD, 4, false, true}, {TIOCSETD, 4, true, false},
-	{TIOCSTI, 1, true, false}, {TIOCPKT, 4, true, false},
+	{TCGETS, 36, false, true},
+	{TCSETS, 36, true, false},
+	{TCSETSW, 36, true, false},
+	{TCSETSF, 36, true, false},
+	{TCGETA, 18, false, true},
+	{TCSETA, 18, true, false},
+	{TIOCGWINSZ, 8, false, true},
+	{TIOCSWINSZ, 8, true, false},
+	{FIONREAD, 4, false, true},
+	{TIOCOUTQ, 4, false, true},
+	{FIONBIO, 4, true, false},
+	{FIOASYNC, 4, true, false},
+	{TIOCGPGRP, 4, false, true},
+	{TIOCSPGRP, 4, true, false},
+	{TIOCGSID, 4, false, true},
+	{TIOCMGET, 4, false, true},
+	{TIOCMSET, 4, true, false},
+	{TIOCMBIS, 4, true, false},
+	{TIOCMBIC, 4, true, false},
+	{TIOCGETD, 4, false, true},
+	{TIOCSETD, 4, true, false},
+	{TIOCSTI, 1, true, false},
+	{TIOCPKT, 4, true, false},
 };
 
 /* Newer requests say how large their structure is; of the older ones some are known, the others are touched. */
@@ -171,7 +187,8 @@ static struct plan plan_ioctl(unsigned long request)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(old_ioctls); i++)
 		if (old_ioctls[i].request == request)
-			return old_ioctls[i].in ? plan_in(old_ioctls[i].bytes) : plan_out(old_ioctls[i].bytes);
+			return old_ioctls[i].in ? plan_in(old_ioctls[i].bytes)
+						: plan_out(old_ioctls[i].bytes);
 	if (_IOC_SIZE(request) && _IOC_DIR(request) != _IOC_NONE)
 		return plan_both(_IOC_SIZE(request));
 	return (struct plan){.bytes = PAGE_BYTES, .touch = true};
@@ -191,9 +208,9 @@ static struct plan plan_fcntl(int command)
 	case F_SETOWN_EX:
 		return plan_both(8);
 	default:
-		return command >= 1024 && command != F_DUPFD_CLOEXEC ?
-			       (struct plan){.bytes = 8, .touch = true} :
-			       (struct plan){.bytes = 0};
+		return command >= 1024 && command != F_DUPFD_CLOEXEC
+			       ? (struct plan){.bytes = 8, .touch = true}
+			       : (struct plan){.bytes = 0};
 	}
 }
 
@@ -329,7 +346,8 @@ static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 	int prot = (plan.in && plan.back != BACK_SUCCESS ? PROT_READ : 0) | (plan.out ? PROT_WRITE : 0);
 	size_t valid = plan.bytes > PIECE_MOST ? 0 : guard_valid_here(call->arg[spec->arg], plan.bytes, prot);
 
-	if (valid < plan.bytes && plan.back == BACK_ALWAYS) { /* the kernel, too, writes there only if it can */
+	if (valid < plan.bytes &&
+		plan.back == BACK_ALWAYS) { /* the kernel, too, writes there only if it can */
 		valid = guard_valid_here(call->arg[spec->arg], plan.bytes, PROT_READ);
 		plan.back = BACK_NEVER;
 	}

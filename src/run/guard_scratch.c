@@ -99,8 +99,8 @@ void scratch_open(struct scratch *scratch)
 static void *region_alloc(struct scratch *scratch, size_t bytes, uint64_t offset)
 {
 	size_t whole = page_align_up(bytes + offset);
-	uint64_t args[6] = {
-		0, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0};
+	uint64_t args[6] = {0, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		(uint64_t)-1, 0};
 
 	if (scratch->nr_regions == SCRATCH_REGIONS || whole < bytes)
 		return NULL;

@@ -15,25 +15,79 @@
 
 #include <sys/syscall.h>
 
-#define IN(arg, n) {KIND_IN, arg, 0, n}
-#define OUT(arg, n) {KIND_OUT, arg, 0, n}
-#define INOUT(arg, n) {KIND_INOUT, arg, 0, n}
-#define TEXT(arg) {KIND_TEXT, arg, 0, 0}
-#define IN_ITEMS(arg, with, n) {KIND_IN_ITEMS, arg, with, n}
-#define OUT_ITEMS(arg, with, n) {KIND_OUT_ITEMS, arg, with, n}
-#define INOUT_ITEMS(arg, with, n) {KIND_INOUT_ITEMS, arg, with, n}
-#define OUT_RESULT(arg, with, n) {KIND_OUT_RESULT, arg, with, n}
-#define DATA_IN(arg, with) {KIND_DATA_IN, arg, with, 1}
-#define DATA_OUT(arg, with) {KIND_DATA_OUT, arg, with, 1}
-#define OUT_SIZED(arg, with) {KIND_OUT_SIZED, arg, with, 0}
-#define BITS(arg, with) {KIND_BITS, arg, with, 0}
-#define MASK(arg) {KIND_MASK, arg, 0, 8}
-#define TOUCH(arg) {KIND_TOUCH, arg, 0, 0}
-#define SPECIAL(kind, arg) {kind, arg, 0, 0}
+#define IN(arg, n)                                                                                           \
+	{                                                                                                    \
+		KIND_IN, arg, 0, n                                                                           \
+	}
+#define OUT(arg, n)                                                                                          \
+	{                                                                                                    \
+		KIND_OUT, arg, 0, n                                                                          \
+	}
+#define INOUT(arg, n)                                                                                        \
+	{                                                                                                    \
+		KIND_INOUT, arg, 0, n                                                                        \
+	}
+#define TEXT(arg)                                                                                            \
+	{                                                                                                    \
+		KIND_TEXT, arg, 0, 0                                                                         \
+	}
+#define IN_ITEMS(arg, with, n)                                                                               \
+	{                                                                                                    \
+		KIND_IN_ITEMS, arg, with, n                                                                  \
+	}
+#define OUT_ITEMS(arg, with, n)                                                                              \
+	{                                                                                                    \
+		KIND_OUT_ITEMS, arg, with, n                                                                 \
+	}
+#define INOUT_ITEMS(arg, with, n)                                                                            \
+	{                                                                                                    \
+		KIND_INOUT_ITEMS, arg, with, n                                                               \
+	}
+#define OUT_RESULT(arg, with, n)                                                                             \
+	{                                                                                                    \
+		KIND_OUT_RESULT, arg, with, n                                                                \
+	}
+#define DATA_IN(arg, with)                                                                                   \
+	{                                                                                                    \
+		KIND_DATA_IN, arg, with, 1                                                                   \
+	}
+#define DATA_OUT(arg, with)                                                                                  \
+	{                                                                                                    \
+		KIND_DATA_OUT, arg, with, 1                                                                  \
+	}
+#define OUT_SIZED(arg, with)                                                                                 \
+	{                                                                                                    \
+		KIND_OUT_SIZED, arg, with, 0                                                                 \
+	}
+#define BITS(arg, with)                                                                                      \
+	{                                                                                                    \
+		KIND_BITS, arg, with, 0                                                                      \
+	}
+#define MASK(arg)                                                                                            \
+	{                                                                                                    \
+		KIND_MASK, arg, 0, 8                                                                         \
+	}
+#define TOUCH(arg)                                                                                           \
+	{                                                                                                    \
+		KIND_TOUCH, arg, 0, 0                                                                        \
+	}
+#define SPECIAL(kind, arg)                                                                                   \
+	{                                                                                                    \
+		kind, arg, 0, 0                                                                              \
+	}
 
-#define KNOWN(...) {.known = true, .spec = {__VA_ARGS__}}
-#define RUN(function, ...) {.known = true, .run = function, .spec = {__VA_ARGS__}}
-#define NO_POINTERS {.known = true}
+#define KNOWN(...)                                                                                           \
+	{                                                                                                    \
+		.known = true, .spec = { __VA_ARGS__ }                                                       \
+	}
+#define RUN(function, ...)                                                                                   \
+	{                                                                                                    \
+		.known = true, .run = function, .spec = { __VA_ARGS__ }                                      \
+	}
+#define NO_POINTERS                                                                                          \
+	{                                                                                                    \
+		.known = true                                                                                \
+	}
 
 /* Sizes as the kernel has them. */
 #define TIMESPEC 16

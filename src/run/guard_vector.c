@@ -208,7 +208,8 @@ static long message_run(int fd, struct msghdr *user, int flags, bool out, make_f
 	if (!message_take(&m, (uintptr_t)user)) {
 		result = make(out ? SYS_recvmsg : SYS_sendmsg, args);
 	} else if (!out && flags & MSG_ZEROCOPY && any_managed(m.v.iov, m.v.nr_iov)) {
-		result = -ENOBUFS; /* the kernel would use the memory after the call: as when it may not pin that much */
+		result =
+			-ENOBUFS; /* the kernel would use the memory after the call: as when it may not pin that much */
 	} else {
 		struct stream stream = {
 			.scratch = &m.v.scratch,
@@ -261,8 +262,7 @@ static long messages_receive(
 	}
 	for (unsigned i = 0; i < nr; i++) {
 		int more = i && flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
-		long result = message_run(
-			fd, &user[i].msg_hdr, (flags & ~MSG_WAITFORONE) | more, true, make);
+		long result = message_run(fd, &user[i].msg_hdr, (flags & ~MSG_WAITFORONE) | more, true, make);
 
 		if (result < 0)
 			return i ? (long)i : result;
@@ -322,8 +322,8 @@ long guard_run_data(struct guard_call *call)
 		return guard_issue_touching(call);
 	bool out = call->data->kind == KIND_DATA_OUT;
 	uint64_t user = call->arg[call->data->arg];
-	struct iovec iov = {(void *)user,
-		guard_valid(user, call->arg[call->data->with], out ? PROT_WRITE : PROT_READ)};
+	struct iovec iov = {
+		(void *)user, guard_valid(user, call->arg[call->data->with], out ? PROT_WRITE : PROT_READ)};
 	struct stream stream = {
 		.scratch = &call->scratch,
 		.iov = &iov,

@@ -29,7 +29,8 @@
 #define XSAVE_WANTED 0xe7U /* x87, SSE, AVX, AVX-512: what C code may use */
 
 struct frame {
-	uint64_t r8, r9, r10, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rsp, rip, flags; /* offsets are below */
+	uint64_t r8, r9, r10, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rsp, rip,
+		flags; /* offsets are below */
 	struct guard_call call;
 };
 

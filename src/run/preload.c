@@ -290,7 +290,8 @@ static int guard_enter(char *why, size_t why_len)
 	run.guarded = !error;
 	if (error)
 		snprintf(why, why_len,
-			"signal mode cannot guard system calls (seccomp: %s): a container's profile must allow "
+			"signal mode cannot guard system calls (seccomp: %s): a container's profile must "
+			"allow "
 			"seccomp filters; or use thread faults",
 			strerrordesc_np(-error));
 	return error;

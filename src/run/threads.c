@@ -114,8 +114,8 @@ static void create_work(void *p)
 	struct creation *creation = p;
 
 	uffd_unpair_self(run.machine);
-	creation->error = REAL(pthread_create)(creation->thread, creation->has_attr ? &creation->attr : NULL,
-		thread_main, creation->start);
+	creation->error = REAL(pthread_create)(
+		creation->thread, creation->has_attr ? &creation->attr : NULL, thread_main, creation->start);
 }
 
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)

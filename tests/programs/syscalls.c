@@ -153,27 +153,34 @@ static void test_files(void)
 	CHECK(fstat(fd, q = out(sizeof(st))) == 0 && q->st_size == 8000);
 	CHECK(lstat(name_in_dir("file"), q = out(sizeof(st))) == 0 && q->st_ino == st.st_ino);
 	CHECK(fstatat(AT_FDCWD, name_in_dir("file"), q = out(sizeof(st)), 0) == 0 && q->st_ino == st.st_ino);
-	CHECK(statx(AT_FDCWD, name_in_dir("file"), 0, STATX_SIZE, x = out(sizeof(sx))) == 0 && x->stx_size == 8000);
-	CHECK(statfs(text("/"), f = out(sizeof(fs))) == 0 && statfs("/", &fs) == 0 && f->f_type == fs.f_type &&
-		f->f_bsize == fs.f_bsize && f->f_blocks == fs.f_blocks);
+	CHECK(statx(AT_FDCWD, name_in_dir("file"), 0, STATX_SIZE, x = out(sizeof(sx))) == 0 &&
+		x->stx_size == 8000);
+	CHECK(statfs(text("/"), f = out(sizeof(fs))) == 0 && statfs("/", &fs) == 0 &&
+		f->f_type == fs.f_type && f->f_bsize == fs.f_bsize && f->f_blocks == fs.f_blocks);
 	CHECK(stat(text("/no/such/file"), out(sizeof(st))) == -1 && errno == ENOENT);
-	CHECK(access(name_in_dir("file"), R_OK) == 0 && faccessat(AT_FDCWD, name_in_dir("none"), R_OK, 0) == -1);
+	CHECK(access(name_in_dir("file"), R_OK) == 0 &&
+		faccessat(AT_FDCWD, name_in_dir("none"), R_OK, 0) == -1);
 	CHECK(chmod(name_in_dir("file"), 0640) == 0 && truncate(name_in_dir("file"), 7000) == 0);
 	struct timespec times[2] = {{1000, 5}, {2000, 6}};
-	CHECK(utimensat(AT_FDCWD, name_in_dir("file"), in(times, sizeof(times)), 0) == 0 && fstat(fd, &st) == 0 &&
-		st.st_mtim.tv_sec == 2000 && st.st_size == 7000 && (st.st_mode & 0777) == 0640);
-	CHECK(link(name_in_dir("file"), name_in_dir("link")) == 0 && rename(name_in_dir("link"), name_in_dir("moved")) == 0);
+	CHECK(utimensat(AT_FDCWD, name_in_dir("file"), in(times, sizeof(times)), 0) == 0 &&
+		fstat(fd, &st) == 0 && st.st_mtim.tv_sec == 2000 && st.st_size == 7000 &&
+		(st.st_mode & 0777) == 0640);
+	CHECK(link(name_in_dir("file"), name_in_dir("link")) == 0 &&
+		rename(name_in_dir("link"), name_in_dir("moved")) == 0);
 	CHECK(symlink(text("target of a link"), name_in_dir("symlink")) == 0);
-	CHECK(readlink(name_in_dir("symlink"), p = out(200), 200) == 16 && !memcmp(p, "target of a link", 16));
+	CHECK(readlink(name_in_dir("symlink"), p = out(200), 200) == 16 &&
+		!memcmp(p, "target of a link", 16));
 	CHECK(state == UNTOUCHED ? p[16] == 0 : (unsigned char)p[16] == 0xee);
 	CHECK(unlink(name_in_dir("moved")) == 0 && unlinkat(AT_FDCWD, name_in_dir("symlink"), 0) == 0);
 	CHECK(mkdir(name_in_dir("sub"), 0700) == 0 && rmdir(name_in_dir("sub")) == 0);
 	CHECK(getcwd(here, sizeof(here)) && getcwd(p = out(4096), 4096) && !strcmp(p, here));
-	CHECK(chdir(name_in_dir("")) == 0 && getcwd(p = out(200), 200) && !strcmp(p, dir) && chdir(here) == 0);
+	CHECK(chdir(name_in_dir("")) == 0 && getcwd(p = out(200), 200) && !strcmp(p, dir) &&
+		chdir(here) == 0);
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 5}, *l;
 	CHECK(fcntl(fd, F_SETLK, in(&lock, sizeof(lock))) == 0);
 	CHECK(fcntl(fd, F_GETLK, l = in(&lock, sizeof(lock))) == 0 && l->l_type == F_UNLCK);
-	CHECK(fcntl(fd, F_OFD_SETLK, in(&(struct flock){.l_type = F_RDLCK}, sizeof(lock))) == 0 || errno == EAGAIN);
+	CHECK(fcntl(fd, F_OFD_SETLK, in(&(struct flock){.l_type = F_RDLCK}, sizeof(lock))) == 0 ||
+		errno == EAGAIN);
 	off_t offset = 100, *o;
 	int pipes[2], *w;
 	CHECK(pipe(w = out(8)) == 0 && (pipes[0] = w[0]) >= 0 && (pipes[1] = w[1]) >= 0);
@@ -181,7 +188,8 @@ static void test_files(void)
 	CHECK(read(pipes[0], p = out(50), 50) == 50 && p[0] == (char)700);
 	CHECK(copy_file_range(fd, o = in(&offset, sizeof(offset)), fd, NULL, 0, 0) >= -1);
 	if (setxattr(name_in_dir("file"), text("user.name"), in("value", 5), 5, 0) == 0) {
-		CHECK(getxattr(name_in_dir("file"), text("user.name"), p = out(50), 50) == 5 && !memcmp(p, "value", 5));
+		CHECK(getxattr(name_in_dir("file"), text("user.name"), p = out(50), 50) == 5 &&
+			!memcmp(p, "value", 5));
 		CHECK(listxattr(name_in_dir("file"), p = out(500), 500) >= 10);
 	}
 	close(pipes[0]);
@@ -240,8 +248,10 @@ static void test_large(void)
 
 	CHECK(write(fd, p, bytes) == (ssize_t)bytes);
 	CHECK(pread(fd, q = out(bytes), bytes, 0) == (ssize_t)bytes && !memcmp(p, q, bytes));
-	CHECK(pread(fd, q = out(bytes), bytes, 1000) == (ssize_t)bytes - 1000 && !memcmp(p + 1000, q, bytes - 1000));
-	CHECK(lseek(fd, 5, SEEK_SET) == 5 && read(fd, q = out(bytes), bytes) == (ssize_t)bytes - 5 && !memcmp(p + 5, q, bytes - 5));
+	CHECK(pread(fd, q = out(bytes), bytes, 1000) == (ssize_t)bytes - 1000 &&
+		!memcmp(p + 1000, q, bytes - 1000));
+	CHECK(lseek(fd, 5, SEEK_SET) == 5 && read(fd, q = out(bytes), bytes) == (ssize_t)bytes - 5 &&
+		!memcmp(p + 5, q, bytes - 5));
 	struct iovec iov[3] = {{q = out(bytes / 2), bytes / 2}, {(char[100]){0}, 100}, {out(bytes), bytes}};
 	CHECK(preadv(fd, iov, 3, 0) == (ssize_t)bytes && !memcmp(q, p, bytes / 2) &&
 		!memcmp(iov[1].iov_base, p + bytes / 2, 100) &&
@@ -298,14 +308,16 @@ static void test_large_streams(void)
 	pthread_t thread;
 	char *q;
 	pthread_create(&thread, NULL, pump_out, &pump);
-	CHECK(recv(fds[0], q = out(bytes), bytes, MSG_WAITALL) == (ssize_t)bytes && !memcmp(q, pump.p, bytes));
+	CHECK(recv(fds[0], q = out(bytes), bytes, MSG_WAITALL) == (ssize_t)bytes &&
+		!memcmp(q, pump.p, bytes));
 	pthread_join(thread, NULL);
 	close(fds[0]);
 	close(fds[1]);
 	CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
 	CHECK(send(fds[0], pattern(150000), 150000, 0) == 150000);
 	CHECK(recv(fds[1], q = out(200000), 200000, 0) == 150000 && !memcmp(q, pattern(150000), 150000));
-	CHECK(send(fds[0], "abcdef", 6, 0) == 6 && recv(fds[1], q = out(4), 4, MSG_TRUNC) == 6 && !memcmp(q, "abcd", 4));
+	CHECK(send(fds[0], "abcdef", 6, 0) == 6 && recv(fds[1], q = out(4), 4, MSG_TRUNC) == 6 &&
+		!memcmp(q, "abcd", 4));
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -341,14 +353,16 @@ static void test_vectors(void)
 	CHECK(syscall(SYS_pwritev, fd, in(iov, sizeof(iov)), 3, 300, 0) == 18);
 	for (int i = 0; i <= 3; i++) {
 		struct iovec to[3] = {{p = out(6), 6}, {native, 7}, {q = out(100), 5}};
-		CHECK(preadv(fd, i & 1 ? in(to, sizeof(to)) : to, 3, i * 100) == 18 && !memcmp(p, "first ", 6) &&
-			!memcmp(native, "second ", 7) && !memcmp(q, "third", 5));
+		CHECK(preadv(fd, i & 1 ? in(to, sizeof(to)) : to, 3, i * 100) == 18 &&
+			!memcmp(p, "first ", 6) && !memcmp(native, "second ", 7) && !memcmp(q, "third", 5));
 	}
 	CHECK(lseek(fd, 0, SEEK_SET) == 0);
-	CHECK(readv(fd, (struct iovec[]){{p = out(6), 6}, {NULL, 0}, {q = out(12), 12}}, 3) == 18 && !memcmp(q, "second third", 12));
+	CHECK(readv(fd, (struct iovec[]){{p = out(6), 6}, {NULL, 0}, {q = out(12), 12}}, 3) == 18 &&
+		!memcmp(q, "second third", 12));
 	CHECK(readv(fd, iov, -1) == -1 && errno == EINVAL);
 	int pipes[2];
-	CHECK(pipe(pipes) == 0 && vmsplice(pipes[1], iov, 3, 0) == 18 && read(pipes[0], p = out(18), 18) == 18 && !memcmp(p, "first second third", 18));
+	CHECK(pipe(pipes) == 0 && vmsplice(pipes[1], iov, 3, 0) == 18 &&
+		read(pipes[0], p = out(18), 18) == 18 && !memcmp(p, "first second third", 18));
 	close(pipes[0]);
 	close(pipes[1]);
 	close(fd);
@@ -359,9 +373,12 @@ static void send_with_descriptor(int socket)
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr header;
-	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+			     .cmsg_level = SOL_SOCKET,
+			     .cmsg_type = SCM_RIGHTS}};
 	struct iovec iov[2] = {{in("ab", 2), 2}, {"cd", 2}};
-	struct msghdr hdr = {.msg_iov = in(iov, sizeof(iov)), .msg_iovlen = 2, .msg_controllen = sizeof(control)};
+	struct msghdr hdr = {
+		.msg_iov = in(iov, sizeof(iov)), .msg_iovlen = 2, .msg_controllen = sizeof(control)};
 
 	memcpy(CMSG_DATA(&control.header), &(int){socket}, sizeof(int));
 	hdr.msg_control = in(&control, sizeof(control));
@@ -373,11 +390,17 @@ static void test_messages(void)
 	int fds[2], *w;
 	char *p, *q;
 
-	CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, w = out(8)) == 0 && (fds[0] = w[0]) >= 0 && (fds[1] = w[1]) >= 0);
+	CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, w = out(8)) == 0 && (fds[0] = w[0]) >= 0 &&
+		(fds[1] = w[1]) >= 0);
 	send_with_descriptor(fds[0]);
 	struct iovec to = {p = out(10), 10};
-	struct msghdr hdr = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = q = out(64), .msg_controllen = 64}, *h;
-	CHECK(recvmsg(fds[1], h = in(&hdr, sizeof(hdr)), 0) == 4 && !memcmp(p, "abcd", 4) && h->msg_flags == 0);
+	struct msghdr hdr = {.msg_iov = &to,
+			      .msg_iovlen = 1,
+			      .msg_control = q = out(64),
+			      .msg_controllen = 64},
+		      *h;
+	CHECK(recvmsg(fds[1], h = in(&hdr, sizeof(hdr)), 0) == 4 && !memcmp(p, "abcd", 4) &&
+		h->msg_flags == 0);
 	CHECK(h->msg_controllen == CMSG_SPACE(sizeof(int)) && ((struct cmsghdr *)q)->cmsg_type == SCM_RIGHTS);
 	int passed = *(int *)CMSG_DATA((struct cmsghdr *)q);
 	CHECK(fcntl(passed, F_GETFD) >= 0 && close(passed) == 0);
@@ -389,7 +412,8 @@ static void test_messages(void)
 	CHECK(sendmmsg(fds[0], m = in(many, sizeof(many)), 3, 0) == 3 && m[2].msg_len == 7);
 	for (int i = 0; i < 3; i++)
 		iov[i] = (struct iovec){out(20), 20};
-	CHECK(recvmmsg(fds[1], m = in(many, sizeof(many)), 3, MSG_WAITFORONE, NULL) == 3 && m[1].msg_len == 5 && !memcmp(iov[2].iov_base, "seventh", 7));
+	CHECK(recvmmsg(fds[1], m = in(many, sizeof(many)), 3, MSG_WAITFORONE, NULL) == 3 &&
+		m[1].msg_len == 5 && !memcmp(iov[2].iov_base, "seventh", 7));
 	CHECK(recvmmsg(fds[1], m, 3, MSG_DONTWAIT, NULL) == -1 && errno == EAGAIN);
 	close(fds[0]);
 	close(fds[1]);
@@ -403,20 +427,26 @@ static void test_sockets(void)
 	char *p;
 
 	CHECK(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, in(&one, 4), 4) == 0);
-	CHECK(getsockopt(listener, SOL_SOCKET, SO_REUSEADDR, v = out(4), l = in(&(socklen_t){4}, 4)) == 0 && *v == 1 && *l == 4);
+	CHECK(getsockopt(listener, SOL_SOCKET, SO_REUSEADDR, v = out(4), l = in(&(socklen_t){4}, 4)) == 0 &&
+		*v == 1 && *l == 4);
 	if (bind(listener, in(&address, len), len) == 0) {
 		CHECK(listen(listener, 5) == 0);
-		CHECK(getsockname(listener, (void *)(a = out(40)), l = in(&(socklen_t){40}, 4)) == 0 && *l == len && a->sin_port);
+		CHECK(getsockname(listener, (void *)(a = out(40)), l = in(&(socklen_t){40}, 4)) == 0 &&
+			*l == len && a->sin_port);
 		address = *a;
 		int client = socket(AF_INET, SOCK_STREAM, 0);
 		CHECK(connect(client, in(&address, len), len) == 0);
 		int server = accept(listener, (void *)(a = out(40)), l = in(&(socklen_t){40}, 4));
 		CHECK(server >= 0 && *l == len && a->sin_family == AF_INET);
-		CHECK(getpeername(client, (void *)(a = out(len)), l = in(&len, 4)) == 0 && a->sin_port == address.sin_port);
-		CHECK(send(client, in("hello", 5), 5, 0) == 5 && recv(server, p = out(20), 20, 0) == 5 && !memcmp(p, "hello", 5));
+		CHECK(getpeername(client, (void *)(a = out(len)), l = in(&len, 4)) == 0 &&
+			a->sin_port == address.sin_port);
+		CHECK(send(client, in("hello", 5), 5, 0) == 5 && recv(server, p = out(20), 20, 0) == 5 &&
+			!memcmp(p, "hello", 5));
 		int nr, *n;
-		CHECK(send(client, "xyz", 3, 0) == 3 && poll(&(struct pollfd){server, POLLIN, 0}, 1, 1000) == 1);
-		CHECK(ioctl(server, FIONREAD, n = out(4)) == 0 && *n == 3 && ioctl(server, FIONREAD, &nr) == 0 && nr == 3);
+		CHECK(send(client, "xyz", 3, 0) == 3 &&
+			poll(&(struct pollfd){server, POLLIN, 0}, 1, 1000) == 1);
+		CHECK(ioctl(server, FIONREAD, n = out(4)) == 0 && *n == 3 &&
+			ioctl(server, FIONREAD, &nr) == 0 && nr == 3);
 		CHECK(ioctl(server, FIONBIO, in(&one, 4)) == 0 && (fcntl(server, F_GETFL) & O_NONBLOCK));
 		close(client);
 		close(server);
@@ -425,8 +455,10 @@ static void test_sockets(void)
 	if (bind(udp, in(&address, len), len) == 0) {
 		CHECK(getsockname(udp, (void *)&address, &len) == 0);
 		CHECK(sendto(udp, in("datagram", 8), 8, 0, in(&address, len), len) == 8);
-		CHECK(recvfrom(udp, p = out(50), 50, 0, (void *)(a = out(40)), l = in(&(socklen_t){40}, 4)) == 8 && !memcmp(p, "datagram", 8) &&
-			*l == len && !memcmp(&a->sin_port, &address.sin_port, 2));
+		CHECK(recvfrom(udp, p = out(50), 50, 0, (void *)(a = out(40)), l = in(&(socklen_t){40}, 4)) ==
+				8 &&
+			!memcmp(p, "datagram", 8) && *l == len &&
+			!memcmp(&a->sin_port, &address.sin_port, 2));
 	}
 	struct ifreq request = {.ifr_name = "lo"}, *r;
 	CHECK(ioctl(udp, SIOCGIFINDEX, r = in(&request, sizeof(request))) == 0 && r->ifr_ifindex > 0);
@@ -451,18 +483,24 @@ static void test_polls(void)
 	sigfillset(&mask);
 	for (int i = 0; i < 3; i++)
 		polls[i] = (struct pollfd){i ? fds[0] : -1, POLLIN, 0};
-	CHECK(poll(p = in(polls, sizeof(polls)), 3, 1000) == 2 && !p[0].revents && p[1].revents == POLLIN && p[2].revents == POLLIN);
+	CHECK(poll(p = in(polls, sizeof(polls)), 3, 1000) == 2 && !p[0].revents && p[1].revents == POLLIN &&
+		p[2].revents == POLLIN);
 	CHECK(ppoll(p = in(polls, sizeof(polls)), 1, in(&soon, sizeof(soon)), in(&mask, sizeof(mask))) == 0);
 	FD_ZERO(&set);
 	FD_SET(fds[0], &set);
 	FD_SET(fds[1], &set);
-	CHECK(select(fds[1] + 1, s = in(&set, sizeof(set)), NULL, NULL, in(&while_, sizeof(while_))) == 1 && FD_ISSET(fds[0], s) && !FD_ISSET(fds[1], s));
-	CHECK(pselect(fds[1] + 1, NULL, s = in(&set, sizeof(set)), NULL, in(&soon, sizeof(soon)), in(&mask, sizeof(mask))) == 1 && FD_ISSET(fds[1], s));
+	CHECK(select(fds[1] + 1, s = in(&set, sizeof(set)), NULL, NULL, in(&while_, sizeof(while_))) == 1 &&
+		FD_ISSET(fds[0], s) && !FD_ISSET(fds[1], s));
+	CHECK(pselect(fds[1] + 1, NULL, s = in(&set, sizeof(set)), NULL, in(&soon, sizeof(soon)),
+		      in(&mask, sizeof(mask))) == 1 &&
+		FD_ISSET(fds[1], s));
 	int epoll = epoll_create1(0);
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 77}, *e;
 	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[0], in(&event, sizeof(event))) == 0);
-	CHECK(epoll_wait(epoll, e = out(500 * sizeof(event)), 500, 1000) == 1 && e->data.u64 == 77 && e->events == EPOLLIN);
-	CHECK(epoll_pwait(epoll, e = out(sizeof(event)), 1, 1000, in(&mask, sizeof(mask))) == 1 && e->data.u64 == 77);
+	CHECK(epoll_wait(epoll, e = out(500 * sizeof(event)), 500, 1000) == 1 && e->data.u64 == 77 &&
+		e->events == EPOLLIN);
+	CHECK(epoll_pwait(epoll, e = out(sizeof(event)), 1, 1000, in(&mask, sizeof(mask))) == 1 &&
+		e->data.u64 == 77);
 	close(epoll);
 	uint64_t number = 5, *q;
 	int eventfd_ = eventfd(0, 0);
@@ -470,7 +508,8 @@ static void test_polls(void)
 	close(eventfd_);
 	CHECK(nanosleep(in(&soon, sizeof(soon)), out(sizeof(soon))) == 0);
 	CHECK(clock_nanosleep(CLOCK_MONOTONIC, 0, in(&soon, sizeof(soon)), NULL) == 0);
-	CHECK(clock_gettime(CLOCK_MONOTONIC, &soon) == 0 && syscall(SYS_clock_gettime, CLOCK_MONOTONIC, t = out(sizeof(soon))) == 0 &&
+	CHECK(clock_gettime(CLOCK_MONOTONIC, &soon) == 0 &&
+		syscall(SYS_clock_gettime, CLOCK_MONOTONIC, t = out(sizeof(soon))) == 0 &&
 		t->tv_sec - soon.tv_sec < 60);
 	close(fds[0]);
 	close(fds[1]);
@@ -513,7 +552,8 @@ static void test_futexes(void)
 
 	CHECK(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0) == -1 && errno == EAGAIN);
 	put_into_state(word, 4);
-	CHECK(syscall(SYS_futex, word, FUTEX_WAIT, 0, in(&soon, sizeof(soon)), NULL, 0) == -1 && errno == ETIMEDOUT);
+	CHECK(syscall(SYS_futex, word, FUTEX_WAIT, 0, in(&soon, sizeof(soon)), NULL, 0) == -1 &&
+		errno == ETIMEDOUT);
 	put_into_state(word, 4);
 	pthread_create(&thread[0], NULL, wake_later, word);
 	while (!__atomic_load_n(word, __ATOMIC_SEQ_CST)) {
@@ -521,7 +561,8 @@ static void test_futexes(void)
 		CHECK(r == 0 || errno != EFAULT);
 	}
 	pthread_join(thread[0], NULL);
-	struct shared_counter *c = in(&(struct shared_counter){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}, sizeof(*c));
+	struct shared_counter *c = in(
+		&(struct shared_counter){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}, sizeof(*c));
 	for (int i = 0; i < 4; i++)
 		pthread_create(&thread[i], NULL, count_up, c);
 	pthread_mutex_lock(&c->lock);
@@ -576,8 +617,10 @@ static void test_interrupts(void)
 	tick_every(3000, on_tick, SA_RESTART);
 	CHECK(read(fds[0], p = out(10), 10) == 4 && !memcmp(p, "data", 4) && ticks >= 3);
 	struct timespec long_ = {0, 50000000}, *rest;
-	CHECK(nanosleep(in(&long_, sizeof(long_)), rest = out(sizeof(long_))) == -1 && errno == EINTR && rest->tv_nsec > 0 && rest->tv_nsec < 50000000);
-	CHECK(poll(in(&(struct pollfd){fds[0], POLLIN, 0}, sizeof(struct pollfd)), 1, 100) == -1 && errno == EINTR);
+	CHECK(nanosleep(in(&long_, sizeof(long_)), rest = out(sizeof(long_))) == -1 && errno == EINTR &&
+		rest->tv_nsec > 0 && rest->tv_nsec < 50000000);
+	CHECK(poll(in(&(struct pollfd){fds[0], POLLIN, 0}, sizeof(struct pollfd)), 1, 100) == -1 &&
+		errno == EINTR);
 	tick_every(0, on_tick, 0);
 	/* Left by a jump, more often than there can be calls at once. */
 	p = out(10);
@@ -591,7 +634,8 @@ static void test_interrupts(void)
 			CHECK(0);
 		}
 	}
-	CHECK(write(fds[1], in("still", 5), 5) == 5 && read(fds[0], p = out(10), 10) == 5 && !memcmp(p, "still", 5));
+	CHECK(write(fds[1], in("still", 5), 5) == 5 && read(fds[0], p = out(10), 10) == 5 &&
+		!memcmp(p, "still", 5));
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -616,38 +660,47 @@ static void test_signals(void)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
-	CHECK(sigprocmask(SIG_BLOCK, in(&set, sizeof(set)), q = out(sizeof(set))) == 0 && !sigismember(q, SIGUSR2));
+	CHECK(sigprocmask(SIG_BLOCK, in(&set, sizeof(set)), q = out(sizeof(set))) == 0 &&
+		!sigismember(q, SIGUSR2));
 	CHECK(sigprocmask(SIG_SETMASK, NULL, q = out(sizeof(set))) == 0 && sigismember(q, SIGUSR2) == 1);
-	CHECK(syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, q = out(sizeof(set)), 8) == 0 && sigismember(q, SIGUSR2) == 1);
+	CHECK(syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, q = out(sizeof(set)), 8) == 0 &&
+		sigismember(q, SIGUSR2) == 1);
 	kill(getpid(), SIGUSR2);
 	CHECK(sigpending(q = out(sizeof(set))) == 0 && sigismember(q, SIGUSR2) == 1);
 	siginfo_t *info;
 	struct timespec soon = {1, 0};
-	CHECK(sigtimedwait(in(&set, sizeof(set)), info = out(sizeof(*info)), in(&soon, sizeof(soon))) == SIGUSR2 && info->si_pid == getpid());
+	CHECK(sigtimedwait(in(&set, sizeof(set)), info = out(sizeof(*info)), in(&soon, sizeof(soon))) ==
+			SIGUSR2 &&
+		info->si_pid == getpid());
 	int fd = signalfd(-1, in(&set, sizeof(set)), SFD_NONBLOCK);
 	struct signalfd_siginfo *what;
 	kill(getpid(), SIGUSR2);
-	CHECK(fd >= 0 && read(fd, what = out(sizeof(*what)), sizeof(*what)) == sizeof(*what) && what->ssi_signo == SIGUSR2);
+	CHECK(fd >= 0 && read(fd, what = out(sizeof(*what)), sizeof(*what)) == sizeof(*what) &&
+		what->ssi_signo == SIGUSR2);
 	close(fd);
 	/* All blocked, and buffers still work. */
 	sigfillset(&set);
 	CHECK(sigprocmask(SIG_SETMASK, &set, &old) == 0);
 	CHECK(uname(out(sizeof(struct utsname))) == 0);
-	CHECK(sigprocmask(SIG_SETMASK, NULL, &set) == 0 && sigismember(&set, SIGSYS) == 1 && sigismember(&set, SIGBUS) == 1);
+	CHECK(sigprocmask(SIG_SETMASK, NULL, &set) == 0 && sigismember(&set, SIGSYS) == 1 &&
+		sigismember(&set, SIGBUS) == 1);
 	sigdelset(&old, SIGUSR2);
 	CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
 	struct sigaction sys = {.sa_handler = on_usr1};
-	CHECK(sigaction(SIGSYS, &sys, NULL) == 0 && sigaction(SIGSYS, NULL, a = out(sizeof(*a))) == 0 && a->sa_handler == on_usr1);
+	CHECK(sigaction(SIGSYS, &sys, NULL) == 0 && sigaction(SIGSYS, NULL, a = out(sizeof(*a))) == 0 &&
+		a->sa_handler == on_usr1);
 	CHECK(uname(out(sizeof(struct utsname))) == 0);
 	on_stack_ok = 0;
 	CHECK(raise(SIGSYS) == 0 && on_stack_ok);
 	signal(SIGSYS, SIG_DFL);
-	CHECK(sigaltstack(in(&stack, sizeof(stack)), NULL) == 0 && sigaltstack(NULL, back = out(sizeof(stack))) == 0 && back->ss_size == 65536);
+	CHECK(sigaltstack(in(&stack, sizeof(stack)), NULL) == 0 &&
+		sigaltstack(NULL, back = out(sizeof(stack))) == 0 && back->ss_size == 65536);
 	CHECK(sigaction(SIGUSR1, in(&action, sizeof(action)), a = out(sizeof(action))) == 0);
 	on_stack_ok = 0;
 	kill(getpid(), SIGUSR1);
 	CHECK(on_stack_ok == 1);
-	CHECK(syscall(SYS_rt_sigaction, SIGUSR1, NULL, a = out(32), 8) == 0 && *(void **)a == (void *)on_usr1);
+	CHECK(syscall(SYS_rt_sigaction, SIGUSR1, NULL, a = out(32), 8) == 0 &&
+		*(void **)a == (void *)on_usr1);
 	stack.ss_flags = SS_DISABLE;
 	sigaltstack(&stack, NULL);
 	union sigval value = {.sival_int = 9};
@@ -693,7 +746,8 @@ static void test_cancel(void)
 		void *result = NULL;
 		pthread_create(&thread, NULL, block_in_read, &victim);
 		usleep(5000);
-		CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED && victim.cleaned);
+		CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0 &&
+			result == PTHREAD_CANCELED && victim.cleaned);
 	}
 	/* More threads in a call than there are slots. */
 	enum { MANY = 150 };
@@ -734,7 +788,8 @@ static int run_and_wait(void)
 
 static void test_processes(void)
 {
-	const char *args[] = {"sh", "-c", "test \"$VARIABLE\" = value && exit 7", NULL}, *vars[] = {"VARIABLE=value", "PATH=/usr/bin:/bin", NULL};
+	const char *args[] = {"sh", "-c", "test \"$VARIABLE\" = value && exit 7", NULL},
+		   *vars[] = {"VARIABLE=value", "PATH=/usr/bin:/bin", NULL};
 	char **environment = environ;
 	char line[64] = "";
 	pid_t *pid;
@@ -763,9 +818,11 @@ static void test_processes(void)
 	posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGDEF);
 	put_into_state(actions, sizeof(*actions));
 	put_into_state(attr, sizeof(*attr));
-	CHECK(posix_spawn(pid = out(4), text("/bin/sh"), actions, attr, texts(args), texts(vars)) == 0 && *pid > 0);
+	CHECK(posix_spawn(pid = out(4), text("/bin/sh"), actions, attr, texts(args), texts(vars)) == 0 &&
+		*pid > 0);
 	CHECK(run_and_wait() == 7 << 8);
-	CHECK(posix_spawnp(NULL, text("sh"), NULL, NULL, texts(args), texts(vars)) == 0 && run_and_wait() == 7 << 8);
+	CHECK(posix_spawnp(NULL, text("sh"), NULL, NULL, texts(args), texts(vars)) == 0 &&
+		run_and_wait() == 7 << 8);
 	CHECK(posix_spawn(pid, text("/no/such"), NULL, NULL, texts(args), texts(vars)) == ENOENT);
 	environ = texts(vars);
 	CHECK(system(text("exit 5")) == 5 << 8 && system(text("test \"$VARIABLE\" = value")) == 0);
@@ -775,7 +832,8 @@ static void test_processes(void)
 	if (fork() == 0)
 		_exit(3);
 	siginfo_t *info;
-	CHECK(waitid(P_ALL, 0, info = out(sizeof(*info)), WEXITED) == 0 && info->si_status == 3 && info->si_code == CLD_EXITED);
+	CHECK(waitid(P_ALL, 0, info = out(sizeof(*info)), WEXITED) == 0 && info->si_status == 3 &&
+		info->si_code == CLD_EXITED);
 }
 
 static void test_odds(void)
@@ -789,25 +847,36 @@ static void test_odds(void)
 	char name[16] = "", *p;
 	int zero = 0;
 
-	CHECK(uname(&here) == 0 && uname(u = out(sizeof(here))) == 0 && !strcmp(u->release, here.release) && !strcmp(u->nodename, here.nodename));
-	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0 && getrlimit(RLIMIT_NOFILE, r = out(sizeof(limit))) == 0 && r->rlim_cur == limit.rlim_cur);
-	CHECK(setrlimit(RLIMIT_NOFILE, in(&limit, sizeof(limit))) == 0 && prlimit(0, RLIMIT_NOFILE, NULL, r = out(sizeof(limit))) == 0 && r->rlim_max == limit.rlim_max);
-	CHECK(sysinfo(s = out(sizeof(*s))) == 0 && s->totalram > 0 && times(t = out(sizeof(*t))) != (clock_t)-1);
+	CHECK(uname(&here) == 0 && uname(u = out(sizeof(here))) == 0 && !strcmp(u->release, here.release) &&
+		!strcmp(u->nodename, here.nodename));
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+		getrlimit(RLIMIT_NOFILE, r = out(sizeof(limit))) == 0 && r->rlim_cur == limit.rlim_cur);
+	CHECK(setrlimit(RLIMIT_NOFILE, in(&limit, sizeof(limit))) == 0 &&
+		prlimit(0, RLIMIT_NOFILE, NULL, r = out(sizeof(limit))) == 0 &&
+		r->rlim_max == limit.rlim_max);
+	CHECK(sysinfo(s = out(sizeof(*s))) == 0 && s->totalram > 0 &&
+		times(t = out(sizeof(*t))) != (clock_t)-1);
 	CHECK(getrusage(RUSAGE_SELF, out(sizeof(struct rusage))) == 0);
 	CHECK(getrandom(p = out(5000), 5000, 0) == 5000);
 	long sum = 0;
 	for (int n = 0; n < 5000; n++)
 		sum += (unsigned char)p[n];
 	CHECK(sum > 500000 && sum < 800000);
-	CHECK(prctl(PR_SET_NAME, text("a new name")) == 0 && prctl(PR_GET_NAME, p = out(16)) == 0 && !strcmp(p, "a new name") && prctl(PR_GET_NAME, name) == 0 && !strcmp(name, p));
+	CHECK(prctl(PR_SET_NAME, text("a new name")) == 0 && prctl(PR_GET_NAME, p = out(16)) == 0 &&
+		!strcmp(p, "a new name") && prctl(PR_GET_NAME, name) == 0 && !strcmp(name, p));
 	int fd = timerfd_create(CLOCK_MONOTONIC, 0);
-	CHECK(timerfd_settime(fd, 0, in(&later, sizeof(later)), out(sizeof(later))) == 0 && timerfd_gettime(fd, i = out(sizeof(later))) == 0 && i->it_value.tv_sec >= 98);
+	CHECK(timerfd_settime(fd, 0, in(&later, sizeof(later)), out(sizeof(later))) == 0 &&
+		timerfd_gettime(fd, i = out(sizeof(later))) == 0 && i->it_value.tv_sec >= 98);
 	close(fd);
 	timer_t *timer;
 	struct sigevent event = {.sigev_notify = SIGEV_NONE};
-	CHECK(timer_create(CLOCK_MONOTONIC, in(&event, sizeof(event)), timer = out(sizeof(*timer))) == 0 && timer_settime(*timer, 0, in(&later, sizeof(later)), NULL) == 0 &&
-		timer_gettime(*timer, i = out(sizeof(later))) == 0 && i->it_value.tv_sec >= 98 && timer_delete(*timer) == 0);
-	CHECK(sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && sched_getaffinity(0, sizeof(cpus), c = out(sizeof(cpus))) == 0 && CPU_COUNT(c) == CPU_COUNT(&cpus));
+	CHECK(timer_create(CLOCK_MONOTONIC, in(&event, sizeof(event)), timer = out(sizeof(*timer))) == 0 &&
+		timer_settime(*timer, 0, in(&later, sizeof(later)), NULL) == 0 &&
+		timer_gettime(*timer, i = out(sizeof(later))) == 0 && i->it_value.tv_sec >= 98 &&
+		timer_delete(*timer) == 0);
+	CHECK(sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+		sched_getaffinity(0, sizeof(cpus), c = out(sizeof(cpus))) == 0 &&
+		CPU_COUNT(c) == CPU_COUNT(&cpus));
 	CHECK(sched_setaffinity(0, sizeof(cpus), in(&cpus, sizeof(cpus))) == 0);
 	CHECK(sched_getparam(0, (void *)out(4)) == 0);
 	uid_t *uid = out(4), *euid = out(4), *suid = out(4);
@@ -821,23 +890,31 @@ static void test_odds(void)
 	close(fd);
 	int semaphores = semget(IPC_PRIVATE, 1, 0600), queue = msgget(IPC_PRIVATE, 0600);
 	if (semaphores >= 0) {
-		CHECK(semop(semaphores, in(&(struct sembuf){0, 2, 0}, 6), 1) == 0 && semctl(semaphores, 0, GETVAL) == 2);
+		CHECK(semop(semaphores, in(&(struct sembuf){0, 2, 0}, 6), 1) == 0 &&
+			semctl(semaphores, 0, GETVAL) == 2);
 		semctl(semaphores, 0, IPC_RMID);
 	}
 	if (queue >= 0) {
-		struct { long type; char data[8]; } message = {3, "message"}, *m;
+		struct {
+			long type;
+			char data[8];
+		} message = {3, "message"}, *m;
 		struct msqid_ds *ds;
 		CHECK(msgsnd(queue, in(&message, sizeof(message)), 8, 0) == 0);
 		CHECK(msgctl(queue, IPC_STAT, ds = out(sizeof(*ds))) == 0 && ds->msg_qnum == 1);
-		CHECK(msgrcv(queue, m = out(sizeof(message)), 8, 0, 0) == 8 && m->type == 3 && !strcmp(m->data, "message"));
+		CHECK(msgrcv(queue, m = out(sizeof(message)), 8, 0, 0) == 8 && m->type == 3 &&
+			!strcmp(m->data, "message"));
 		msgctl(queue, IPC_RMID, NULL);
 	}
 	unsigned char *in_core = out(4);
-	CHECK(mincore(room(PAGE) - 0 ? (void *)((uintptr_t)in_core & ~(PAGE - 1)) : NULL, PAGE, in_core) == 0);
+	CHECK(mincore(room(PAGE) - 0 ? (void *)((uintptr_t)in_core & ~(PAGE - 1)) : NULL, PAGE, in_core) ==
+		0);
 	int tty = open("/dev/ptmx", O_RDWR | O_NOCTTY);
 	if (tty >= 0) {
 		struct winsize size = {24, 80, 0, 0}, *w;
-		CHECK(ioctl(tty, TIOCSWINSZ, in(&size, sizeof(size))) == 0 && ioctl(tty, TIOCGWINSZ, w = out(sizeof(size))) == 0 && w->ws_row == 24 && w->ws_col == 80);
+		CHECK(ioctl(tty, TIOCSWINSZ, in(&size, sizeof(size))) == 0 &&
+			ioctl(tty, TIOCGWINSZ, w = out(sizeof(size))) == 0 && w->ws_row == 24 &&
+			w->ws_col == 80);
 		CHECK(ioctl(tty, TIOCSPTLCK, in(&zero, 4)) == 0 && ptsname_r(tty, p = out(64), 64) == 0);
 		close(tty);
 	}
@@ -969,12 +1046,25 @@ int main(void)
 		const char *name;
 		void (*run)(void);
 	} tests[] = {
-		{"files", test_files}, {"directories", test_directories}, {"large", test_large},
-		{"large streams", test_large_streams}, {"direct", test_direct}, {"vectors", test_vectors},
-		{"messages", test_messages}, {"sockets", test_sockets}, {"polls", test_polls},
-		{"futexes", test_futexes}, {"interrupts", test_interrupts}, {"signals", test_signals},
-		{"cancel", test_cancel}, {"processes", test_processes}, {"odds", test_odds},
-		{"notifications", test_notifications}, {"contexts", test_contexts}, {"faults", test_faults}, {"registers", test_registers},
+		{"files", test_files},
+		{"directories", test_directories},
+		{"large", test_large},
+		{"large streams", test_large_streams},
+		{"direct", test_direct},
+		{"vectors", test_vectors},
+		{"messages", test_messages},
+		{"sockets", test_sockets},
+		{"polls", test_polls},
+		{"futexes", test_futexes},
+		{"interrupts", test_interrupts},
+		{"signals", test_signals},
+		{"cancel", test_cancel},
+		{"processes", test_processes},
+		{"odds", test_odds},
+		{"notifications", test_notifications},
+		{"contexts", test_contexts},
+		{"faults", test_faults},
+		{"registers", test_registers},
 	};
 	const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
 
