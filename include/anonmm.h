@@ -60,17 +60,23 @@ struct anonmm_config {
 	uint64_t
 		memory; /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
 	uint64_t address_space; /* how much can be mapped at once; default 1 TiB (uffd), 64 GiB (soft) */
-	const char *
-		swap; /* "file:PATH?size=SIZE"; NULL: none, pages then only leave when they are freed or zero */
+	/*
+	 * Where pages go: "file:PATH?size=SIZE", "zram:", or several with commas between them, the first to be used
+	 * first: "zram:,file:/var/tmp?size=4G". "zram:" is compressed memory, a part of .memory; what gets old there
+	 * goes on to the device behind it. NULL: none, pages then only leave when they are freed or zero.
+	 */
+	const char *swap;
 	enum anonmm_faults faults; /* uffd only */
 	bool copy; /* uffd only: do without UFFDIO_MOVE, as on kernels before 6.8 */
 	bool threads; /* soft only: calls may come from several threads */
+	unsigned nodes; /* memory nodes that share the limit evenly, up to ANONMM_NODES_MAX; 0: one */
 	int swappiness; /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
 	uint64_t seed; /* keys the content checksums; 0: from the host's randomness */
 	struct anonmm_stats *stats; /* where to count, zeroed; NULL: inside. Must outlive anonmm_close() */
 };
 
 #define ANONMM_MEMORY_MIN (4ULL << 20)
+#define ANONMM_NODES_MAX 8
 
 /*
  * Counters since open, and states of now (marked =). Pages of 4096 bytes unless the name says otherwise.
@@ -112,13 +118,14 @@ struct anonmm_stats {
 	uint64_t pinned; /* pages that could not be taken away, since I/O holds them */
 	uint64_t migrated; /* migrate_pages: pages moved to another frame */
 	uint64_t migrate_failed; /* pages that stayed where they were */
-	uint64_t frames; /* = frames that the limit pays for */
+	uint64_t frames; /* = frames that the limit pays for, without those whose place compressed swap has */
 	uint64_t frames_free; /* = */
 	uint64_t frames_peak; /* most frames ever in use */
 	uint64_t slots; /* = swap slots */
 	uint64_t slots_used; /* = */
 	uint64_t mapped_bytes; /* = address space mapped */
 	uint64_t metadata_bytes; /* = the library's own structures */
+	uint64_t store_bytes; /* = memory that compressed swap takes, its tables included */
 };
 
 /*
@@ -145,10 +152,25 @@ int anonmm_munmap(struct anonmm *mm, void *addr, size_t length);
 int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot);
 /* mremap(2) with MREMAP_MAYMOVE. Returns NULL with errno, the old mapping is then as it was. */
 void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new_length);
-/* madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE. */
+/*
+ * madvise(2): MADV_DONTNEED, FREE, COLD, PAGEOUT, WILLNEED, SEQUENTIAL, RANDOM, NORMAL, POPULATE_READ/WRITE,
+ * MERGEABLE, UNMERGEABLE (anonmm_ksm_scan()).
+ */
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
 int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
 int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
+
+/*
+ * Look for equal pages among those advised MADV_MERGEABLE: at most @pages of them, from where the last call stopped; a
+ * call ends where a full scan of all spaces does. A page is merged when it held the same content in two scans and another one
+ * does too. Who calls it, and how often, is the program's choice: nothing scans by itself. Returns how many mappings came to
+ * share a page, also counted in stats.merged. -ENOMEM: no memory for the bookkeeping.
+ *
+ * ANONMM_SOFT: equal pages become one frame; a write copies. ANONMM_UFFD: a frame has one place only, so pages that are
+ * swapped out, or were not used for a while, come to share a swap slot; a touch brings a copy.
+ * MADV_UNMERGEABLE gives each merged mapping a frame of its own: ENOMEM when there is none, and it may be called again.
+ */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages);
 
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
 
@@ -187,6 +209,30 @@ void anonmm_file_close(struct anonmm_file *file);
 /* mmap(2) of @file from @offset on (a multiple of 4096), private. As anonmm_mmap(). */
 void *anonmm_mmap_file(
 	struct anonmm *mm, void *addr, size_t length, int prot, struct anonmm_file *file, uint64_t offset);
+
+/*
+ * One more swap device, or one less, while everything goes on. @uri as anonmm_config.swap; higher @priority is used first
+ * (the one of anonmm_open() has 0).
+ *
+ * swapon: the errors of anonmm_open() for its device. -ENOSPC: there are 30. -EOPNOTSUPP: ANONMM_UFFD and a device that
+ * needs descriptors of its own: those have to be there when the library's threads start. What its slots' table takes
+ * comes on top of the memory limit.
+ * swapoff: all that is on the device that was opened as @uri comes back, then it is closed. -ENOENT: no such device.
+ * -ENOMEM: memory and the other devices have no room. -EIO: a page is lost, anonmm's message says which.
+ * -EBUSY: another swapoff is under way, or a child of a fork reads there. After an error the device is in use as before.
+ */
+int anonmm_swapon(struct anonmm *mm, const char *uri, int priority);
+int anonmm_swapoff(struct anonmm *mm, const char *uri);
+
+/*
+ * Memory nodes (anonmm_config.nodes), numbered from 0.
+ *
+ * migrate: move up to @pages pages, cold ones first, from one node to another. Accesses meanwhile wait; the addresses
+ * stay. Returns how many were moved. -ENOMEM: the target is full. -EINVAL: no such node, or the same.
+ * compact: move up to @pages pages of the node to its lower frames, so that free frames form a run. Returns how many.
+ */
+int anonmm_migrate(struct anonmm *mm, unsigned from, unsigned to, unsigned pages);
+int anonmm_compact(struct anonmm *mm, unsigned node, unsigned pages);
 
 /*
  * ANONMM_SOFT: spaces and typed access. Addresses are numbers below the configured address_space.

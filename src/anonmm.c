@@ -23,6 +23,13 @@
 #define SPACE_MAX (16 * 1024 * GIB) /* what space_create() takes */
 #define SPACE_MIN (1 * MIB)
 
+/* The swap devices that the pager does not have yet. */
+struct swaps {
+	struct swapdev *devs[SWAPDEV_CHAIN];
+	unsigned nr;
+	uint64_t slots;
+};
+
 static _Thread_local char last_error[512];
 
 const char *anonmm_error(void)
@@ -64,6 +71,9 @@ static int check_config(const struct anonmm_config *config)
 	if ((unsigned)config->faults > ANONMM_FAULTS_SIGNAL)
 		return fail(-EINVAL, "fault mode %d was asked for: there are AUTO, THREAD and SIGNAL",
 			(int)config->faults);
+	if (config->nodes > ANONMM_NODES_MAX)
+		return fail(-EINVAL, "%u memory nodes were asked for: there can be 1 to %u", config->nodes,
+			ANONMM_NODES_MAX);
 	if (config->swappiness < 0 || config->swappiness > 200)
 		return fail(-EINVAL,
 			"a swappiness of %d was asked for: it can be 1 to 200, or 0 for the default",
@@ -71,30 +81,33 @@ static int check_config(const struct anonmm_config *config)
 	return 0;
 }
 
-static int open_swap(const struct anonmm_config *config, struct swapdev **dev)
+static int open_swap(const struct anonmm_config *config, struct swaps *swaps)
 {
 	char why[400] = "";
-	int error;
+	int nr;
 
-	*dev = NULL;
 	if (!config->swap)
 		return 0;
-	error = swapdev_open(config->swap, dev, why, sizeof(why));
-	return error ? fail(error, "%s", why) : 0;
+	nr = swapdev_open_all(config->swap, config->memory, swaps->devs, SWAPDEV_CHAIN, why, sizeof(why));
+	if (nr < 0)
+		return fail(nr, "%s", why);
+	swaps->nr = (unsigned)nr;
+	for (unsigned i = 0; i < swaps->nr; i++)
+		swaps->slots += swaps->devs[i]->nr_slots;
+	return 0;
 }
 
-static int count_frames(const struct anonmm_config *config, const struct swapdev *dev, uint32_t *nr_frames)
+static int count_frames(const struct anonmm_config *config, const struct swaps *swaps, uint32_t *nr_frames)
 {
 	char limit[32], swap[32];
-	uint32_t nr = pager_frames_for(config->memory, dev ? dev->nr_slots : 0);
+	uint32_t nr = pager_frames_for(config->memory, swaps->slots);
 
-	if (nr < PAGER_MIN_FRAMES)
+	if (nr < PAGER_MIN_FRAMES * (config->nodes ? config->nodes : 1))
 		return fail(-EINVAL,
 			"a limit of %s does not pay for the bookkeeping of %s of swap and %d frames: "
 			"raise the limit or take less swap",
 			size_text(config->memory, limit, sizeof(limit)),
-			size_text(dev ? (uint64_t)dev->nr_slots * PAGE_BYTES : 0, swap, sizeof(swap)),
-			PAGER_MIN_FRAMES);
+			size_text(swaps->slots * PAGE_BYTES, swap, sizeof(swap)), PAGER_MIN_FRAMES);
 	*nr_frames = nr;
 	return 0;
 }
@@ -127,6 +140,7 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uin
 	struct pager_config pager = {
 		.machine = mm->machine,
 		.nr_frames = nr_frames,
+		.nr_nodes = config->nodes,
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
 		.stats = config->stats,
@@ -143,18 +157,27 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, uin
 	return 0;
 }
 
-/* The device is the pager's from now on, or still the caller's if this fails. */
-static int add_swap(struct anonmm *mm, struct swapdev **dev)
+/* The devices are the pager's from now on; those that it did not take are still the caller's. The first is used first. */
+static int add_swap(struct anonmm *mm, struct swaps *swaps)
 {
-	int error;
+	for (int priority = 0; swaps->nr > 0; priority--) {
+		struct swapdev *dev = swaps->devs[0];
+		int error = pager_add_swap(mm->pager, dev, priority);
 
-	if (!*dev)
-		return 0;
-	error = pager_add_swap(mm->pager, *dev, 0);
-	if (error)
-		return fail(error, "swap: %s cannot be used: %s", (*dev)->uri, strerror(-error));
-	*dev = NULL;
+		if (error)
+			return fail(error, "swap: %s cannot be used: %s", dev->uri, strerror(-error));
+		memmove(swaps->devs, swaps->devs + 1, --swaps->nr * sizeof(swaps->devs[0]));
+	}
 	return 0;
+}
+
+static void close_swap(struct swaps *swaps)
+{
+	while (swaps->nr > 0) {
+		struct swapdev *dev = swaps->devs[--swaps->nr];
+
+		dev->ops->close(dev);
+	}
 }
 
 /* What makes the machine serve: on uffd its one space and its threads; on soft spaces come later. */
@@ -181,16 +204,16 @@ static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
 int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 {
 	struct anonmm *mm = NULL;
-	struct swapdev *dev = NULL;
+	struct swaps swaps = {.nr = 0};
 	uint32_t nr_frames = 0;
 	int error;
 
 	last_error[0] = '\0';
 	error = check_config(config);
 	if (!error)
-		error = open_swap(config, &dev);
+		error = open_swap(config, &swaps);
 	if (!error)
-		error = count_frames(config, dev, &nr_frames);
+		error = count_frames(config, &swaps, &nr_frames);
 	if (!error && !(mm = calloc(1, sizeof(*mm))))
 		error = fail(-ENOMEM, "the host has no memory for the pager");
 	if (!error) {
@@ -202,12 +225,11 @@ int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
 	if (!error)
 		error = open_pager(mm, config, nr_frames);
 	if (!error)
-		error = add_swap(mm, &dev);
+		error = add_swap(mm, &swaps);
 	if (!error)
 		error = start_machine(mm, config);
 	if (error) {
-		if (dev)
-			dev->ops->close(dev);
+		close_swap(&swaps);
 		anonmm_close(mm);
 		return error;
 	}
@@ -269,7 +291,7 @@ void call_begin(struct call *call, struct anonmm *mm, struct space *space)
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &call->mask);
 	}
-	while (call_again(call, space_lock(space, &call->wait)))
+	while (space && call_again(call, space_lock(space, &call->wait)))
 		;
 }
 
@@ -284,7 +306,8 @@ bool call_again(struct call *call, int result)
 
 int call_end(struct call *call)
 {
-	space_unlock(call->space);
+	if (call->space)
+		space_unlock(call->space);
 	if (call->mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call->mask, NULL);
 	return call->result;
@@ -300,4 +323,24 @@ void space_destroy(struct anonmm *mm, struct space *space)
 		;
 	if (mm->kind == ANONMM_UFFD)
 		pthread_sigmask(SIG_SETMASK, &call.mask, NULL);
+}
+
+/* ---- KSM ------------------------------------------------------------------------------- */
+
+/* Signals are blocked for the same reason as in a call on a space: the pager lock is held. */
+int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
+{
+	sigset_t all, old;
+	int merged;
+
+	if (mm->kind == ANONMM_SOFT) {
+		merged = ksmd_step(mm->pager, pages);
+		soft_machine_tick(mm->machine);
+		return merged;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	merged = ksmd_step(mm->pager, pages);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return merged;
 }

@@ -53,7 +53,7 @@ struct call {
 	sigset_t mask; /* what the thread's was */
 };
 
-/* Lock @space, with signals blocked where that matters. => call_end() follows */
+/* Lock @space (NULL: the call is on the whole pager), with signals blocked where that matters. => call_end() follows */
 void call_begin(struct call *call, struct anonmm *mm, struct space *space);
 
 /* Note @result. True: it was -EAGAIN and the wait is over; make the call again. */

@@ -58,14 +58,11 @@ static int fork_real(struct anonmm *mm, struct space *parent, struct anonmm_spac
 	if (!error)
 		error = take_range(&call, place.bytes, &place.to);
 	if (!error) {
-		uffd_machine_note_child(mm->machine, true);
 		while (call_again(&call, space_fork(parent, &place, NULL, &child->space, &call.wait)))
 			;
 		error = call.result;
-		if (error) {
-			uffd_machine_note_child(mm->machine, false);
+		if (error)
 			give_range_back(&call, place.to, place.bytes);
-		}
 	}
 	child->from = place.from;
 	call_end(&call);
@@ -114,7 +111,6 @@ void snapshot_destroy(struct anonmm_space *space)
 	struct call call;
 
 	space_destroy(mm, space->space);
-	uffd_machine_note_child(mm->machine, false);
 	call_begin(&call, mm, mm->space);
 	give_range_back(&call, base, bytes);
 	call_end(&call);

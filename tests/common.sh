@@ -32,12 +32,12 @@ finish() {
 	exit $failed
 }
 
-# managed LIMIT MODE COMMAND...: under anonmm, with swap in $work and the counters in $work/stats.
+# managed LIMIT MODE COMMAND...: under anonmm, with swap in $work (SWAP names another) and the counters in $work/stats.
 managed() {
 	limit=$1 mode=$2
 	shift 2
 	rm -f "$work/stats"
-	timeout 100 "$ANONMM" run --memory "$limit" --swap "file:$work?size=2G" --faults "$mode" --json \
+	timeout 100 "$ANONMM" run --memory "$limit" --swap "${SWAP:-file:$work?size=2G}" --faults "$mode" --json \
 		--stats="$work/stats" -- "$@"
 }
 

@@ -28,6 +28,7 @@ struct world_config {
 	const char *swap; /* a URI, or NULL: @dev, or none */
 	struct swapdev *dev;
 	uint64_t seed;
+	unsigned policy; /* PAGER_* */
 };
 
 struct world {
@@ -111,7 +112,8 @@ static inline int world_open_pager(struct world *w, const struct world_config *c
 		.nr_frames = config->nr_frames,
 		.nr_nodes = config->nr_nodes,
 		.swappiness = -1,
-		.seed = config->seed + 1};
+		.seed = config->seed + 1,
+		.policy = config->policy};
 	struct swapdev *dev = config->dev;
 	int error = config->swap ? swapdev_open(config->swap, &dev, w->why, sizeof(w->why)) : 0;
 

@@ -70,6 +70,7 @@ static const struct field fields[] = {
 	STATE(slots_used),
 	STATE(mapped_bytes),
 	STATE(metadata_bytes),
+	STATE(store_bytes),
 };
 
 _Static_assert(sizeof(fields) / sizeof(fields[0]) * sizeof(uint64_t) == sizeof(struct anonmm_stats),

@@ -43,6 +43,7 @@
 struct options {
 	const char *memory;
 	const char *swap; /* NULL: none */
+	bool swap_given;
 	const char *faults_text;
 	enum anonmm_faults faults;
 	bool copy;
@@ -70,7 +71,10 @@ static const char help[] =
 	"                         At least 4M; default " DEFAULT_MEMORY "\n"
 	"  --swap URI             where pages go: file:PATH?size=SIZE (a directory: an unlinked file in "
 	"it),\n"
-	"                         or none. Default " DEFAULT_SWAP "\n"
+	"                         zram: (compressed memory, a part of the limit; with ?size=SIZE besides "
+	"it),\n"
+	"                         or none. Given several times, the first is used first, and what gets old\n"
+	"                         in zram: goes on to the one behind it. Default " DEFAULT_SWAP "\n"
 	"  --faults MODE          who serves page faults. thread: a thread of anonmm's, any program works.\n"
 	"                         signal: the faulting thread itself; needs no privilege, but setuid\n"
 	"                         programs then start without theirs. auto (default): thread where this\n"
@@ -114,6 +118,25 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
+/* The first one takes the place of the default; more of them stand behind it. */
+static int take_swap(struct options *options, const char *uri)
+{
+	const char *before = options->swap_given ? options->swap : NULL;
+	char *both;
+
+	options->swap_given = true;
+	if (!before) {
+		options->swap = strcmp(uri, "none") ? uri : NULL;
+		return 0;
+	}
+	if (asprintf(&both, "%s,%s", before, uri) < 0) {
+		cli_say("no memory");
+		return EXIT_OURS + 1;
+	}
+	options->swap = both; /* as long as this process lives */
+	return 0;
+}
+
 /* 0: go on; else the exit status plus one, so that help's 0 is told from it. */
 static int take_option(struct options *options, int option)
 {
@@ -122,8 +145,7 @@ static int take_option(struct options *options, int option)
 		options->memory = optarg;
 		return 0;
 	case OPTION_SWAP:
-		options->swap = strcmp(optarg, "none") ? optarg : NULL;
-		return 0;
+		return take_swap(options, optarg);
 	case OPTION_FAULTS:
 		options->faults_text = optarg;
 		return 0;
@@ -205,16 +227,22 @@ static int check_faults(struct options *options)
 
 static int check_swap(const struct options *options)
 {
-	struct swapdev *swap = NULL;
+	struct swapdev *swaps[SWAPDEV_CHAIN];
 	char why[512], memory[32];
+	uint64_t slots = 0;
+	int nr = 0;
 
-	if (options->swap && swapdev_open(options->swap, &swap, why, sizeof(why)) < 0) {
+	if (options->swap)
+		nr = swapdev_open_all(
+			options->swap, options->memory_bytes, swaps, SWAPDEV_CHAIN, why, sizeof(why));
+	if (nr < 0) {
 		cli_say("%s", why);
 		return EXIT_OURS;
 	}
-	uint64_t slots = swap ? swap->nr_slots : 0;
-	if (swap)
-		swap->ops->close(swap);
+	for (int i = 0; i < nr; i++) {
+		slots += swaps[i]->nr_slots;
+		swaps[i]->ops->close(swaps[i]);
+	}
 	if (pager_frames_for(options->memory_bytes, slots) >= PAGER_MIN_FRAMES)
 		return 0;
 	cli_say("--memory %s does not pay for the tables of this much swap (%s, %lu MiB): take more memory, "

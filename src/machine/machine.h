@@ -17,11 +17,16 @@
  *                                                    would share one it copies early (stats.copied_early):
  *                                                    no zero page; a fork copies what is in memory, a
  *                                                    private file mapping at its first read, a page whose
- *                                                    slot others name when it comes in; no shared memory
+ *                                                    slot others name when it comes in; no shared memory;
+ *                                                    KSM lets equal pages share a slot (ksmd_swap.c)
  *   sees_access        yes: accessed bit             no: aged pages are *armed* (below)
  *   sees_write         yes: dirty bit, read-only     no: a mapped page may be dirty at any
  *                      PTEs trap                     time; its content says so (page_io.c);
  *                                                    MADV_FREE frees at once
+ *   migration          the PTE is valid again at     the page comes back armed: one more
+ *                      once, in all who map it       cheap fault, also where it is mlocked
+ *   swapoff            users of a slot share its     each user gets a copy but the last
+ *                      page again
  *
  * How the core drives a mapping (so that no lock is held while the machine works):
  *
@@ -98,6 +103,12 @@ struct machine_ops {
 	 * Content is undefined. => pager lock not held. 0 or -ENOMEM.
 	 */
 	int (*frame_populate)(struct machine *, pfn_t first, unsigned nr);
+
+	/*
+	 * Give the memory behind @nr frames from @first back to the host: they are as if never used. NULL: a frame always has
+	 * memory. => pager lock not held, nobody uses them
+	 */
+	void (*frame_drop)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address

@@ -66,6 +66,11 @@ static int soft_frame_populate(struct machine *m, pfn_t first, unsigned nr)
 	return 0;
 }
 
+static void soft_frame_drop(struct machine *m, pfn_t first, unsigned nr)
+{
+	madvise(soft_frame_bytes(m, first), nr * PAGE_BYTES, MADV_DONTNEED);
+}
+
 /* The MMU finds the PTE by itself; only the content is to be made. */
 static void soft_map(struct machine *m, struct mapping *mappings, unsigned nr)
 {
@@ -242,6 +247,7 @@ static const struct machine_ops soft_ops = {
 	.sees_write = true,
 	.frame_bytes = soft_frame_bytes,
 	.frame_populate = soft_frame_populate,
+	.frame_drop = soft_frame_drop,
 	.map = soft_map,
 	.unmap = soft_unmap,
 	.flush = soft_flush,

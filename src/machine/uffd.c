@@ -52,27 +52,16 @@ static int region_unmap(struct machine *machine, struct space *space, uint64_t s
 	return host_mprotect(start, end - start, PROT_NONE);
 }
 
-struct space *uffd_space_at(struct uffd_machine *m, uint64_t addr)
+static void say_line(struct machine *machine, const char *text)
 {
-	struct space *space = NULL;
-
-	if (unlikely(atomic_load_explicit(&m->nr_children, memory_order_acquire) > 0))
-		space = pager_space_at(m->machine.pager, addr);
-	return space ? space : m->space;
-}
-
-void uffd_machine_note_child(struct machine *machine, bool comes)
-{
-	if (comes)
-		atomic_fetch_add(&uffd_of(machine)->nr_children, 1);
-	else
-		atomic_fetch_sub(&uffd_of(machine)->nr_children, 1);
+	uffd_say(uffd_of(machine), 0, "%s", text);
 }
 
 static const struct machine_ops uffd_ops = {
 	.name = "uffd",
 	.frame_bytes = uffd_frame_bytes,
 	.frame_populate = uffd_frame_populate,
+	.frame_drop = uffd_frame_drop,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,
@@ -83,6 +72,7 @@ static const struct machine_ops uffd_ops = {
 	.wake = uffd_wake,
 	.wait = uffd_wait,
 	.wake_kswapd = uffd_wake_kswapd,
+	.say = say_line,
 	.chunk_alloc = uffd_chunk_alloc,
 	.chunk_free = uffd_chunk_free,
 };

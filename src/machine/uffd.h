@@ -39,9 +39,6 @@ bool uffd_machine_copies(struct machine *m);
  */
 int uffd_machine_start(struct machine *m, struct space *space);
 
-/* A space within the range of that one, a snapshot, comes (before it maps anything) or is gone: faults ask whose an address is. */
-void uffd_machine_note_child(struct machine *m, bool comes);
-
 /* End the threads: nobody serves faults any more. => no space is left. To be called before pager_close(). */
 void uffd_machine_stop(struct machine *m);
 

@@ -186,7 +186,7 @@ static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
 	int prot;
 
 	return space_kind_at(m->space, at, run_end, &prot) == SPACE_IS_FOREIGN &&
-	       uffd_space_at(m, at) == m->space;
+	       pager_space_at(m->machine.pager, at) == m->space;
 }
 
 /* Around what is not ours in the range: the kernel refuses to register some mappings of files. */

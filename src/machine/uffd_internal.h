@@ -105,7 +105,6 @@ struct hot {
 struct uffd_machine {
 	struct machine machine; /* first: the core's handle is ours */
 	struct space *space; /* [I] over the whole managed range */
-	_Atomic(unsigned) nr_children; /* [a] spaces within it: snapshots of forks */
 	enum anonmm_faults faults; /* [I] never AUTO */
 	const struct uffd_way *way; /* [I] */
 	int fd; /* [I] the userfaultfd */
@@ -206,9 +205,6 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 	return m->stacks && here >= m->stacks && here < m->stacks + STACK_BYTES;
 }
 
-/* uffd.c: whose address that is. */
-struct space *uffd_space_at(struct uffd_machine *m, uint64_t addr);
-
 /* uffd_host.c */
 int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len);
 int uffd_fd_reopen(struct uffd_machine *m);
@@ -230,6 +226,7 @@ void uffd_die(struct uffd_machine *m, const char *format, ...)
 /* uffd_pool.c */
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn);
 int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr);
+void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr);
 unsigned uffd_copy_zeros(struct uffd_machine *m, uint64_t addr, unsigned nr, bool wake, int *error);
 void *uffd_chunk_alloc(struct machine *machine, size_t bytes);
 void uffd_chunk_free(struct machine *machine, void *chunk, size_t bytes);

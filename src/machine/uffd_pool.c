@@ -8,6 +8,8 @@
  */
 #include "machine/uffd_internal.h"
 
+#include <string.h>
+
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn)
 {
 	struct uffd_machine *m = uffd_of(machine);
@@ -60,6 +62,21 @@ int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr)
 		i += empty + (empty < nr - i ? 1 : 0);
 	}
 	return 0;
+}
+
+void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	for (unsigned i = 0, same; i < nr; i += same) {
+		enum frame_place place = m->place[first + i];
+
+		same = count_place(m->place + first + i, nr - i, place);
+		assert(place != PLACE_SHOWN);
+		if (place == PLACE_POOL)
+			uffd_drop(m, frame_addr(m, first + i), same);
+		memset(m->place + first + i, PLACE_NONE, same);
+	}
 }
 
 /* Huge pages would make the first byte of a chunk cost 2 MiB of the limit. */

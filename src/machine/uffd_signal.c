@@ -64,7 +64,7 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 	if (m->faults != ANONMM_FAULTS_SIGNAL || !is_ours(m, info))
 		return false;
 	access = access_of(ucontext);
-	while ((result = handle_mm_fault(uffd_space_at(m, addr), addr, access, &wait)) == FAULT_WAIT)
+	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT)
 		uffd_wait(machine, &wait);
 	return result == FAULT_DONE ? true : fails(m, info, access, result);
 }

@@ -85,7 +85,7 @@ static bool serve(struct uffd_machine *m, struct fault *fault)
 	enum fault_result result;
 
 	m->woken_end = 0;
-	result = handle_mm_fault(uffd_space_at(m, fault->addr), fault->addr, fault->access, &fault->wait);
+	result = pager_fault(m->machine.pager, fault->addr, fault->access, &fault->wait);
 	if (result == FAULT_WAIT)
 		return false;
 	if (result != FAULT_DONE)

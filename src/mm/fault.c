@@ -154,15 +154,32 @@ static int check_vma(struct fault *f)
 		wait_set(f->pager, f->wait, WAIT_SPACE, PFN_NONE);
 		return FAULT_WAIT;
 	}
-	if (!(f->vma->prot & (f->write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC)))
+	if (!f->unshare && !(f->vma->prot & (f->write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return FAULT_SIGSEGV;
 	return FAULT_DONE;
 }
 
+/* It may have been written to, swapped out or unmapped meanwhile: then there is nothing to do. */
+static int do_unshare(struct fault *f)
+{
+	if (!pte_is_present(f->pte) || (f->pte & PTE_ZERO) ||
+		!page_stable_node(pfn_page(f->pager, pte_pfn(f->pte))))
+		return FAULT_DONE;
+	int result = do_wp_page(f);
+
+	if (result == FAULT_DONE)
+		f->pager->stats->unmerged++;
+	return result;
+}
+
 static int handle_pte_fault(struct fault *f)
 {
+	if (f->unshare)
+		return do_unshare(f);
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
+	if (pte_is_migration(f->pte)) /* its page is locked for as long as it moves */
+		return fault_wait_page(f, pfn_page(f->pager, pte_pfn(f->pte)));
 	if (pte_is_none(f->pte))
 		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
 	if (pte_is_armed(f->pte))
@@ -210,27 +227,72 @@ static int fault_find_frame(struct fault *f)
 	return FAULT_OOM;
 }
 
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+/* Its array is large: only what is used gets set. */
+static void fault_init(struct fault *f, struct space *space, uint64_t addr, bool write, struct wait *wait)
 {
-	struct pager *pager = space->pager;
-	struct fault f; /* its array is large: only what is used gets set */
+	f->pager = space->pager;
+	f->space = space;
+	f->addr = page_align_down(addr);
+	f->index = (uint32_t)space_index(space, f->addr);
+	f->write = write;
+	f->unshare = false;
+	f->wait = wait;
+	f->reclaimed = false;
+}
+
+static int fault_run(struct fault *f)
+{
 	int result;
 
-	f.pager = pager;
-	f.space = space;
-	f.addr = page_align_down(addr);
-	f.index = (uint32_t)space_index(space, f.addr);
-	f.write = access == ACCESS_WRITE;
-	f.wait = wait;
-	f.reclaimed = false;
-	pager_lock(pager);
 	do {
-		result = fault_resolve(&f);
+		result = fault_resolve(f);
 		if (result == FAULT_NO_FRAME)
-			result = fault_find_frame(&f);
+			result = fault_find_frame(f);
 	} while (result == FAULT_RETRY);
+	return result;
+}
+
+enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wait)
+{
+	struct fault f;
+
+	fault_init(&f, space, addr, true, wait);
+	f.unshare = true;
+	return (enum fault_result)fault_run(&f);
+}
+
+/* Drops the lock for good. */
+static enum fault_result fault_handle(
+	struct pager *pager, struct space *space, uint64_t addr, enum access access, struct wait *wait)
+{
+	struct fault f;
+	int result;
+
+	fault_init(&f, space, addr, access == ACCESS_WRITE, wait);
+	result = fault_run(&f);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);
+	if (unlikely(result == FAULT_OOM))
+		out_of_memory(pager, f.addr);
 	return (enum fault_result)result;
+}
+
+enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+{
+	struct pager *pager = space->pager;
+
+	pager_lock(pager);
+	return fault_handle(pager, space, addr, access, wait);
+}
+
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
+	if (likely(space != NULL))
+		return fault_handle(pager, space, addr, access, wait);
+	pager_unlock(pager);
+	return FAULT_SIGSEGV;
 }

@@ -7,7 +7,9 @@
  *      none, a file   any             do_fault             fault_file.c      B7; shmem.c
  *      zero page      write           do_wp_page           fault_wp.c        B3
  *      read-only      write           do_wp_page           fault_wp.c        B4, B5, B6
+ *      merged         break_ksm       do_wp_page           fault_wp.c        MADV_UNMERGEABLE
  *      swap entry     any             do_swap_page         fault_swap.c      B8, section 5
+ *      migration      any             fault_wait_page      fault.c           B9
  *      armed          any             do_armed_page        fault.c           4.1, on machines without accessed bits
  *
  * A handler that needs a frame and finds none says FAULT_NO_FRAME; one that meets a busy page says FAULT_WAIT.
@@ -31,6 +33,7 @@ struct fault {
 	uint64_t addr; /* of the page */
 	uint32_t index; /* its number in the space */
 	bool write;
+	bool unshare; /* no access: a merged page is to be copied, whatever the VMA allows */
 	bool reclaimed; /* this fault has done its share of reclaim: it may go below the min watermark */
 	pte_slot_t *ptep;
 	pte_t pte;
@@ -50,6 +53,11 @@ bool fault_must_reclaim(const struct fault *f);
 
 /* FAULT_WAIT until @page is unlocked. => it is locked */
 int fault_wait_page(struct fault *f, struct page *page);
+
+/*
+ * MADV_UNMERGEABLE: @addr gets a page of its own if it maps a merged one. FAULT_DONE, FAULT_WAIT or FAULT_OOM. Drops the lock.
+ */
+enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wait);
 
 /* ---- The run of pages that is made visible ---- */
 

@@ -71,6 +71,8 @@ static int map_cached_page(struct fault *f, struct page *page, bool writable, co
 		page_set(page, PG_mlocked | PG_unevictable);
 		lru_requeue(f->pager, page);
 	}
+	if (writable && f->write)
+		page_set(page, PG_dirty); /* a write that traps is told the page at once */
 	pte_store(f->ptep, pte_present(page_pfn(f->pager, page), bits));
 	f->pager->stats->file_mapped++;
 	page_step(f->pager, page, function, f->addr);

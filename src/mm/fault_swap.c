@@ -19,7 +19,8 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 
 /*
  * Where a frame has one place only, nobody may map a page whose slot others name: it could be written unseen. Elsewhere
- * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too.
+ * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too: the first of them
+ * has mapped it as an ordinary page, the others copy.
  */
 static bool must_copy(struct fault *f, struct page *page, swp_entry_t entry, uint64_t addr)
 {
@@ -48,9 +49,11 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	return FAULT_DONE;
 }
 
+/* What is locked will not go out again soon: its slot is of no use. */
 static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 {
-	return write || vm_swap_full(f->pager) || !slot_writable(f->pager, word_entry(page->private));
+	return write || (f->vma->flags & VM_LOCKED) || vm_swap_full(f->pager) ||
+	       !slot_writable(f->pager, word_entry(page->private));
 }
 
 /*
@@ -136,7 +139,8 @@ int fault_read_swap(struct fault *f, swp_entry_t entry)
 		return FAULT_WAIT;
 	}
 	plug_submit(f->pager, &plug);
-	struct page *page = lookup_swap_cache(f->pager, entry);
+	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	struct page *page = swap_entry_exists(f->pager, entry) ? lookup_swap_cache(f->pager, entry) : NULL;
 
 	if (page && page_has(page, PG_locked))
 		return fault_wait_page(f, page);

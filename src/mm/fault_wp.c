@@ -12,6 +12,7 @@
 #include "mm/fault.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* The new PTE is in place before the old page loses its mapping. */
 static int wp_page_copy(struct fault *f, struct page *old)
@@ -32,7 +33,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	f->pager->machine->ops->map(f->pager->machine, f->maps, 1);
 	page_add_anon_rmap(page, f->vma, f->addr, true);
 	lru_cache_add_vma(f, page);
-	pte_store(f->ptep, new_pte(f, page, true, true, true) | PTE_VALID);
+	pte_store(f->ptep, new_pte(f, page, true, (f->vma->prot & PROT_WRITE) != 0, true) | PTE_VALID);
 	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
 	f->pager->stats->copied += old != NULL;
 	f->pager->stats->born += old == NULL;
@@ -41,6 +42,8 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
 		page_unlock(f->pager, old);
+		if (page_has(old, PG_swapcache)) /* a merged page may have had its last mapper here */
+			free_swap_cache(f->pager, old);
 		page_put(f->pager, old);
 	}
 	return FAULT_DONE;
@@ -59,6 +62,7 @@ static int wp_page_reuse(struct fault *f, struct page *page)
 
 static int wp_page_shared(struct fault *f, struct page *page)
 {
+	page_set(page, PG_dirty);
 	pte_set_bits(f->ptep, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED | PTE_VALID);
 	f->pager->machine->ops->flush(f->pager->machine, f->space, f->addr);
 	page_unlock(f->pager, page);

@@ -67,6 +67,8 @@ void file_drop(struct file *file);
 
 /* shmem.c: the page leaves the page cache for the swap cache. -ENOSPC: no slot. => page locked, unmapped, shmem's */
 int shmem_writepage(struct pager *pager, struct page *page);
+/* It has been read, or never left memory: from the swap cache back to the page cache; its slot is free. => up to date, unlocked, not under writeback */
+void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struct page *page, uint64_t addr);
 /* All zero: the word becomes none, and the page is born again at its next touch. => as above */
 void shmem_drop_zero(struct pager *pager, struct page *page);
 

@@ -6,8 +6,9 @@
  *      none                none
  *      zero page           zero page
  *      swap entry          the same                     the slot counts one more: nothing is read or written
- *      migration entry     the same                     both without the right to write
- *      present             the same, read-only          so is the parent's; _mapcount and _count rise
+ *      migration entry     the same                     both without the right to write; !can_share: waited for
+ *      present             the same, read-only          so is the parent's; _mapcount and _count rise; a merged page has
+ *                                                       an item for it (ksm.h)
  *      present             a copy, armed                where a frame has one place only (!can_share)
  *
  * Mappings of shared memory and files that nobody wrote to are not copied: faults fill them again.
@@ -81,6 +82,10 @@ static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from,
 
 	if (page_has(page, PG_locked))
 		return fork_wait_page(fork, page);
+	if (page->_mapcount >= UINT16_MAX - 1) /* its slot must be able to count all of them */
+		return -ENOMEM;
+	if (page_stable_node(page) && ksm_copy_rmap(page, fork->child, index + fork->shift))
+		return -ENOMEM;
 	if (pte & PTE_WRITE) {
 		pte = pte_clear_bits(from, PTE_WRITE) & ~PTE_WRITE;
 		fork->pager->machine->ops->flush(
@@ -109,6 +114,8 @@ static int copy_one_pte(struct fork *fork, uint64_t index, pte_slot_t *from, pte
 
 	if (pte_is_swap(pte))
 		return copy_swap_pte(fork, pte, to);
+	if (pte_is_migration(pte) && !fork->pager->machine->ops->can_share)
+		return fork_wait_page(fork, pfn_page(fork->pager, pte_pfn(pte)));
 	if (pte_is_migration(pte)) {
 		pte_clear_bits(from, PTE_WRITE);
 		pte_store(to, pte & ~PTE_WRITE);

@@ -98,6 +98,20 @@ static bool node_is_free(const struct node *node, uint32_t frame)
 	return node->free_map[frame / 64] >> (frame % 64) & 1;
 }
 
+/* => the frames were free: their bits are cleared */
+static void frames_taken(struct pager *pager, struct node *node, unsigned nr)
+{
+	node->nr_free -= nr;
+	pager->nr_used += nr;
+	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
+}
+
+static void node_take(struct pager *pager, struct node *node, uint32_t frame)
+{
+	node->free_map[frame / 64] &= ~(1ull << (frame % 64));
+	page_init(&pager->pages[node->first + frame]);
+}
+
 static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
 {
 	uint32_t at = node_next_free(node);
@@ -105,11 +119,10 @@ static unsigned node_take_run(struct pager *pager, struct node *node, unsigned w
 
 	*first = &pager->pages[node->first + at];
 	while (got < want && at + got < node->nr && node_is_free(node, at + got)) {
-		node->free_map[(at + got) / 64] &= ~(1ull << ((at + got) % 64));
-		page_init(*first + got);
+		node_take(pager, node, at + got);
 		got++;
 	}
-	node->nr_free -= got;
+	frames_taken(pager, node, got);
 	node->cursor = at + got < node->nr ? at + got : 0;
 	return got;
 }
@@ -124,17 +137,24 @@ static struct node *node_with_most_free(struct pager *pager)
 	return best;
 }
 
+unsigned frames_take(struct pager *pager, unsigned want, struct page **first)
+{
+	struct node *node = node_with_most_free(pager);
+	unsigned got = node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
+
+	pager->nr_used += got;
+	return got;
+}
+
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)
 {
 	struct node *node = node_with_most_free(pager);
 	unsigned got = 0;
 
-	if (node->nr_free > 0) {
+	if (frames_free(pager) > pager->owed) {
 		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
 
 		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);
-		pager->nr_used += got;
-		pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
 	}
 	if (node->nr_free < node->wmark_low)
 		pager_wake_kswapd(pager);
@@ -146,6 +166,36 @@ struct page *frame_alloc(struct pager *pager)
 	struct page *page = NULL;
 
 	return frame_alloc_run(pager, 1, &page) ? page : NULL;
+}
+
+struct page *frame_alloc_node(struct pager *pager, unsigned nr)
+{
+	struct node *node = &pager->nodes[nr];
+	struct page *page = NULL;
+
+	if (node->nr_free > node->wmark_low)
+		node_take_run(pager, node, 1, &page);
+	else
+		pager_wake_kswapd(pager);
+	return page;
+}
+
+struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t below)
+{
+	if (node->nr_free <= node->wmark_min)
+		return NULL;
+	for (uint32_t w = 0; w < node->nr_words && node->first + w * 64 < below; w++) {
+		if (!node->free_map[w])
+			continue;
+		uint32_t frame = w * 64 + (uint32_t)__builtin_ctzll(node->free_map[w]);
+
+		if (node->first + frame >= below)
+			return NULL;
+		node_take(pager, node, frame);
+		frames_taken(pager, node, 1);
+		return &pager->pages[node->first + frame];
+	}
+	return NULL;
 }
 
 void frame_free(struct pager *pager, struct page *page)

@@ -46,6 +46,18 @@ struct node *page_node(struct pager *pager, const struct page *page);
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
 
+/* The same for frames that are lent to a device: down to the last one, and what is owed included. */
+unsigned frames_take(struct pager *pager, unsigned want, struct page **first);
+
+/* One of this node alone, while it is above its low watermark; else NULL, and kswapd is woken. => nr < nr_nodes */
+struct page *frame_alloc_node(struct pager *pager, unsigned nr);
+
+/*
+ * The node's lowest free frame, if that is below @below; NULL: it is not, or the node is at its min watermark. For who
+ * gives another frame of the node back for it.
+ */
+struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t below);
+
 /* => called by free_page() alone */
 void frame_free(struct pager *pager, struct page *page);
 

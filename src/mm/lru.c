@@ -112,6 +112,12 @@ void lru_requeue(struct pager *pager, struct page *page)
 	list_insert(pager, page, lru_of(page), false);
 }
 
+void clear_page_mlock(struct pager *pager, struct page *page)
+{
+	page_clear(page, PG_mlocked | PG_unevictable);
+	lru_requeue(pager, page);
+}
+
 /* int_sqrt: the balance needs whole numbers only. */
 static uint64_t int_sqrt(uint64_t x)
 {

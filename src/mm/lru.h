@@ -33,6 +33,9 @@ void putback_lru_page(struct pager *pager, struct page *page, struct page_head *
 /* PG_reclaim's promise: to the tail of the inactive list, next to be reclaimed. Where the page is isolated: nothing. */
 void rotate_reclaimable_page(struct pager *pager, struct page *page);
 
+/* A VMA that locked the page maps it no more. Should another one lock it still, reclaim finds that out. */
+void clear_page_mlock(struct pager *pager, struct page *page);
+
 /* Move a page between lists after its flags have changed. No-op when isolated. */
 void lru_requeue(struct pager *pager, struct page *page);
 

@@ -3,9 +3,10 @@
  * The core's inside: the pager, and how its parts see each other.
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
- *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h
+ *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h lend.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
+ *                  |------ KSM's items                   ksm.h
  *                  '------ page tables                   pgtable.h
  *
  * fault.c, vmscan.c and space.c orchestrate; the others never call up.
@@ -25,12 +26,31 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/filemap.h"
+#include "mm/ksm.h"
 #include "mm/space.h"
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
+#include "mm/lend.h"
 #include "mm/page_io.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
+#include "mm/migrate.h"
+#include "mm/oom.h"
+
+/* How devices are asked without the pager lock: who is inside holds the door, and a closed one stays closed to newcomers. */
+struct area_door {
+	_Atomic(bool) open; /* [a] */
+	_Atomic(unsigned) holders; /* [a] */
+};
+
+/* A swapoff under way (swapoff.c). Locks: all [L] */
+struct swapoff {
+	bool running;
+	uint8_t type; /* the area that is being emptied */
+	bool reclaimed; /* it has reclaimed for the frame that it takes next */
+	struct space *space; /* where it goes on; only to be compared: it may be gone */
+	uint64_t index;
+};
 
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
 struct pager {
@@ -51,10 +71,15 @@ struct pager {
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
 	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] numbered as they came: entries name them */
-	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] their numbers, the first to be asked first */
-	unsigned nr_areas; /* [L] */
+	struct area_door doors[MAX_SWAP_AREAS];
+	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] numbers of areas, the first to be asked first */
+	unsigned nr_ranked; /* [L] how many those are: without the holes that swapoff leaves */
+	_Atomic(unsigned) nr_areas; /* [a], changed under [L]; holes (dev NULL) included */
+	struct swapoff off;
 	uint64_t slots_total, slots_used; /* [L] */
 	struct swap_lease_list leases; /* [L] */
+	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
+	uint32_t owed; /* [L] free frames that they are to have next */
 
 	struct swap_io *io_array; /* [I] */
 	unsigned nr_io; /* [I] */
@@ -64,6 +89,7 @@ struct pager {
 	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool, file_pool; /* [L] */
 
 	TAILQ_HEAD(space_list, space) spaces; /* [L] */
+	struct ksm ksm; /* [L] */
 	struct file_list files; /* [L] */
 
 	page_tracer tracer; /* [L] */
@@ -76,6 +102,7 @@ struct pager {
 	bool frozen; /* [L] for a fork */
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
 	uint64_t metadata_bytes; /* [L] */
+	uint64_t nr_oom; /* [L] faults that ended without memory */
 };
 
 static inline void pager_lock(struct pager *pager)

@@ -45,6 +45,7 @@ enum pageflags {
 	/* Ours, never part of a state that the spec names. */
 	PG_waiters = 1u << 15, /* somebody waits for PG_locked or PG_writeback to go */
 	PG_readahead = 1u << 16, /* read before anybody asked, not mapped since */
+	PG_lent = 1u << 20, /* its memory is a swap device's for the time being; lend.h */
 };
 
 /* The five lists of reclaim, and the three ways of being on none. */
@@ -70,7 +71,7 @@ struct page {
 	uint32_t word; /* [L] flags, and the list above LIST_SHIFT */
 	uint32_t index; /* [P] its place in its mapping, in pages: finds its address in any VMA (rmap.h) */
 	TAILQ_ENTRY(page) lru; /* [L] a list of reclaim, or of its isolator */
-	void *mapping; /* [P] anon_vma, tagged with PAGE_MAPPING_ANON; untagged: the file in whose page cache it is; NULL: none */
+	void *mapping; /* [P] anon_vma or stable node, tagged as below; untagged: the file in whose page cache it is; NULL: none */
 	uint64_t private; /* [P] PG_swapcache: the swap entry */
 };
 
@@ -78,7 +79,9 @@ _Static_assert(sizeof(struct page) == 48, "metadata stays within 1.5 % of the me
 
 TAILQ_HEAD(page_head, page);
 
-#define PAGE_MAPPING_ANON 1ul
+#define PAGE_MAPPING_ANON 1ul /* anonymous: an anon_vma */
+#define PAGE_MAPPING_KSM 2ul /* and merged: a stable node (ksm.h) */
+#define PAGE_MAPPING_FLAGS (PAGE_MAPPING_ANON | PAGE_MAPPING_KSM)
 
 static inline uint32_t page_flags(const struct page *page)
 {
@@ -108,6 +111,14 @@ static inline bool page_mapped(const struct page *page)
 static inline bool page_is_anon(const struct page *page)
 {
 	return ((uintptr_t)page->mapping & PAGE_MAPPING_ANON) != 0;
+}
+
+/* What a merged page is mapped through (ksm.h), or NULL: it is none, or not mapped any more. */
+static inline struct stable_node *page_stable_node(const struct page *page)
+{
+	uintptr_t mapping = (uintptr_t)page->mapping;
+
+	return mapping & PAGE_MAPPING_KSM ? (struct stable_node *)(mapping & ~PAGE_MAPPING_FLAGS) : NULL;
 }
 
 /* The file in whose page cache the page is, or NULL. */

@@ -107,6 +107,7 @@ static struct swap_io *io_start(struct pager *pager, enum swap_dir dir, swp_entr
 	io->slot = entry.slot;
 	io->nr = 0;
 	io->result = 0;
+	memset(io->refused, 0, sizeof(io->refused));
 	io->done = end_swap_bio;
 	io->owner = &pager->areas[entry.type];
 	pager->nr_inflight[dir]++;
@@ -176,8 +177,12 @@ void plug_submit(struct pager *pager, struct plug *plug)
 		struct swap_area *area = STAILQ_FIRST(&plug->ready)->owner;
 		struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
 
+		unsigned type = (unsigned)(area - pager->areas);
+		struct swapdev *dev = area_enter(pager, type); /* a request of ours keeps its door open */
+
 		take_for(pager, plug, area, &list);
-		area->dev->ops->submit(area->dev, &list);
+		dev->ops->submit(dev, &list);
+		area_leave(pager, type);
 	}
 	pager_lock(pager);
 }
@@ -228,11 +233,21 @@ static void write_failed(struct page *page, struct swap_slot *slot)
 	page_set(page, PG_dirty);
 }
 
+/* No room: nothing is wrong with the slot. The page stays in memory and is tried again when there may be. */
+static void write_refused(struct pager *pager, struct page *page)
+{
+	slot_refused(pager, word_entry(page->private));
+	page_clear(page, PG_reclaim);
+	page_set(page, PG_dirty);
+}
+
 static void end_swap_bio_write(struct pager *pager, struct page *page, int result)
 {
 	struct swap_slot *slot = swap_slot(pager, word_entry(page->private));
 
-	if (result)
+	if (result == -ENOSPC)
+		write_refused(pager, page);
+	else if (result)
 		write_failed(page, slot);
 	else if (slot->flags & SLOT_HASHED) /* not written to since */
 		page_clear(page, PG_dirty);
@@ -295,12 +310,24 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 	if ((n & (n - 1)) == 0) /* the first, and then ever more rarely */
 		pager_say(pager, "%s of %u pages at slot %u of %s failed: %s (%llu failed so far)%s",
 			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
-			io->result == -ENOSPC ? "no space left on the device"
-			: io->result          ? "input/output error"
-					      : "the content is not what was written",
+			io->result ? "input/output error" : "the content is not what was written",
 			(unsigned long long)n,
 			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS"
 					     : "; the pages stay in memory");
+}
+
+/* Full is no error: only the first time, and then ever more rarely, somebody may want to know. */
+static void say_full(struct pager *pager, struct swap_area *area)
+{
+	uint64_t n = ++area->nr_refused;
+
+	if ((n & (n - 1)) == 0)
+		pager_say(pager, "no space left on %s; the pages stay in memory", area->dev->uri);
+}
+
+static int write_result(const struct swap_io *io, unsigned i)
+{
+	return io->result == -ENOSPC && !swap_io_refused(io, i) ? 0 : io->result;
 }
 
 static void judge_read(
@@ -320,7 +347,8 @@ static void end_swap_bio(struct swap_io *io)
 	struct swap_area *area = io->owner;
 	struct pager *pager = area->pager;
 	enum read_outcome outcome[SWAP_IO_PAGES];
-	bool failed = io->result != 0;
+	bool full = io->dir == SWAP_WRITE && io->result == -ENOSPC;
+	bool failed = io->result != 0 && !full;
 
 	if (io->dir == SWAP_READ)
 		judge_read(pager, area, io, outcome);
@@ -329,7 +357,7 @@ static void end_swap_bio(struct swap_io *io)
 		struct page *page = pfn_page(pager, io->pfn[i]);
 
 		if (io->dir == SWAP_WRITE) {
-			end_swap_bio_write(pager, page, io->result);
+			end_swap_bio_write(pager, page, write_result(io, i));
 			continue;
 		}
 		failed = failed || outcome[i] == READ_LOST;
@@ -337,6 +365,8 @@ static void end_swap_bio(struct swap_io *io)
 	}
 	if (failed)
 		say_failure(pager, area, io);
+	if (full)
+		say_full(pager, area);
 	pager->nr_inflight[io->dir]--;
 	STAILQ_INSERT_HEAD(&pager->io_free, io, link);
 	pager_event(pager); /* a request, or a wait of reclaim for any write, may be over */

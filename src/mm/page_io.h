@@ -32,7 +32,7 @@ struct content {
 	bool zero; /* all bytes are 0 */
 };
 
-/* => pager lock not held; page locked, nobody can write to it */
+/* => nobody can write to the page meanwhile. Better without the pager lock: it takes as long as reading the page. */
 void page_content(struct pager *pager, struct page *page, struct content *content);
 
 /*

@@ -104,6 +104,7 @@ static void pools_init(struct pager *pager)
 	pool_init(&pager->anon_vma_pool, sizeof(struct anon_vma), PAGE_BYTES);
 	pool_init(&pager->avc_pool, sizeof(struct anon_vma_chain), PAGE_BYTES);
 	pool_init(&pager->file_pool, sizeof(struct file), PAGE_BYTES);
+	ksm_init(pager);
 }
 
 static void pools_destroy(struct pager *pager)
@@ -113,6 +114,7 @@ static void pools_destroy(struct pager *pager)
 	pool_destroy(pager, &pager->anon_vma_pool);
 	pool_destroy(pager, &pager->avc_pool);
 	pool_destroy(pager, &pager->file_pool);
+	ksm_destroy(pager);
 }
 
 /* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
@@ -138,6 +140,8 @@ static void pager_free(struct pager *pager)
 	for (unsigned type = 0; type < pager->nr_areas; type++) {
 		struct swapdev *dev = pager->areas[type].dev;
 
+		if (!dev)
+			continue;
 		swap_area_destroy(pager, &pager->areas[type]);
 		dev->ops->close(dev);
 	}
@@ -189,7 +193,7 @@ int pager_open(const struct pager_config *config, struct pager **out)
 /* Behind those of the same priority: they are filled one after the other. */
 static void rank_area(struct pager *pager, uint8_t type)
 {
-	unsigned at = type;
+	unsigned at = pager->nr_ranked++;
 
 	for (; at > 0; at--) {
 		uint8_t before = pager->by_priority[at - 1];
@@ -203,14 +207,21 @@ static void rank_area(struct pager *pager, uint8_t type)
 
 int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 {
-	int error;
+	unsigned type = 0;
+	int error = -ENOSPC;
 
-	if (dev->nr_slots == 0 || pager->nr_areas == MAX_SWAP_AREAS)
-		return -ENOSPC;
 	pager_lock(pager);
-	error = swap_area_init(pager, &pager->areas[pager->nr_areas], dev, priority);
-	if (!error)
-		rank_area(pager, (uint8_t)pager->nr_areas++);
+	while (type < pager->nr_areas && pager->areas[type].dev)
+		type++;
+	if (dev->nr_slots > 0 && type < MAX_SWAP_AREAS)
+		error = swap_area_init(pager, &pager->areas[type], dev, priority);
+	if (!error) {
+		rank_area(pager, (uint8_t)type);
+		area_open_door(pager, (uint8_t)type);
+		if (type == pager->nr_areas)
+			pager->nr_areas = type + 1;
+		lend_settle(pager);
+	}
 	pager_unlock(pager);
 	return error;
 }
@@ -230,17 +241,31 @@ int pager_close(struct pager *pager)
 
 /* ---- Driving the devices -------------------------------------------------------------------------- */
 
+/* How many areas there are up to the last that is open: the one that a poll may wait in. */
+static unsigned last_area(struct pager *pager)
+{
+	unsigned nr = pager->nr_areas;
+
+	while (nr > 0 && !atomic_load(&pager->doors[nr - 1].open))
+		nr--;
+	return nr;
+}
+
 int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms)
 {
+	unsigned nr_areas = last_area(pager);
 	int ended = 0;
 	bool busy = false;
 
-	/* Areas are only ever added: what we see of them without the lock is whole. */
-	for (unsigned type = 0; type < pager->nr_areas; type++) {
-		struct swapdev *dev = pager->areas[type].dev;
-		bool last = type + 1 == pager->nr_areas;
+	for (unsigned type = 0; type < nr_areas; type++) {
+		struct swapdev *dev = area_enter(pager, type);
+		bool last = type + 1 == nr_areas;
+
+		if (!dev)
+			continue;
 		int n = dev->ops->poll(dev, dir, last && ended == 0 ? timeout_ms : 0);
 
+		area_leave(pager, type);
 		if (n > 0)
 			ended += n;
 		busy = busy || n == -EBUSY;
@@ -253,9 +278,11 @@ int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr)
 	int found = 0;
 
 	for (unsigned type = 0; type < pager->nr_areas && found < nr; type++) {
-		struct swapdev *dev = pager->areas[type].dev;
-		int fd = dev->ops->poll_fd ? dev->ops->poll_fd(dev, dir) : -1;
+		struct swapdev *dev = area_enter(pager, type);
+		int fd = dev && dev->ops->poll_fd ? dev->ops->poll_fd(dev, dir) : -1;
 
+		if (dev)
+			area_leave(pager, type);
 		if (fd >= 0)
 			fds[found++] = fd;
 	}
@@ -310,17 +337,31 @@ void pager_thaw(struct pager *pager)
 
 /* ---- Looking in ------------------------------------------------------------------------------------------ */
 
+static uint64_t store_bytes(struct pager *pager)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swapdev *dev = pager->areas[type].dev;
+
+		if (dev && dev->ops->memory_used)
+			bytes += dev->ops->memory_used(dev);
+	}
+	return bytes;
+}
+
 void pager_stats(struct pager *pager, struct anonmm_stats *out)
 {
 	pager_lock(pager);
 	struct anonmm_stats *s = pager->stats;
 
 	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
-	s->frames = pager->nr_frames;
+	s->frames = pager->nr_frames - pager->nr_lent;
 	s->frames_free = frames_free(pager);
 	s->slots = pager->slots_total;
 	s->slots_used = pager->slots_used;
 	s->metadata_bytes = pager->metadata_bytes;
+	s->store_bytes = store_bytes(pager);
 	if (out && out != s)
 		*out = *s;
 	pager_unlock(pager);

@@ -31,6 +31,8 @@ struct pager;
 struct space;
 struct pgtable;
 struct file;
+struct page;
+struct anon_vma;
 
 struct pager_config {
 	struct machine *machine; /* stays the caller's */
@@ -58,6 +60,17 @@ int pager_open(const struct pager_config *config, struct pager **out);
  */
 int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority);
 
+/*
+ * swapoff: the area of the device that was opened as @uri takes nothing new; all that it holds comes back, present and
+ * dirty, shared memory too; then the device is closed and its number is free for another. -EAGAIN: call again.
+ * -ENOENT: no such device. -EBUSY: another swapoff is under way, or a child of a fork still reads there.
+ * -ENOMEM: memory and the other areas have no room for it. -EIO: a page is lost; said which. -EINTR: cancelled by another.
+ * After an error the area is in use as before; what came in stays in until it is reclaimed.
+ */
+int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait);
+/* End a swapoff that said -EAGAIN, in place of calling it again. No-op if there is none. */
+void pager_swapoff_cancel(struct pager *pager);
+
 /* => no space and no file is left, nothing is in flight (else -EBUSY and nothing done). Closes the devices. */
 int pager_close(struct pager *pager);
 
@@ -81,6 +94,12 @@ enum fault_result {
  */
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait);
 
+/*
+ * The same where spaces share one range of real addresses: in the innermost space that covers @addr. FAULT_SIGSEGV: there is
+ * none, perhaps no more; who was late may ask for a space that has gone.
+ */
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait);
+
 enum kswapd_result {
 	KSWAPD_BALANCED, /* free frames are above the high watermark: sleep until woken */
 	KSWAPD_PROGRESS, /* call again */
@@ -94,6 +113,13 @@ enum kswapd_result {
  */
 #define KSWAPD_PAGES SWAP_IO_PAGES
 enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
+
+/*
+ * One step of ksmd (LIFECYCLE 8): looks at up to @pages pages of mergeable VMAs, from where the last step stopped; a step
+ * ends where a full scan of all spaces does. Pages that held the same content in two scans and are equal are merged.
+ * Returns how many mappings came to share a page (where a frame has one place only: a swap slot). -ENOMEM
+ */
+int ksmd_step(struct pager *pager, unsigned pages);
 
 /*
  * Reclaim about @pages pages now, whatever the watermarks say: as writing to a cgroup's memory.reclaim does. Returns how
@@ -140,8 +166,53 @@ void pager_lease_end(struct pager *pager, struct swap_lease *lease);
 
 void pager_stats(struct pager *pager, struct anonmm_stats *out);
 
+/*
+ * Who uses what, in lines without newlines: each node's frames by kind, each space's mapped, resident and swapped pages,
+ * each swap area's slots, the core's own structures. The same is said through machine->ops->say when a fault ends in
+ * FAULT_OOM, the 1st, 2nd, 4th, 8th ... time. Looks at every frame and PTE. @line is called without the pager lock.
+ */
+void pager_memory_report(struct pager *pager, void (*line)(void *ctx, const char *text), void *ctx);
+
 /* Check every equation that must hold, at rest or not. NULL: all hold; else what does not (static text or @buf). */
 const char *pager_validate(struct pager *pager, char *buf, size_t len);
+
+/* ---- Migration (LIFECYCLE B9) --------------------------------------------------------- */
+
+/*
+ * Move up to @max pages of node @from to node @to, cold ones first. What is mapped stays mapped, what has a slot keeps
+ * it; a page that is in use otherwise is tried a few times and then left (stats: migrated, migrate_failed).
+ * Returns how many were moved; or, if none was: -EAGAIN, -ENOMEM: the target is at its low watermark (kswapd is woken).
+ * -EINVAL: no such node, or the same one.
+ */
+int migrate_pages(struct pager *pager, unsigned from, unsigned to, unsigned max, struct wait *wait);
+
+/*
+ * Move up to @max pages of the node from its highest frames to its lowest free ones, so that free frames form a run at its
+ * end. Returns how many were moved; none: it is compact, or at its min watermark. -EINVAL: no such node.
+ */
+int compact_node(struct pager *pager, unsigned node, unsigned max);
+
+/*
+ * One page's move in its three phases; between them the pager lock is not held, faults at the page wait, and everything
+ * else goes on. The value is the caller's, its fields are not. A begin that returned 0 must be followed by an end:
+ * until then nobody can freeze the pager.
+ *
+ * begin: the page at @addr, or in the swap cache for it, to a frame of @node. -EAGAIN; -ENOENT: nothing is in memory
+ *        there; -EBUSY: it is under writeback, merged, pinned for I/O, or held by somebody: it is as it was;
+ *        -ENOMEM: the node is at its low watermark; -EINVAL: no such node, or address.
+ * copy:  the content.
+ * end:   0: moved, or nobody wants the page any more. -EBUSY: somebody has come to hold it; -ENOMEM: the host has no
+ *        memory for the frame: the page is where it was.
+ */
+struct migration {
+	struct pager *pager;
+	struct page *from, *to; /* both locked */
+	struct anon_vma *anon_vma; /* pinned: through which it was mapped; NULL: a file's, or not mapped */
+	int error;
+};
+int migrate_begin(struct space *space, uint64_t addr, unsigned node, struct migration *m, struct wait *wait);
+void migrate_copy(struct migration *m);
+int migrate_end(struct migration *m);
 
 /* ---- Spaces -------------------------------------------------------------------------- */
 
@@ -177,9 +248,12 @@ void space_unlock(struct space *space);
  *          -EBUSY (mremap too): the program keeps a page of it pinned for I/O, on machines that must move it.
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
- *          POPULATE_READ, POPULATE_WRITE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
- *          -EINVAL: advice that is not known. -ENOMEM: a hole.
- * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked.
+ *          POPULATE_READ, POPULATE_WRITE, MERGEABLE, UNMERGEABLE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
+ *          -EINVAL: advice that is not known, that locked memory forbids, or POPULATE against the rights. -ENOMEM: a hole.
+ *          -EFAULT: POPULATE of a page that cannot be had.
+ *          MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
+ *          -ENOMEM also: no frame for that, what was done so far stays, and the call may be made again.
+ * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked, or a page cannot be had.
  */
 int space_mmap(
 	struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);

@@ -31,6 +31,7 @@ typedef _Atomic(pte_t) pte_slot_t;
 #define PTE_SWAP (1ull << 6)
 #define PTE_MIGRATION (1ull << 7)
 #define PTE_SHADOW (1ull << 8) /* only in a page cache: when the page was removed */
+#define PTE_WAS_VALID (1ull << 9) /* before and in a migration entry: PTE_VALID, to be given back */
 
 #define PTE_PFN_SHIFT 12
 #define PTE_TYPE_SHIFT 52
@@ -49,6 +50,18 @@ static inline pte_t pte_present(pfn_t pfn, uint64_t bits)
 static inline pte_t pte_swap(swp_entry_t entry)
 {
 	return ((pte_t)entry.type << PTE_TYPE_SHIFT) | ((pte_t)entry.slot << PTE_PFN_SHIFT) | PTE_SWAP;
+}
+
+/* What stands for a present PTE while its page is moving, and what it becomes where the page is now. */
+static inline pte_t pte_to_migration(pte_t pte)
+{
+	return (pte & ~(PTE_PRESENT | PTE_VALID)) | PTE_MIGRATION;
+}
+
+static inline pte_t pte_from_migration(pte_t pte, pfn_t pfn)
+{
+	return pte_present(
+		pfn, (pte & (PTE_WRITE | PTE_DIRTY | PTE_ACCESSED)) | (pte & PTE_WAS_VALID ? PTE_VALID : 0));
 }
 
 static inline bool pte_is_none(pte_t pte)

@@ -77,8 +77,7 @@ static void workingset_refault(struct pager *pager, struct page *page, swp_entry
 		page_set(page, PG_active | PG_workingset);
 }
 
-/* read_swap_cache_async: a new page enters the swap cache, locked, and is read. */
-static int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
 {
 	struct page *page = frame_alloc(pager);
 

@@ -45,6 +45,8 @@ struct plug;
  */
 int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
 	swp_entry_t entry, struct plug *plug);
+/* A new page enters the swap cache, locked, and is read; @ahead: nobody has asked for it. Errors as above. => not cached */
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug);
 /* Only what will follow, when half of it was used up. */
 void swapin_ahead(
 	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug);

@@ -240,6 +240,7 @@ static void set_anon_mapping(struct page *page, struct anon_vma *anon_vma, uint3
 {
 	page->mapping = (void *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON);
 	page->index = index;
+	page_clear(page, PG_ksm); /* one that was merged once, and is in the swap cache since */
 }
 
 void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr, bool exclusive)
@@ -256,16 +257,31 @@ void page_add_file_rmap(struct page *page)
 	page->_mapcount++;
 }
 
+static bool vma_is_not_locked(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)addr, (void)ptep;
+	return !(vma->flags & VM_LOCKED);
+}
+
+void page_munlock(struct pager *pager, struct page *page)
+{
+	if (page_has(page, PG_mlocked) && rmap_walk(pager, page, vma_is_not_locked, NULL))
+		clear_page_mlock(pager, page);
+}
+
 void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 {
-	(void)vma, (void)addr;
 	assert(page_mapped(page));
+	if (page_stable_node(page))
+		ksm_remove_rmap(page, vma->space, space_index(vma->space, addr));
 	/*
 	 * Without a mapping the anon_vma may go before the page does. What remains is that the page is
 	 * anonymous; the next first mapping says where.
 	 */
 	if (--page->_mapcount < 0 && page_is_anon(page))
-		page->mapping = (void *)PAGE_MAPPING_ANON;
+		page->mapping = (void *)((uintptr_t)page->mapping & PAGE_MAPPING_FLAGS);
+	if (vma->flags & VM_LOCKED)
+		page_munlock(vma->space->pager, page);
 }
 
 void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)
@@ -276,8 +292,8 @@ void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr)
 
 struct anon_vma *page_anon_vma(const struct page *page)
 {
-	assert(page_is_anon(page));
-	return (struct anon_vma *)((uintptr_t)page->mapping & ~PAGE_MAPPING_ANON);
+	assert(page_is_anon(page) && !page_stable_node(page));
+	return (struct anon_vma *)((uintptr_t)page->mapping & ~PAGE_MAPPING_FLAGS);
 }
 
 bool page_is_of_family(const struct page *page, const struct vma *vma, uint64_t addr)
@@ -339,6 +355,8 @@ bool rmap_walk(struct pager *pager, struct page *page, rmap_one one, void *ctx)
 
 	if (!page_mapped(page))
 		return true;
+	if (page_stable_node(page))
+		return ksm_walk(pager, page, one, ctx);
 	return links_walk(page_is_anon(page) ? &page_anon_vma(page)->links : &page_file(page)->i_mmap,
 		page->index, page->index, walk_vma, &walk);
 }

@@ -4,6 +4,7 @@
  *
  *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma      anonymous pages
  *      page->mapping ---> file (i_mmap) <------ a link ---> vma      pages of a page cache
+ *      page->mapping ---> stable node <--- one item for each PTE     merged pages (ksm.h)
  *
  * A page is born into its VMA's anon_vma. A chain link joins one anon_vma and one VMA whose PTEs may
  * map its pages: after a split both halves are linked, after a fork (of a space) the child's VMAs are too. The links
@@ -83,6 +84,9 @@ void anon_vma_interval_tree_post_update(struct vma *vma);
 void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr, bool exclusive);
 void page_add_file_rmap(struct page *page);
 void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr);
+
+/* Evictable again, unless a VMA that is locked still maps it. */
+void page_munlock(struct pager *pager, struct page *page);
 /* The page is this VMA's alone now: later walks look nowhere else. => page locked, mapped once */
 void page_move_anon_rmap(struct page *page, struct vma *vma, uint64_t addr);
 /* May a PTE of @vma at @addr map this anonymous page, so that a walk finds it? */

@@ -36,26 +36,24 @@ static int shmem_alloc_page(struct fault *f, struct file *file, uint32_t index, 
 	return error ? FAULT_OOM : FAULT_DONE;
 }
 
-/* It has been read, or never left memory: from the swap cache back to the page cache. Its slot is free. */
-static int shmem_move_in(struct fault *f, struct file *file, uint32_t index, struct page *page)
+void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struct page *page, uint64_t addr)
 {
 	swp_entry_t entry = word_entry(page->private);
 
-	page_trylock(f->pager, page);
+	page_trylock(pager, page);
 	page_get(page);
-	delete_from_swap_cache(f->pager, page, NO_SHADOW);
+	delete_from_swap_cache(pager, page, NO_SHADOW);
 	page->mapping = NULL;
 	int error = add_to_page_cache(file, page, index); /* replaces the entry; its table is there */
 
 	assert(!error);
 	(void)error;
-	swap_free(f->pager, entry);
+	swap_free(pager, entry);
 	page_clear(page, PG_readahead);
 	page_set(page, PG_dirty);
-	page_unlock(f->pager, page);
-	page_step(f->pager, page, "shmem_swapin_page", f->addr);
-	page_put(f->pager, page);
-	return FAULT_DONE;
+	page_unlock(pager, page);
+	page_step(pager, page, "shmem_swapin_page", addr);
+	page_put(pager, page);
 }
 
 static int shmem_swapin(
@@ -72,7 +70,8 @@ static int shmem_swapin(
 		return FAULT_WAIT;
 	}
 	*out = page;
-	return shmem_move_in(f, file, index, page);
+	shmem_move_in(f->pager, file, index, page, f->addr);
+	return FAULT_DONE;
 }
 
 int shmem_fault(struct fault *f, struct file *file, uint32_t index, struct page **out)

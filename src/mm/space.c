@@ -307,20 +307,24 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 	return true;
 }
 
+/* Anonymous, and without a slot: it is written when it goes out, whatever its PTEs say. */
+static bool page_is_swapless(const struct page *page)
+{
+	return page_is_anon(page) && page_has(page, PG_swapbacked) && !page_has(page, PG_swapcache);
+}
+
 /* One mapping less; the page ends when nobody else holds it. => its PTE is hidden, the page locked */
 static void zap_page(struct zap *zap, struct zapped *z)
 {
 	struct pager *pager = zap->space->pager;
 	bool last = z->page->_mapcount == 0;
 
-	if (pte_load(z->ptep) & PTE_DIRTY)
+	if ((pte_load(z->ptep) & PTE_DIRTY) && !page_is_swapless(z->page))
 		page_set(z->page, PG_dirty);
 	pte_store(z->ptep, 0);
 	page_remove_rmap(z->page, find_vma(zap->space, z->addr), z->addr);
-	if (last && page_has(z->page, PG_mlocked)) {
-		page_clear(z->page, PG_mlocked | PG_unevictable);
-		lru_requeue(pager, z->page);
-	}
+	if (last && page_has(z->page, PG_mlocked))
+		clear_page_mlock(pager, z->page);
 	page_unlock(pager, z->page);
 	page_step(pager, z->page, "zap_pte_range", z->addr);
 	if (page_has(z->page, PG_swapcache))
@@ -377,6 +381,8 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 		if (pte_is_swap(pte)) {
 			pte_store(ptep, 0);
 			free_swap_and_cache(pager, pte_entry(pte));
+		} else if (pte_is_migration(pte)) {
+			pte_store(ptep, 0); /* who moves the page holds it, and ends it when no PTE is left */
 		} else if (pte & PTE_ZERO) {
 			pte_store(ptep, 0);
 			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
@@ -412,7 +418,10 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 	return 0;
 }
 
-/* As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again. */
+/*
+ * As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again.
+ * A page that is moving is hidden already, and comes back armed.
+ */
 static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 {
 	struct space *space = zap->space;
@@ -425,6 +434,8 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 		if (pte & PTE_ZERO) {
 			pte_store(ptep, 0);
 			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
+		} else if (pte_is_migration(pte)) {
+			pte_clear_bits(ptep, PTE_WAS_VALID | PTE_WRITE);
 		} else if (pte_is_present(pte) && !zap_add(zap, *index, ptep)) {
 			return pfn_page(pager, pte_pfn(pte));
 		}
@@ -515,6 +526,7 @@ int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait 
 	error = unmap_vmas(space, start, end, wait);
 	if (error)
 		return error;
+	ksm_forget(space, space_index(space, start), space_index(space, end));
 	error = remove_vmas(space, start, end, wait);
 	if (error == -EAGAIN)
 		return error;
@@ -666,6 +678,7 @@ int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machi
 		space->bytes = bytes;
 		space->machine_data = machine_data;
 		RB_INIT(&space->vmas);
+		RB_INIT(&space->ksm_items);
 		TAILQ_INSERT_TAIL(&pager->spaces, space, link);
 	}
 	pager_unlock(pager);
@@ -683,6 +696,7 @@ int space_exit(struct space *space, struct wait *wait)
 	int error = unmap_region(space, space->base, space->base + space->bytes, wait);
 
 	if (!error) {
+		ksm_exit(space);
 		TAILQ_REMOVE(&pager->spaces, space, link);
 		pager_chunk_free(pager, space, page_align_up(sizeof(*space)));
 	}
@@ -776,14 +790,22 @@ unsigned space_longest_chain(struct space *space)
 	return longest;
 }
 
-struct space *pager_space_at(struct pager *pager, uint64_t addr)
+/* A snapshot is younger than the space in whose range it lies. */
+struct space *find_space(struct pager *pager, uint64_t addr)
 {
 	struct space *space;
 
-	pager_lock(pager);
 	TAILQ_FOREACH_REVERSE(space, &pager->spaces, space_list, link)
 	if (addr - space->base < space->bytes)
 		break;
+	return space;
+}
+
+struct space *pager_space_at(struct pager *pager, uint64_t addr)
+{
+	pager_lock(pager);
+	struct space *space = find_space(pager, addr);
+
 	pager_unlock(pager);
 	return space;
 }

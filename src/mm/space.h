@@ -11,6 +11,7 @@
 #include "mm/page.h"
 #include "mm/pgtable.h"
 #include "mm/readahead.h"
+#include "mm/ksm.h"
 #include "mm/rmap.h"
 
 enum vma_flags {
@@ -48,10 +49,11 @@ struct space {
 	void *machine_data; /* [I] */
 	struct pgtable pgtable; /* [L] */
 	struct vma_tree vmas; /* [S] */
+	struct ksm_item_tree ksm_items; /* [L] by page index */
 	uint64_t search_from; /* [S] where the next hole is looked for */
 	bool locked; /* [L] the space lock */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
-	uint64_t populated_to; /* [S] madvise(POPULATE) under way: where it goes on, 0: none */
+	uint64_t populated_to; /* [S] madvise(POPULATE) or mprotect under way: where it goes on, 0: none */
 	unsigned pinned_tries; /* [S] how often in a row hide_range() met a pinned page */
 	struct space *fork_child; /* [S] fork under way: who it will be */
 	uint64_t forked_to; /* [S] and the page index where it goes on */
@@ -77,6 +79,9 @@ static inline uint64_t index_addr(const struct space *space, uint64_t index)
 struct vma *find_vma(struct space *space, uint64_t addr); /* that contains addr, or NULL */
 struct vma *find_vma_from(struct space *space, uint64_t addr); /* the first that ends behind addr */
 struct vma *vma_next(struct vma *vma);
+
+/* The innermost space that covers @addr, or NULL. */
+struct space *find_space(struct pager *pager, uint64_t addr);
 
 /* For space_ops.c */
 int vma_split_range(struct space *space, uint64_t start, uint64_t end);

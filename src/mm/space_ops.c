@@ -47,6 +47,22 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 	return error;
 }
 
+/* Locked memory that can be written from now on: its copies are made now, as mlock() would. Drops the lock. */
+static int populate_locked(struct space *space, uint64_t end, struct wait *wait);
+
+static bool is_private_locked(const struct vma *vma)
+{
+	return (vma->flags & (VM_LOCKED | VM_SHARED | VM_FOREIGN)) == VM_LOCKED;
+}
+
+static bool locked_gains_write(struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		if (is_private_locked(vma) && (prot & ~vma->prot & PROT_WRITE))
+			return true;
+	return false;
+}
+
 int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, struct wait *wait)
 {
 	int error = range_check(space, addr, &len);
@@ -56,9 +72,15 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 		return error;
 	pager_lock(space->pager);
 	error = range_is_mapped(space, addr, end) ? vma_split_range(space, addr, end) : -ENOMEM;
+	if (!error && locked_gains_write(space, addr, end, prot))
+		space->populated_to = addr;
 	for (struct vma *vma = find_vma_from(space, addr); !error && vma && vma->start < end;
 		vma = vma_next(vma))
 		error = vma_protect(vma, prot, wait);
+	if (!error && space->populated_to)
+		error = populate_locked(space, end, wait);
+	if (error != -EAGAIN)
+		space->populated_to = 0;
 	if (error != -EAGAIN)
 		vma_merge_range(space, addr, end);
 	pager_unlock(space->pager);
@@ -90,6 +112,7 @@ static void move_page_tables(struct space *space, uint64_t from, uint64_t to, ui
 		pte_store(pgtable_find(&space->pgtable, index + shift), pte_load(ptep));
 		pte_store(ptep, 0);
 	}
+	ksm_move(space, space_index(space, from), space_index(space, to), end - space_index(space, from));
 }
 
 static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
@@ -334,12 +357,19 @@ static bool populate_writes(struct space *space, uint64_t addr, enum populate ho
 	return how == POPULATE_WRITE || (vma && (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED));
 }
 
+/* As if each page had been touched, or written: a page that MADV_FREE gave up is wanted again then. */
 static bool is_populated(struct space *space, uint64_t addr, bool write)
 {
 	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
 	pte_t pte = ptep ? pte_load(ptep) : 0;
 
-	return pte_is_valid(pte) && (!write || (pte & PTE_WRITE) || !space->pager->machine->ops->sees_write);
+	if (!pte_is_valid(pte))
+		return false;
+	if (!write || !space->pager->machine->ops->sees_write)
+		return true;
+	if (pte & PTE_WRITE)
+		pte_set_bits(ptep, PTE_DIRTY | PTE_ACCESSED);
+	return pte & PTE_WRITE;
 }
 
 /* Fault in what is not there yet; *addr says how far it got. Drops the lock. */
@@ -347,27 +377,29 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, enum popu
 {
 	struct pager *pager = space->pager;
 
-	for (; *addr < end; *addr += PAGE_BYTES) {
+	while (*addr < end) {
 		bool write = populate_writes(space, *addr, how);
 
-		if (is_populated(space, *addr, write))
+		if (is_populated(space, *addr, write)) {
+			*addr += PAGE_BYTES;
 			continue;
+		}
 		pager_unlock(pager);
 		enum fault_result result =
 			handle_mm_fault(space, *addr, write ? ACCESS_WRITE : ACCESS_READ, wait);
 
 		pager_lock(pager);
 		switch (result) {
-		case FAULT_DONE:
+		case FAULT_DONE: /* perhaps only swapped in: a copy may have to follow */
 			break;
 		case FAULT_WAIT:
 			return -EAGAIN;
 		case FAULT_OOM:
 			return -ENOMEM;
 		case FAULT_SIGBUS:
-			return -EIO;
-		case FAULT_SIGSEGV:
 			return -EFAULT;
+		case FAULT_SIGSEGV:
+			return -EINVAL;
 		}
 	}
 	return 0;
@@ -387,6 +419,21 @@ static int advise_populate(
 	return error;
 }
 
+static int populate_locked(struct space *space, uint64_t end, struct wait *wait)
+{
+	struct vma *vma = find_vma_from(space, space->populated_to);
+	int error = 0;
+
+	for (; vma && vma->start < end && error != -EAGAIN; vma = vma_next(vma)) {
+		uint64_t from = max_u64(space->populated_to, vma->start);
+
+		if (is_private_locked(vma))
+			error = populate(space, &from, min_u64(end, vma->end), POPULATE_LOCK, wait);
+		space->populated_to = from;
+	}
+	return error == -EAGAIN ? error : 0; /* what cannot be had now faults later */
+}
+
 static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uint32_t flags)
 {
 	int error = vma_split_range(space, start, end);
@@ -399,13 +446,18 @@ static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
-/* MADV_DONTNEED of memory that is locked is an error, as on Linux. */
-static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+/* What is locked is not to go: advice that says so is an error, as on Linux. */
+static bool range_is_locked(struct space *space, uint64_t start, uint64_t end)
 {
 	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
 		if (vma->flags & VM_LOCKED)
-			return -EINVAL;
-	return unmap_vmas(space, start, end, wait);
+			return true;
+	return false;
+}
+
+static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	return range_is_locked(space, start, end) ? -EINVAL : unmap_vmas(space, start, end, wait);
 }
 
 /* One page may be dropped at any time, unless it is written before: until then it counts as one of a file. */
@@ -460,6 +512,8 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 		return advise_free(space, start, end, wait);
 	case MADV_COLD:
 	case MADV_PAGEOUT:
+		if (range_is_locked(space, start, end))
+			return -EINVAL;
 		advise_reclaim(space, start, end, advice == MADV_PAGEOUT);
 		return 0;
 	case MADV_WILLNEED:
@@ -479,8 +533,6 @@ static int advise(struct space *space, uint64_t start, uint64_t end, int advice,
 	case MADV_NOHUGEPAGE:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
-	case MADV_MERGEABLE:
-	case MADV_UNMERGEABLE:
 		return 0; /* hints that need nothing here */
 	default:
 		return -EINVAL;
@@ -497,8 +549,12 @@ int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, 
 	if (error)
 		return error;
 	pager_lock(space->pager);
-	error = range_is_mapped(space, addr, addr + len) ? advise(space, addr, addr + len, advice, wait)
-							 : -ENOMEM;
+	if (advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE)
+		error = ksm_madvise(space, addr, addr + len, advice == MADV_MERGEABLE, wait);
+	else
+		error = range_is_mapped(space, addr, addr + len)
+				? advise(space, addr, addr + len, advice, wait)
+				: -ENOMEM;
 	pager_unlock(space->pager);
 	return error;
 }
@@ -538,13 +594,17 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
 		pte_t pte = pte_load(ptep);
 
-		if (!pte_is_present(pte) || (pte & PTE_ZERO))
+		if (!(pte & (PTE_PRESENT | PTE_MIGRATION)) || (pte & PTE_ZERO))
 			continue;
-		struct page *page = pfn_page(space->pager, pte_pfn(pte));
+		struct page *page =
+			pfn_page(space->pager, pte_pfn(pte)); /* moving: the new page will have its flags */
 
-		page_clear(page, lock ? PG_active : PG_mlocked | PG_unevictable);
-		if (lock)
-			page_set(page, PG_mlocked | PG_unevictable);
+		if (!lock) {
+			page_munlock(space->pager, page);
+			continue;
+		}
+		page_clear(page, PG_active);
+		page_set(page, PG_mlocked | PG_unevictable);
 		lru_requeue(space->pager, page);
 	}
 }
@@ -571,6 +631,8 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 		requeue_range(space, addr, addr + len, lock);
 		if (lock)
 			error = populate(space, &(uint64_t){addr}, addr + len, POPULATE_LOCK, wait);
+		if (error == -EFAULT || error == -EINVAL)
+			error = -ENOMEM;
 	}
 	pager_unlock(pager);
 	return error;

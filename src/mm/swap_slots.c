@@ -31,6 +31,7 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 {
 	*area = (struct swap_area){
 		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
+	TAILQ_INIT(&area->lent);
 	area->nr_clusters = (area->nr_slots + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 	/* The slots' table is counted as it is touched, not as it is reserved. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
@@ -55,9 +56,59 @@ void swap_area_destroy(struct pager *pager, struct swap_area *area)
 	area->cluster_free = NULL;
 }
 
+void swap_area_remove(struct pager *pager, uint8_t type)
+{
+	struct swap_area *area = &pager->areas[type];
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < pager->nr_ranked; i++)
+		if (pager->by_priority[i] != type)
+			pager->by_priority[kept++] = pager->by_priority[i];
+	pager->nr_ranked = kept;
+	pager->metadata_bytes -= area->touched * sizeof(struct swap_slot);
+	swap_area_destroy(pager, area);
+	*area = (struct swap_area){.pager = pager};
+}
+
+/* ---- Who is inside a device -------------------------------------------------------------- */
+
+void area_open_door(struct pager *pager, uint8_t type)
+{
+	atomic_store(&pager->doors[type].open, true);
+}
+
+/*
+ * Who enters counts itself, then looks; who closes closes, then looks at the count: with sequential consistency one of
+ * them sees the other.
+ */
+bool area_close_door(struct pager *pager, uint8_t type)
+{
+	atomic_store(&pager->doors[type].open, false);
+	return atomic_load(&pager->doors[type].holders) == 0;
+}
+
+struct swapdev *area_enter(struct pager *pager, unsigned type)
+{
+	atomic_fetch_add(&pager->doors[type].holders, 1);
+	if (atomic_load(&pager->doors[type].open))
+		return pager->areas[type].dev;
+	area_leave(pager, type);
+	return NULL;
+}
+
+void area_leave(struct pager *pager, unsigned type)
+{
+	atomic_fetch_sub(&pager->doors[type].holders, 1);
+}
+
+bool swap_entry_exists(const struct pager *pager, swp_entry_t entry)
+{
+	return entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots;
+}
+
 struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
 {
-	assert(entry.type < pager->nr_areas && entry.slot < pager->areas[entry.type].nr_slots);
+	assert(swap_entry_exists(pager, entry));
 	return &pager->areas[entry.type].slots[entry.slot];
 }
 
@@ -68,6 +119,12 @@ static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
 	return area->cluster_free[c] == cluster_slots(area, c);
 }
 
+/* Slots of its table are rather used again than new ones touched, when half of those that were touched are free. */
+static bool half_will_do(const struct swap_area *area)
+{
+	return area->dev->anywhere && area->touched / 2 > area->nr_used;
+}
+
 /*
  * The next cluster worth going through: a whole one that was written before (a file system then has its blocks ready,
  * and the slots' table its memory), else one that never was, else one with any free slot.
@@ -75,12 +132,13 @@ static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
 static bool next_cluster(struct swap_area *area)
 {
 	uint32_t from = area->cursor / SWAP_CLUSTER, partial = UINT32_MAX;
+	uint16_t enough = half_will_do(area) ? SWAP_CLUSTER / 2 : SWAP_CLUSTER;
 	uint32_t touched = (area->touched + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 
 	for (uint32_t i = 1; i <= touched; i++) {
 		uint32_t c = (from + i) % touched;
 
-		if (cluster_is_whole(area, c)) {
+		if (area->cluster_free[c] >= enough || cluster_is_whole(area, c)) {
 			area->cursor = c * SWAP_CLUSTER;
 			return true;
 		}
@@ -115,7 +173,7 @@ static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 
 static bool area_find_slot(struct swap_area *area, uint32_t *slot)
 {
-	if (area->inherited || area->nr_used == area->nr_slots)
+	if (area->inherited || area->full || area->off || area->nr_used == area->nr_slots)
 		return false;
 	if (area->cursor >= area->nr_slots)
 		area->cursor = 0;
@@ -129,7 +187,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 	*slot = (struct swap_slot){.word = WORD_USED};
 	area->cluster_free[at / SWAP_CLUSTER]--;
 	area->nr_used++;
-	pager->slots_used++;
+	pager->slots_used++; /* it is not off */
 	if (at >= area->touched) {
 		pager->metadata_bytes += (at + 1 - area->touched) * sizeof(*slot);
 		area->touched = at + 1;
@@ -141,7 +199,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 
 int get_swap_page(struct pager *pager, struct page *page, swp_entry_t *entry)
 {
-	for (unsigned i = 0; i < pager->nr_areas; i++) {
+	for (unsigned i = 0; i < pager->nr_ranked; i++) {
 		uint8_t type = pager->by_priority[i];
 		uint32_t slot;
 
@@ -187,9 +245,13 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 	}
 	slot->word = WORD_FREE;
 	slot->flags = 0;
+	area->full = false;
+	if (!area->inherited)
+		area->dev->ops->discard(area->dev, entry.slot, 1);
 	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
 	area->nr_used--;
-	pager->slots_used--;
+	if (!area->off)
+		pager->slots_used--;
 }
 
 void swap_duplicate(struct pager *pager, swp_entry_t entry)
@@ -241,12 +303,29 @@ bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock)
 
 bool slot_writable(struct pager *pager, swp_entry_t entry)
 {
-	return !pager->areas[entry.type].inherited && !(swap_slot(pager, entry)->flags & SLOT_RETIRED) &&
+	const struct swap_area *area = &pager->areas[entry.type];
+
+	return !area->inherited && !area->off && !(swap_slot(pager, entry)->flags & SLOT_RETIRED) &&
 	       (TAILQ_EMPTY(&pager->leases) || !slot_leased(pager, entry));
+}
+
+void slot_refused(struct pager *pager, swp_entry_t entry)
+{
+	swap_slot(pager, entry)->flags &= (uint16_t)~SLOT_HASHED;
+	pager->areas[entry.type].full = true;
+}
+
+bool slot_has_room(struct pager *pager, swp_entry_t entry)
+{
+	return slot_writable(pager, entry) && !pager->areas[entry.type].full;
 }
 
 bool vm_swap_full(const struct pager *pager)
 {
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (pager->areas[type].dev &&
+			atomic_load_explicit(&pager->areas[type].dev->crowded, memory_order_relaxed))
+			return true;
 	return pager->slots_used * 2 > pager->slots_total;
 }
 
@@ -341,6 +420,7 @@ int pager_fork_child(struct pager *pager)
 {
 	int error = 0;
 
+	pager_swapoff_cancel(pager);
 	pager_lock(pager);
 	/* The leases are the parent's to keep; as heirs we write nothing, so they bind nobody here. */
 	while (!TAILQ_EMPTY(&pager->leases)) {
@@ -352,6 +432,8 @@ int pager_fork_child(struct pager *pager)
 	for (unsigned type = 0; !error && type < pager->nr_areas; type++) {
 		struct swap_area *area = &pager->areas[type];
 
+		if (!area->dev)
+			continue;
 		if (!area->inherited)
 			pager->slots_total -= area->nr_slots;
 		area->inherited = true;

@@ -10,7 +10,7 @@
  * together lies together and one write carries many pages.
  *
  * A slot can be written by us unless its area is inherited (we are the child of a fork and the slots are
- * the parent's), it is leased (we are the parent and a child still reads it), or retired (a write to it failed).
+ * the parent's) or being given up (swapoff), it is leased (we are the parent and a child still reads it), or retired (a write to it failed).
  *   Invariant: a mapped page is in the swap cache only if its slot can be written.
  */
 #ifndef ANONMM_SWAP_SLOTS_H
@@ -42,16 +42,21 @@ struct swap_slot {
 
 struct swap_area {
 	struct pager *pager; /* [I] */
-	struct swapdev *dev; /* [I] */
+	struct swapdev *dev; /* [I], NULL: no area has this number now */
 	int priority; /* [I] */
 	bool inherited; /* [L] read only: the parent's */
+	bool full; /* [L] the device had no room for a page: no slot is handed out until it may have */
+	bool off; /* [L] swapoff has begun: it gets nothing new, and the pager's sums leave it out */
 	uint32_t nr_slots; /* [I] */
 	struct swap_slot *slots; /* [I] the array */
 	uint16_t *cluster_free; /* [I] the array: free slots in each cluster */
 	uint32_t nr_clusters; /* [I] */
 	uint32_t cursor; /* [L] the slot to try next */
 	uint32_t nr_used; /* [L] */
+	uint64_t nr_refused; /* [L] writes for which the device had no room */
 	uint32_t touched; /* [L] slots that were ever used: what the table costs */
+	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
+	uint32_t nr_lent, lending; /* [L] how many, and how many are about to be */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */
@@ -65,6 +70,19 @@ TAILQ_HEAD(swap_lease_list, swap_lease);
 int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority);
 void swap_area_destroy(struct pager *pager, struct swap_area *area);
 
+/* swapoff's end: the number is free again, the device the caller's to close. => no slot in use, door closed */
+void swap_area_remove(struct pager *pager, uint8_t type);
+
+/* From now on pager_poll() asks the device. */
+void area_open_door(struct pager *pager, uint8_t type);
+/* Nobody comes in any more. Returns whether nobody is inside either. */
+bool area_close_door(struct pager *pager, uint8_t type);
+/* The device, to be used without the lock until area_leave(); NULL: the door is closed. => lock held or not */
+struct swapdev *area_enter(struct pager *pager, unsigned type);
+void area_leave(struct pager *pager, unsigned type);
+
+/* Is there such a slot? Only who has dropped the lock since it met the entry needs to ask. */
+bool swap_entry_exists(const struct pager *pager, swp_entry_t entry);
 struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry);
 
 /* A free slot, by priority of the areas; it becomes @page's. -ENOSPC */
@@ -85,6 +103,12 @@ bool slot_shadow(struct pager *pager, swp_entry_t entry, uint32_t *clock);
 #define SHADOW_MASK 0x3fffffffu
 
 bool slot_writable(struct pager *pager, swp_entry_t entry);
+
+/* The device had no room for this slot's page: it keeps its slot, and none is handed out there for now. */
+void slot_refused(struct pager *pager, swp_entry_t entry);
+
+/* Would writing to it be of any use now? */
+bool slot_has_room(struct pager *pager, swp_entry_t entry);
 
 /* Is swap more than half full? Then pages that come in give their slots back. */
 bool vm_swap_full(const struct pager *pager);

@@ -4,8 +4,10 @@
  *
  *   for each page      _mapcount = the PTEs that map it - 1
  *                      _count >= mappings + swap cache + isolation, equal when nobody holds it besides
+ *                      a migration entry names a page that is locked and isolated
  *                      its list = its flags, and it is on that list
  *   for each slot      count = the swap entries that name it; its word's page knows it
+ *   for each merged page   its stable node's items are the PTEs that map it (ksm.c)
  *   for each node      free + used = all; lists are as long as they say
  *
  * It is slow and belongs to tests and debug builds. Everything is counted anew from the page tables.
@@ -20,6 +22,7 @@ struct census {
 	struct pager *pager;
 	uint32_t *mapped; /* by pfn */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
+	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
 	char *buf;
 	size_t len;
 	bool wrong;
@@ -48,6 +51,8 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 
 	if (!find_vma(space, index_addr(space, index)))
 		WRONG(c, "a PTE outside any VMA at index %llu", (unsigned long long)index);
+	c->swapped -= pte_is_swap(pte);
+	c->resident -= pte_is_migration(pte) || (pte_is_present(pte) && !(pte & PTE_ZERO));
 	if (pte_is_swap(pte)) {
 		swp_entry_t entry = pte_entry(pte);
 
@@ -55,6 +60,10 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 			WRONG(c, "a swap entry that names no slot: %u:%u", entry.type, entry.slot);
 		else
 			c->named[entry.type][entry.slot]++;
+	} else if (pte_is_migration(pte)) {
+		if (pte_pfn(pte) >= pager->nr_frames || !page_has(pfn_page(pager, pte_pfn(pte)), PG_locked) ||
+			page_list(pfn_page(pager, pte_pfn(pte))) != LIST_ISOLATED)
+			WRONG(c, "a migration entry of frame %u, which nobody moves", pte_pfn(pte));
 	} else if (pte_is_present(pte) && (pte & PTE_ZERO)) {
 		if (pte_pfn(pte) != pager->zero_pfn || (pte & PTE_WRITE))
 			WRONG(c, "a zero mapping of frame %u that is not the zero page, or writable",
@@ -70,8 +79,13 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 static void count_space(struct census *c, struct space *space)
 {
 	uint64_t index = 0;
+	struct space_usage usage;
 	pte_slot_t *ptep;
 
+	space_usage(space, &usage);
+	c->resident += usage.resident;
+	c->swapped += usage.swapped;
+	c->mapped_bytes += usage.mapped_bytes;
 	while ((ptep = pgtable_next(&space->pgtable, index, space->bytes >> PAGE_SHIFT, &index)) != NULL) {
 		count_pte(c, space, index, pte_load(ptep));
 		index++;
@@ -118,9 +132,15 @@ static void check_page(struct census *c, pfn_t pfn)
 		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		WRONG(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	if (page->_count == 0 || pfn == pager->zero_pfn)
+	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
+		WRONG(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
+			page->word);
+	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
 		return;
-	rmap_walk(pager, page, find_one, &found);
+	if (page_mapped(page) && page_has(page, PG_ksm) != (page_stable_node(page) != NULL))
+		WRONG(c, "page %u: PG_ksm and its mapping disagree", pfn);
+	if (!c->wrong)
+		rmap_walk(pager, page, find_one, &found);
 	if (found != page->_mapcount + 1)
 		WRONG(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
 	bool reading = page_has(page, PG_locked) && !page_has(page, PG_uptodate);
@@ -160,6 +180,23 @@ static void check_slots(struct census *c, unsigned type)
 		WRONG(c, "area %u: %u slots used, %u counted", type, area->nr_used, used);
 }
 
+/* Over all areas but one that is being given up; those of a parent can be used, not filled. */
+static void check_slot_sums(struct census *c)
+{
+	uint64_t total = 0, used = 0;
+
+	for (unsigned type = 0; type < c->pager->nr_areas; type++) {
+		const struct swap_area *area = &c->pager->areas[type];
+
+		total += area->off || area->inherited ? 0 : area->nr_slots;
+		used += area->off ? 0 : area->nr_used;
+	}
+	if (total != c->pager->slots_total || used != c->pager->slots_used)
+		WRONG(c, "slots: %llu of %llu used, %llu of %llu counted",
+			(unsigned long long)c->pager->slots_used, (unsigned long long)c->pager->slots_total,
+			(unsigned long long)used, (unsigned long long)total);
+}
+
 static void check_node(struct census *c, struct node *node)
 {
 	uint32_t nr_free = 0;
@@ -168,6 +205,12 @@ static void check_node(struct census *c, struct node *node)
 		nr_free += (uint32_t)__builtin_popcountll(node->free_map[w]);
 	if (nr_free != node->nr_free)
 		WRONG(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
+	struct node_usage usage;
+
+	node_usage(c->pager, node, &usage);
+	if (usage.free != nr_free ||
+		usage.free + usage.anon + usage.file + usage.shmem + usage.other != usage.frames)
+		WRONG(c, "node at %u: the report's kinds do not make %u frames", node->first, usage.frames);
 	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++) {
 		struct page *page;
 		uint32_t nr = 0;
@@ -181,6 +224,16 @@ static void check_node(struct census *c, struct node *node)
 		if (nr != node->nr_pages[list])
 			WRONG(c, "list %d: %u pages, %u counted", list, node->nr_pages[list], nr);
 	}
+}
+
+/* Before the reverse map is asked for merged pages: it trusts the items. */
+static void check_ksm(struct census *c)
+{
+	char buf[200];
+	const char *why = ksm_check(c->pager, buf, sizeof(buf));
+
+	if (why)
+		WRONG(c, "%s", why);
 }
 
 static bool census_alloc(struct census *c)
@@ -222,10 +275,14 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		count_space(&c, space);
 	TAILQ_FOREACH (file, &pager->files, link)
 		count_file(&c, file);
+	check_ksm(&c);
 	for (pfn_t pfn = 0; pfn < pager->nr_frames; pfn++)
 		check_page(&c, pfn);
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		check_slots(&c, type);
+	check_slot_sums(&c);
+	if (c.resident || c.swapped || c.mapped_bytes != pager->stats->mapped_bytes)
+		WRONG(&c, "the report's sums over the spaces are not those of their page tables");
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
 	census_free(&c);

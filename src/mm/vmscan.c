@@ -155,7 +155,7 @@ static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
 		return page_has(page, PG_swapbacked) ? FATE_CANDIDATE : FATE_FREE;
 	if (!page_has(page, PG_dirty))
 		return FATE_FREE;
-	return slot_writable(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
+	return slot_has_room(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
 }
 
 /* Decide, without doing anything yet but give an anonymous page its slot. => page isolated and locked */
@@ -325,7 +325,7 @@ static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_
 	struct page *page = c->page;
 
 	if (page_has(page, PG_dirty) || !rmap_walk(pager, page, pte_is_clean, NULL)) {
-		page_set(page, PG_swapbacked);
+		page_set(page, PG_swapbacked | PG_dirty);
 		page_keep(scan, page, list, FATE_ACTIVATE);
 		return;
 	}
@@ -591,6 +591,8 @@ enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 	pager_lock(pager);
 	if (!pager->frozen) {
 		pager->nr_reclaimers++;
+		lend_upkeep(pager);
+		lend_settle(pager);
 		for (unsigned n = 0; n < pager->nr_nodes; n++)
 			result = worse(result, kswapd_node(pager, &pager->nodes[n], pages));
 		pager->nr_reclaimers--;
@@ -658,6 +660,7 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	scan_init(&scan, pager);
 	pager->stats->direct_reclaims++;
 	pager->nr_reclaimers++;
+	lend_settle(pager);
 	do {
 		shrink_node(&scan, node, SWAP_CLUSTER_MAX);
 		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */

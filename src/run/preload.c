@@ -34,6 +34,13 @@ struct settings {
 	const char *stats;
 };
 
+/* Devices that are open and not the pager's yet. */
+struct swaps {
+	struct swapdev *devs[SWAPDEV_CHAIN];
+	unsigned nr;
+	uint64_t slots;
+};
+
 void *run_symbol(const char *name)
 {
 	void *symbol = dlsym(RTLD_NEXT, name);
@@ -185,22 +192,50 @@ static int take_swap(struct swapdev *swap, int priority)
 	return 0;
 }
 
-int run_add_swap(int priority, char *why, size_t why_len)
+static int open_swaps(struct swaps *swaps, char *why, size_t why_len)
 {
-	struct swapdev *swap;
+	int nr;
 
 	if (!run.swap_uri)
 		return 0;
-	int error = swapdev_open(run.swap_uri, &swap, why, why_len);
+	nr = swapdev_open_all(run.swap_uri, run.memory, swaps->devs, SWAPDEV_CHAIN, why, why_len);
+	if (nr < 0)
+		return nr;
+	swaps->nr = (unsigned)nr;
+	for (unsigned i = 0; i < swaps->nr; i++)
+		swaps->slots += swaps->devs[i]->nr_slots;
+	return 0;
+}
+
+/* All of them, the first to be used first; before those of a lower @generation. */
+static int take_swaps(struct swaps *swaps, int generation)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < swaps->nr; i++) {
+		if (error)
+			swaps->devs[i]->ops->close(swaps->devs[i]);
+		else
+			error = take_swap(swaps->devs[i], (generation + 1) * SWAPDEV_CHAIN - (int)i);
+	}
+	swaps->nr = 0;
+	return error;
+}
+
+int run_add_swap(int generation, char *why, size_t why_len)
+{
+	struct swaps swaps = {.nr = 0};
+	int error = open_swaps(&swaps, why, why_len);
+
 	if (error)
 		return error;
-	error = take_swap(swap, priority);
+	error = take_swaps(&swaps, generation);
 	if (error)
 		snprintf(why, why_len, "no place for one more swap device: %s", strerrordesc_np(-error));
 	return error;
 }
 
-static int pager_start(struct swapdev *swap, uint32_t nr_frames, const char **what)
+static int pager_start(struct swaps *swaps, uint32_t nr_frames, const char **what)
 {
 	struct pager_config config = {
 		.machine = run.machine,
@@ -216,12 +251,10 @@ static int pager_start(struct swapdev *swap, uint32_t nr_frames, const char **wh
 	error = pager_open(&config, &run.pager);
 	if (error)
 		return error;
-	if (swap) {
-		*what = "swap device";
-		error = take_swap(swap, 0);
-		if (error)
-			return error;
-	}
+	*what = "swap device";
+	error = take_swaps(swaps, 0);
+	if (error)
+		return error;
 	*what = "address space";
 	error = space_create(
 		run.pager, uffd_machine_base(run.machine), uffd_machine_bytes(run.machine), NULL, &run.space);
@@ -242,7 +275,7 @@ static void record_describe(const struct settings *settings)
 static int run_open(char *why, size_t why_len)
 {
 	struct settings settings;
-	struct swapdev *swap = NULL;
+	struct swaps swaps = {.nr = 0};
 	const char *what = "";
 	char size[32];
 	int error;
@@ -252,12 +285,11 @@ static int run_open(char *why, size_t why_len)
 		return error;
 	if (settings.swap && *settings.swap && strcmp(settings.swap, "none"))
 		run.swap_uri = own_text(settings.swap);
-	if (run.swap_uri) {
-		error = swapdev_open(run.swap_uri, &swap, why, why_len);
-		if (error)
-			return error;
-	}
-	uint32_t nr_frames = pager_frames_for(settings.memory, swap ? swap->nr_slots : 0);
+	run.memory = settings.memory;
+	error = open_swaps(&swaps, why, why_len);
+	if (error)
+		return error;
+	uint32_t nr_frames = pager_frames_for(settings.memory, swaps.slots);
 	if (nr_frames < PAGER_MIN_FRAMES) {
 		snprintf(why, why_len,
 			"%s of memory do not pay for the tables of this much swap (%s): less swap or more "
@@ -275,7 +307,7 @@ static int run_open(char *why, size_t why_len)
 	if (error)
 		return error;
 	record_describe(&settings);
-	error = pager_start(swap, nr_frames, &what);
+	error = pager_start(&swaps, nr_frames, &what);
 	if (error)
 		snprintf(why, why_len, "cannot start the %s: %s", what, strerrordesc_np(-error));
 	return error;

@@ -65,7 +65,8 @@ struct run {
 	struct machine *machine;
 	struct pager *pager;
 	struct space *space;
-	const char *swap_uri; /* NULL: none */
+	uint64_t memory; /* the limit */
+	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
 	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
 	unsigned nr_swaps;
 	struct record *record; /* where this process counts; never NULL when active */
@@ -86,10 +87,10 @@ static inline bool run_manages(const void *p)
 }
 
 /*
- * Open the swap device and give it to the pager and the machine, with @priority. 0 (also when there is to be none) or
- * -errno and words.
+ * Open the swap devices and give them to the pager and the machine. @generation: how many forks ago the first process
+ * was, as far as areas that can still be written to are concerned. 0 (also when there are to be none) or -errno and words.
  */
-int run_add_swap(int priority, char *why, size_t why_len);
+int run_add_swap(int generation, char *why, size_t why_len);
 
 /* A line on standard error that starts with "anonmm: ". Allocates nothing. */
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -24,6 +24,8 @@ struct swap_uri {
 	char parts[256]; /* the same, cut up */
 	const char *scheme;
 	const char *path;
+	const char *next; /* the URI of the device behind this one; NULL: none */
+	uint64_t memory; /* that the pager has; 0: not known */
 	unsigned nr_options;
 	struct swap_option {
 		const char *key;
@@ -58,7 +60,7 @@ int swap_uri_finish(const struct swap_uri *uri, const char *known, struct swap_w
 
 typedef int swapdev_opener(struct swap_uri *uri, struct swapdev **out, struct swap_why *why);
 
-swapdev_opener file_open, faulty_open, mem_open;
+swapdev_opener file_open, faulty_open, mem_open, zram_open;
 
 /* Run the done() of every request of @ended. Returns how many. => no lock of the device held */
 unsigned swap_io_end(struct swap_io_list *ended);

@@ -32,9 +32,14 @@ struct swap_io {
 	enum swap_dir dir;
 	uint32_t slot; /* of the first page; the others follow it on the device */
 	uint16_t nr; /* pages, 1 .. SWAP_IO_PAGES */
-	int result; /* out: 0, or -errno when any page of it failed (-EIO, -ENOSPC) */
+	int result; /* out: 0, or -errno when any page of it failed */
 	void (*done)(struct swap_io *);
 	void *owner; /* the submitter's */
+	/*
+	 * out, of a write with -ENOSPC: the pages that there was no room for, zeroed by the submitter. The others were
+	 * written. A device that does not tell them apart leaves it: none was written.
+	 */
+	uint64_t refused[SWAP_IO_PAGES / 64];
 	STAILQ_ENTRY(swap_io) link; /* the owner's before submit and after done, the device's between */
 	uint64_t device_word[2]; /* the device's, while it has the request */
 	pfn_t pfn[SWAP_IO_PAGES]; /* the submitter's */
@@ -45,6 +50,23 @@ struct swap_io {
 };
 
 STAILQ_HEAD(swap_io_list, swap_io);
+
+static inline void swap_io_refuse(struct swap_io *io, unsigned page)
+{
+	io->refused[page / 64] |= 1ull << (page % 64);
+	if (io->result == 0)
+		io->result = -ENOSPC;
+}
+
+/* Was there no room for @page? => the result is -ENOSPC */
+static inline bool swap_io_refused(const struct swap_io *io, unsigned page)
+{
+	uint64_t any = 0;
+
+	for (size_t w = 0; w < SWAP_IO_PAGES / 64; w++)
+		any |= io->refused[w];
+	return !any || (io->refused[page / 64] >> (page % 64) & 1);
+}
 
 struct swapdev;
 
@@ -71,8 +93,27 @@ struct swapdev_ops {
 	/* A descriptor that is readable when poll(@dir) has something to end; -1: none, call poll. */
 	int (*poll_fd)(struct swapdev *, enum swap_dir);
 
-	/* Slots hold nothing of interest any more. A hint; may do nothing. */
+	/*
+	 * Slots hold nothing of interest any more. A hint; may do nothing. The core calls it for every slot that it
+	 * frees, with its lock held: it must be cheap and not sleep. Never in an heir (fork_child), whose slots
+	 * the parent may want.
+	 */
 	void (*discard)(struct swapdev *, uint32_t slot, uint32_t nr);
+
+	/* A little upkeep, called now and then by the reclaimer without any lock; never in an heir. NULL: none. */
+	void (*background)(struct swapdev *);
+
+	/*
+	 * For a device with shares_memory: it lives on the pager's memory, page by page. wanted: how many it would like
+	 * to have now, some to grow into included. grant: it may take @pages from now on, and will never be granted
+	 * more than @most; returns what it keeps within: more than @pages, if it has taken more already. => any lock
+	 * may be held, none is taken but the device's own
+	 */
+	uint32_t (*memory_wanted)(struct swapdev *);
+	uint32_t (*memory_grant)(struct swapdev *, uint32_t pages, uint32_t most);
+
+	/* Bytes of memory that it takes for content and tables. NULL: few. */
+	uint64_t (*memory_used)(struct swapdev *);
 
 	/*
 	 * The descriptors that the device lives by, to be kept from a program that closes what is
@@ -110,14 +151,27 @@ struct swapdev_ops {
 struct swapdev {
 	const struct swapdev_ops *ops;
 	uint32_t nr_slots;
+	bool shares_memory; /* has memory_wanted() and memory_grant() */
+	bool anywhere; /* slots that lie apart cost it no more than neighbours */
+	_Atomic(bool) crowded; /* slots of pages that are in memory as well would better be freed */
 	char uri[256]; /* as it was asked for, for messages */
 };
 
 /*
- * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "faulty:..." in faulty.c.
+ * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "zram:" in zram.c, "faulty:..." in faulty.c.
  * On failure returns -errno and writes to @why (of @why_len bytes) one line that says what was asked,
  * what was found and what to do. The device is the caller's, to close with ops->close().
  */
 int swapdev_open(const char *uri, struct swapdev **out, char *why, size_t why_len);
+
+/*
+ * Open the devices that @uris names: several URIs with commas between them, the first to be used first. A device that
+ * can stand in front of another ("zram:") takes the one behind it as its own: both are one device then, and what
+ * gets old in the first goes on to the second. @memory: what "zram:" and "size=25%" of it refer to; 0: not known.
+ * Returns how many there are, at most @max, or -errno as above.
+ */
+int swapdev_open_all(
+	const char *uris, uint64_t memory, struct swapdev **devs, unsigned max, char *why, size_t why_len);
+#define SWAPDEV_CHAIN 8 /* URIs in a list */
 
 #endif

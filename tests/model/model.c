@@ -709,6 +709,10 @@ static int replays_exactly(struct run run)
 #define SWAP_LATE "faulty:mem:?size=32M&delay=4&seed=5"
 #define SWAP_SMALL "mem:?size=4M"
 #define SWAP_FILE "file:/var/tmp?size=32M"
+#define SWAP_ZRAM "zram:?size=16M"
+#define SWAP_TIERS                                                                                           \
+	"zram:,faulty:mem:?size=32M&delay=4&seed=5" /* the store takes frames; for 128 of them or more */
+#define SWAP_TIERS_FILE "zram:,file:/var/tmp?size=32M"
 
 static struct run preset(enum anonmm_machine kind, const char *swap, unsigned long ops, uint64_t seed)
 {
@@ -736,16 +740,32 @@ static int run_all(void)
 		run.lossy = true;
 		status = run_and_say(run);
 	}
+	for (uint64_t seed = 201; seed <= 206 && !status; seed++)
+		status = run_and_say(preset(ANONMM_SOFT, seed & 1 ? SWAP_TIERS : SWAP_ZRAM, 3000, seed));
+	for (uint64_t seed = 301; seed <= 302 && !status; seed++) {
+		struct run run = preset(ANONMM_SOFT, SWAP_TIERS, 3000, seed);
+
+		run.lossy = true;
+		snprintf(run.swap, sizeof(run.swap),
+			"zram:?size=512K,faulty:mem:?size=32M&fail_write=%d&forever=%d", seed & 1 ? 20 : 3,
+			seed & 1 ? 0 : 1);
+		status = run_and_say(run);
+	}
 	if (!status)
 		status = replays_exactly(preset(ANONMM_SOFT, SWAP_LATE, 4000, 7));
+	if (!status)
+		status = replays_exactly(preset(ANONMM_SOFT, SWAP_TIERS, 3000, 7));
 	if (!status) {
 		struct run run = preset(ANONMM_SOFT, SWAP_GOOD, 1500, 9);
 
 		run.threads = true;
 		status = run_and_say(run);
 	}
-	for (int i = 0; i < 4 && !status; i++) {
+	for (int i = 0; i < 8 && !status; i++) {
 		struct run run = preset(ANONMM_UFFD, SWAP_FILE, 3000, 20 + (uint64_t)i);
+
+		if (i >= 4)
+			snprintf(run.swap, sizeof(run.swap), "%s", SWAP_TIERS_FILE);
 
 		run.faults = i & 1 ? ANONMM_FAULTS_SIGNAL : ANONMM_FAULTS_THREAD;
 		run.copy = i & 2;

@@ -358,9 +358,68 @@ static void real_memory_cannot_be_shared(void **state)
 	anonmm_close(mm);
 }
 
+/* ---- KSM ------------------------------------------------------------------------------------ */
+
+static void equal_pages_of_soft_spaces_are_merged(void **state)
+{
+	struct anonmm *mm = open_or_skip(ANONMM_SOFT, ANONMM_FAULTS_AUTO, false);
+	struct anonmm_space *spaces[3];
+	uint64_t addr[3] = {0}, value;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(anonmm_space_create(mm, &spaces[i]), 0);
+		assert_int_equal(anonmm_space_mmap(spaces[i], &addr[i], 100 * PAGE, RW), 0);
+		assert_int_equal(anonmm_space_madvise(spaces[i], addr[i], 100 * PAGE, MADV_MERGEABLE), 0);
+		for (unsigned page = 0; page < 50; page++)
+			assert_int_equal(anonmm_store64(spaces[i], addr[i] + page * PAGE, page + 1), 0);
+	}
+	uint64_t free_before = stats(mm).frames_free;
+
+	assert_int_equal(anonmm_ksm_scan(mm, 10), 0);
+	while (stats(mm).merged < 150)
+		assert_true(anonmm_ksm_scan(mm, 1000) >= 0);
+	assert_true(stats(mm).frames_free >= free_before + 100);
+	assert_int_equal(anonmm_store64(spaces[1], addr[1], 77), 0);
+	assert_int_equal(anonmm_space_madvise(spaces[2], addr[2], 100 * PAGE, MADV_UNMERGEABLE), 0);
+	assert_true(stats(mm).unmerged >= 50);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned page = 0; page < 50; page++) {
+			assert_int_equal(anonmm_load64(spaces[i], addr[i] + page * PAGE, &value), 0);
+			assert_int_equal(value, i == 1 && page == 0 ? 77 : page + 1);
+		}
+	anonmm_close(mm);
+}
+
+static void equal_pages_of_real_memory_share_slots(void **state)
+{
+	struct anonmm *mm = open_or_skip(ANONMM_UFFD, ANONMM_FAULTS_THREAD, false);
+	volatile uint64_t *words = anonmm_mmap(mm, NULL, 100 * PAGE, RW);
+
+	(void)state;
+	assert_non_null(words);
+	assert_int_equal(anonmm_madvise(mm, (void *)words, 100 * PAGE, MADV_MERGEABLE), 0);
+	for (unsigned page = 0; page < 100; page++)
+		words[page * PAGE / 8] = page / 10 + 1;
+	for (unsigned i = 0; i < 1000 && stats(mm).merged < 90; i++) {
+		assert_int_equal(anonmm_madvise(mm, (void *)words, 100 * PAGE, 21 /* MADV_PAGEOUT */), 0);
+		assert_true(anonmm_ksm_scan(mm, 1000) >= 0);
+	}
+	assert_true(stats(mm).merged >= 90);
+	/* Slots whose page is being written go when that ends. */
+	for (unsigned i = 0; i < 5000 && stats(mm).slots_used > 10; i++)
+		usleep(1000);
+	assert_in_range(stats(mm).slots_used, 1, 10);
+	for (unsigned page = 0; page < 100; page++)
+		assert_int_equal(words[page * PAGE / 8], page / 10 + 1);
+	anonmm_close(mm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(equal_pages_of_soft_spaces_are_merged),
+		cmocka_unit_test(equal_pages_of_real_memory_share_slots),
 		cmocka_unit_test(a_snapshot_keeps_its_moment_thread),
 		cmocka_unit_test(a_snapshot_keeps_its_moment_signal),
 		cmocka_unit_test(a_snapshot_keeps_its_moment_copy),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Several swap areas: which one a page goes to. */
+/* Several swap areas: which one a page goes to, what becomes of it when there is no room, and whose memory it takes. */
 #define _GNU_SOURCE
 #include "../world.h"
+#include "swapdev/faulty.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,9 +68,184 @@ static void areas_are_filled_by_priority(void **state)
 	world_close(&world);
 }
 
+/* ---- Devices without room ------------------------------------------------------------------ */
+
+/* A page that half fits: numbers that compress well, and differ. */
+static void fill_page(uint64_t *words, unsigned page)
+{
+	for (unsigned i = 0; i < PAGE_BYTES / sizeof(*words); i++)
+		words[i] = i % 4 ? page : (uint64_t)page * 1000003 + i;
+}
+
+static void write_pages(struct place *place, uint64_t base, unsigned first, unsigned nr)
+{
+	uint64_t words[PAGE_BYTES / sizeof(uint64_t)];
+
+	for (unsigned page = first; page < first + nr; page++) {
+		fill_page(words, page);
+		assert_int_equal(place_write(place, base + page * PAGE_BYTES, words, PAGE_BYTES), 0);
+	}
+}
+
+static void check_pages(struct place *place, uint64_t base, unsigned first, unsigned nr)
+{
+	uint64_t want[PAGE_BYTES / sizeof(uint64_t)], found[PAGE_BYTES / sizeof(uint64_t)];
+
+	for (unsigned page = first; page < first + nr; page++) {
+		fill_page(want, page);
+		assert_int_equal(place_read(place, base + page * PAGE_BYTES, found, PAGE_BYTES), 0);
+		assert_memory_equal(want, found, PAGE_BYTES);
+	}
+}
+
+static void assert_valid(struct world *world)
+{
+	const char *wrong = pager_validate(world->pager, world->why, sizeof(world->why));
+
+	if (wrong)
+		fail_msg("the world is not valid: %s", wrong);
+}
+
+/* The pages that it had no room for stay; no error is counted, no slot is lost, and later they go out. */
+static void a_full_device_is_tried_again(void **state)
+{
+	struct world_config config = {.kind = ANONMM_SOFT,
+		.nr_frames = 2 * PAGER_MIN_FRAMES,
+		.space_bytes = 16 * MIB,
+		.swap = "faulty:mem:?size=4M&full=20"};
+	struct anonmm_stats stats;
+	struct world world;
+	struct place place;
+	uint64_t base = 0;
+
+	(void)state;
+	assert_int_equal(world_open(&world, &config), 0);
+	assert_int_equal(place_open(&place, &world), 0);
+	assert_int_equal(place_mmap(&place, &base, 400 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	write_pages(&place, base, 0, 100);
+	for (unsigned page = 0; page < 100; page++)
+		assert_int_equal(
+			place_madvise(&place, base + page * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+	while (pager_in_flight(world.pager, SWAP_WRITE))
+		pager_poll(world.pager, SWAP_WRITE, 0);
+	pager_stats(world.pager, &stats);
+	assert_int_equal(stats.io_errors, 0);
+	assert_true(stats.written <= 20);
+	check_pages(&place, base, 0, 100);
+	assert_valid(&world);
+
+	/* Room again, and a slot that is freed says so. */
+	faulty_full(world.dev, UINT32_MAX);
+	assert_int_equal(place_munmap(&place, base, 10 * PAGE_BYTES), 0);
+	write_pages(&place, base, 100, 300);
+	check_pages(&place, base, 10, 390);
+	pager_stats(world.pager, &stats);
+	assert_true(stats.written > 200);
+	assert_int_equal(stats.io_errors + stats.lost_pages, 0);
+	assert_valid(&world);
+	place_close(&place);
+	while (pager_in_flight(world.pager, SWAP_WRITE))
+		pager_poll(world.pager, SWAP_WRITE, 0);
+	pager_stats(world.pager, &stats);
+	assert_int_equal(stats.slots_used, 0);
+	world_close(&world);
+}
+
+/* Every slot that is freed is discarded: a device that counts has all its room back. */
+static void freed_slots_are_discarded(void **state)
+{
+	struct world_config config = {.kind = ANONMM_SOFT,
+		.nr_frames = 2 * PAGER_MIN_FRAMES,
+		.space_bytes = 16 * MIB,
+		.swap = "faulty:mem:?size=4M&full=360"};
+	struct anonmm_stats stats;
+	struct world world;
+	struct place place;
+
+	(void)state;
+	assert_int_equal(world_open(&world, &config), 0);
+	for (int round = 0; round < 4; round++) {
+		uint64_t base = 0;
+
+		assert_int_equal(place_open(&place, &world), 0);
+		assert_int_equal(place_mmap(&place, &base, 350 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+		write_pages(&place, base, 0, 350);
+		check_pages(&place, base, 0, 350);
+		place_close(&place);
+		while (pager_in_flight(world.pager, SWAP_WRITE))
+			pager_poll(world.pager, SWAP_WRITE, 0);
+	}
+	pager_stats(world.pager, &stats);
+	assert_int_equal(stats.io_errors, 0);
+	assert_int_equal(faulty_dealt(world.dev), 0);
+	world_close(&world);
+}
+
+/* ---- Compressed memory that shares the limit ------------------------------------------------- */
+
+#define SHARED_FRAMES 2048u
+
+static void assert_within(struct world *world)
+{
+	struct anonmm_stats stats;
+
+	pager_stats(world->pager, &stats);
+	uint64_t lent = SHARED_FRAMES - stats.frames;
+
+	assert_int_equal(stats.store_bytes, world->dev->ops->memory_used(world->dev));
+
+	/* Its tables may have grown by a page or two since it was asked last. */
+	assert_true(world->dev->ops->memory_used(world->dev) <= (lent + 8) * PAGE_BYTES);
+	assert_true(stats.frames >= SHARED_FRAMES / 4);
+	assert_valid(world);
+}
+
+/* Twice as many pages as frames: the store takes frames' place, and gives it back when the pages are gone. */
+static void the_store_takes_the_place_of_frames(void **state)
+{
+	enum { PAGES = 2 * SHARED_FRAMES };
+	struct world_config config = {
+		.kind = ANONMM_SOFT, .nr_frames = SHARED_FRAMES, .space_bytes = 64 * MIB, .swap = *state};
+	struct anonmm_stats before, full, after;
+	struct world world;
+	struct place place;
+	uint64_t base = 0;
+
+	assert_int_equal(world_open(&world, &config), 0);
+	assert_int_equal(place_open(&place, &world), 0);
+	assert_int_equal(place_mmap(&place, &base, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	pager_stats(world.pager, &before);
+	for (unsigned page = 0; page < PAGES; page += 256) {
+		write_pages(&place, base, page, 256);
+		assert_within(&world);
+	}
+	pager_stats(world.pager, &full);
+	assert_true(full.frames < before.frames - 200);
+	for (unsigned page = 0; page < PAGES; page += 256) {
+		check_pages(&place, base, page, 256);
+		assert_within(&world);
+	}
+	assert_int_equal(place_munmap(&place, base, PAGES / 16 * 15 * PAGE_BYTES), 0);
+	/* Nobody is in need of frames until somebody is: then the store gives back first. */
+	assert_int_equal(place_mmap(&place, &base, PAGES / 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	write_pages(&place, base, 0, PAGES / 2 - 200);
+	assert_within(&world);
+	pager_stats(world.pager, &after);
+	assert_true(after.frames > full.frames + 100);
+	place_close(&place);
+	world_close(&world);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(areas_are_filled_by_priority)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(areas_are_filled_by_priority),
+		cmocka_unit_test(a_full_device_is_tried_again),
+		cmocka_unit_test(freed_slots_are_discarded),
+		cmocka_unit_test_prestate(the_store_takes_the_place_of_frames, (void *)(uintptr_t) "zram:"),
+		cmocka_unit_test_prestate(
+			the_store_takes_the_place_of_frames, (void *)(uintptr_t) "zram:,mem:?size=32M"),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ static void full_batches_reach_the_last_slot(void **state)
 	struct world *w = world_new(*state);
 	uint32_t last = w->dev->nr_slots - SWAP_IO_PAGES;
 
-	assert_int_equal(w->dev->nr_slots, SLOTS);
+	assert_true(w->dev->nr_slots >= SLOTS);
 	assert_int_equal(write_slots(w, last, SWAP_IO_PAGES, 9), 0);
 	assert_int_equal(read_slots(w, last, SWAP_IO_PAGES), 0);
 	for (unsigned j = 0; j < SWAP_IO_PAGES; j++)
@@ -65,10 +65,10 @@ static void slots_that_do_not_exist_are_refused(void **state)
 {
 	struct world *w = world_new(*state);
 
-	assert_int_equal(read_slots(w, SLOTS, 1), -EINVAL);
-	assert_int_equal(read_slots(w, SLOTS - 1, 2), -EINVAL);
+	assert_int_equal(read_slots(w, w->dev->nr_slots, 1), -EINVAL);
+	assert_int_equal(read_slots(w, w->dev->nr_slots - 1, 2), -EINVAL);
 	assert_int_equal(read_slots(w, UINT32_MAX, 1), -EINVAL);
-	assert_int_equal(write_slots(w, SLOTS - 3, 4, 1), -EINVAL);
+	assert_int_equal(write_slots(w, w->dev->nr_slots - 3, 4, 1), -EINVAL);
 	assert_int_equal(read_slots(w, 0, 0), -EINVAL);
 	world_free(w);
 }
@@ -282,6 +282,11 @@ static const char *const devices[] = {
 	"file:/dev/shm?size=16M",
 	"mem:?size=16M",
 	"mem:?size=16M&when=submit",
+	"zram:?size=18M",
+	"zram:?size=18M&algo=zstd",
+	"zram:?size=1M,mem:?size=18M",
+	"zram:?size=1M,file:/var/tmp?size=18M",
+	"zram:?size=4M,faulty:mem:?size=18M&delay=5&seed=3",
 	"faulty:mem:?size=16M&delay=5&seed=3",
 	"faulty:file:/var/tmp?size=16M&delay=3&seed=9",
 };

@@ -24,7 +24,7 @@ static void bad_names_are_refused_with_a_reason(void **state)
 	(void)state;
 	refused("", -EINVAL, "no scheme");
 	refused("/var/tmp", -EINVAL, "no scheme");
-	refused("tape:/dev/st0", -EINVAL, "there are file:, mem:, faulty:");
+	refused("tape:/dev/st0", -EINVAL, "there are file:, zram:, mem:, faulty:");
 	refused("file:/tmp?sise=3M", -EINVAL, "unknown option 'sise'");
 	refused("file:/tmp?size=3M&size=4M", -EINVAL, "twice");
 	refused("file:/tmp?size", -EINVAL, "no option");

@@ -80,13 +80,13 @@ struct space *pager_space_at(struct pager *pager, uint64_t addr)
 	return &the_space;
 }
 
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
 {
 	uint32_t page = (uint32_t)((addr - base) >> PAGE_SHIFT);
 	enum page_state was;
 	struct mapping map;
 
-	(void)space, (void)access;
+	(void)pager, (void)access;
 	if (atomic_load(&refusal))
 		return (enum fault_result)atomic_load(&refusal);
 	if (page >= NR_PAGES)

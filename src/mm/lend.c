@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames lent to swap devices; see lend.h. */
+#include "mm/mm.h"
+
+#define LEND_RUNS 32 /* of frames that follow each other, in one go */
+
+/* Frames that are taken and not yet lent: their memory is still there. */
+struct lend_batch {
+	struct page *first[LEND_RUNS];
+	unsigned run[LEND_RUNS];
+	unsigned nr;
+	uint32_t total;
+};
+
+static bool area_shares(const struct swap_area *area)
+{
+	return area->dev && area->dev->shares_memory && !area->inherited;
+}
+
+/* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
+static uint32_t most_lent(const struct pager *pager)
+{
+	uint32_t frames = pager->nr_frames;
+
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		frames -= pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
+	return frames > PAGER_MIN_FRAMES ? (uint32_t)min_u64(frames / 4 * 3, frames - PAGER_MIN_FRAMES) : 0;
+}
+
+static uint32_t area_wanted(const struct pager *pager, const struct swap_area *area)
+{
+	return (uint32_t)min_u64(area->dev->ops->memory_wanted(area->dev), most_lent(pager));
+}
+
+/* Up to @want free frames. They are allocated then, and hidden from everybody. */
+static void take_frames(struct pager *pager, struct lend_batch *batch, uint32_t want)
+{
+	batch->nr = batch->total = 0;
+	while (batch->nr < LEND_RUNS && batch->total < want) {
+		struct page *first;
+		unsigned got = frames_take(pager, want - batch->total, &first);
+
+		if (!got)
+			return;
+		for (unsigned i = 0; i < got; i++)
+			page_set(first + i, PG_lent);
+		batch->first[batch->nr] = first;
+		batch->run[batch->nr++] = got;
+		batch->total += got;
+	}
+}
+
+/* Their memory goes; drops the lock. */
+static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_batch *batch)
+{
+	const struct machine_ops *ops = pager->machine->ops;
+
+	area->lending += batch->total;
+	pager_unlock(pager);
+	for (unsigned i = 0; i < batch->nr && ops->frame_drop; i++)
+		ops->frame_drop(pager->machine, page_pfn(pager, batch->first[i]), batch->run[i]);
+	pager_lock(pager);
+	for (unsigned i = 0; i < batch->nr; i++)
+		for (unsigned j = 0; j < batch->run[i]; j++)
+			TAILQ_INSERT_HEAD(&area->lent, batch->first[i] + j, lru);
+	area->lending -= batch->total;
+	area->nr_lent += batch->total;
+	pager->nr_lent += batch->total;
+	area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
+	area->full = false;
+}
+
+static void take_back(struct pager *pager, struct swap_area *area, uint32_t keeps)
+{
+	while (area->nr_lent > keeps) {
+		struct page *page = TAILQ_FIRST(&area->lent);
+
+		TAILQ_REMOVE(&area->lent, page, lru);
+		area->nr_lent--;
+		pager->nr_lent--;
+		page_clear(page, PG_lent);
+		page_put(pager, page);
+	}
+}
+
+/* The device has more than it wants: what it agrees to be without is free again. */
+static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t wanted)
+{
+	take_back(pager, area, area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager)));
+}
+
+void lend_end(struct pager *pager, struct swap_area *area)
+{
+	assert(area->lending == 0);
+	take_back(pager, area, 0);
+}
+
+/* Drops the lock. Returns how many frames are owed still. */
+static uint32_t area_settle(struct pager *pager, struct swap_area *area)
+{
+	uint32_t wanted = area_wanted(pager, area), has = area->nr_lent + area->lending;
+	struct lend_batch batch;
+
+	/* A little too much is left alone: it would be asked for again soon. Its tables grow, so its store may have less. */
+	if (has > wanted + wanted / 16 + 16)
+		area_take_back(pager, area, wanted);
+	else
+		area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
+	if (has >= wanted)
+		return 0;
+	if (area->off)
+		return 0; /* its content is on its way out */
+	take_frames(pager, &batch, wanted - has);
+	if (batch.nr > 0)
+		batch_lend(pager, area, &batch);
+	return wanted - has - (uint32_t)min_u64(batch.total, wanted - has);
+}
+
+static void area_upkeep(struct pager *pager, unsigned type)
+{
+	struct swapdev *dev = area_enter(pager, type);
+
+	if (!dev)
+		return;
+	pager_unlock(pager);
+	dev->ops->background(dev);
+	pager_lock(pager);
+	area_leave(pager, type);
+}
+
+void lend_upkeep(struct pager *pager)
+{
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (pager->areas[type].dev && !pager->areas[type].inherited &&
+			pager->areas[type].dev->ops->background)
+			area_upkeep(pager, type);
+}
+
+void lend_settle(struct pager *pager)
+{
+	uint32_t owed = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (area_shares(&pager->areas[type]))
+			owed += area_settle(pager, &pager->areas[type]);
+	pager->owed = owed;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* Locked memory, and what advice may not do to it. */
+#define _GNU_SOURCE
+#include "../world.h"
+#include "mm/page.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct world world;
+static struct place parent;
+static uint64_t base;
+
+static int set_up(void **state)
+{
+	struct world_config config = {
+		.kind = ANONMM_SOFT, .nr_frames = 1024, .space_bytes = 64 * MIB, .swap = "mem:?size=32M"};
+
+	(void)state;
+	base = 0;
+	if (world_open(&world, &config) || place_open(&parent, &world))
+		return -1;
+	return place_mmap(&parent, &base, 16 * MIB, PROT_READ | PROT_WRITE, 0);
+}
+
+static void valid(void)
+{
+	char why[200];
+	const char *wrong = pager_validate(world.pager, why, sizeof(why));
+
+	if (wrong)
+		fail_msg("%s", wrong);
+}
+
+static struct anonmm_stats stats(void)
+{
+	struct anonmm_stats now;
+
+	pager_stats(world.pager, &now);
+	return now;
+}
+
+/* Nothing of any space is left: the zero page is the one frame in use. */
+static int tear_down(void **state)
+{
+	struct anonmm_stats now;
+
+	(void)state;
+	if (parent.mmu)
+		place_close(&parent);
+	valid();
+	now = stats();
+	assert_int_equal(now.frames_free, now.frames - 1);
+	assert_int_equal(now.slots_used, 0);
+	world_close(&world);
+	return 0;
+}
+
+static struct page_view view_of(struct place *p, uint64_t addr)
+{
+	struct page_view view;
+
+	space_view(p->space, addr, &view);
+	return view;
+}
+
+static void store(struct place *p, uint64_t addr, uint64_t value)
+{
+	assert_int_equal(soft_store64(p->mmu, addr, value), 0);
+}
+
+static uint64_t load(struct place *p, uint64_t addr)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(soft_load64(p->mmu, addr, &value), 0);
+	return value;
+}
+
+static bool is_locked(struct place *p, uint64_t addr)
+{
+	struct page_view view = view_of(p, addr);
+
+	return (view.flags & PG_mlocked) && strcmp(view.list, "unevictable") == 0;
+}
+
+static void advice_to_let_go_is_refused(void **state)
+{
+	(void)state;
+	store(&parent, base, 1);
+	assert_int_equal(place_mlock(&parent, base, PAGE_BYTES, true), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_PAGEOUT), -EINVAL);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_COLD), -EINVAL);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_DONTNEED), -EINVAL);
+	assert_true(is_locked(&parent, base));
+	assert_int_equal(load(&parent, base), 1);
+}
+
+/* The child locks the parent's page, too, and gets a copy by that. */
+static void a_page_is_locked_until_the_last_lets_go(void **state)
+{
+	struct place child;
+
+	(void)state;
+	store(&parent, base, 1);
+	assert_int_equal(place_mlock(&parent, base, PAGE_BYTES, true), 0);
+	assert_int_equal(place_fork(&parent, &child), 0);
+	assert_int_equal(place_mlock(&child, base, PAGE_BYTES, true), 0);
+	assert_int_not_equal(view_of(&parent, base).pfn, view_of(&child, base).pfn);
+	assert_true(is_locked(&parent, base));
+	assert_true(is_locked(&child, base));
+	place_close(&child);
+	assert_true(is_locked(&parent, base));
+	valid();
+}
+
+static void what_stays_for_the_child_is_not_locked(void **state)
+{
+	struct place child;
+
+	(void)state;
+	store(&parent, base, 1);
+	assert_int_equal(place_mlock(&parent, base, PAGE_BYTES, true), 0);
+	assert_int_equal(place_fork(&parent, &child), 0);
+	store(&parent, base, 2);
+	assert_true(is_locked(&parent, base));
+	assert_false(is_locked(&child, base));
+	assert_int_equal(load(&child, base), 1);
+	place_close(&child);
+}
+
+static void locked_memory_that_becomes_writable_is_there(void **state)
+{
+	(void)state;
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_NONE), 0);
+	assert_int_equal(
+		place_mlock(&parent, base, PAGE_BYTES, true), -ENOMEM); /* cannot be had, but is locked */
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+	assert_true(is_locked(&parent, base));
+	assert_true(view_of(&parent, base).pte_write);
+}
+
+static void a_populated_page_is_as_if_written(void **state)
+{
+	struct page_view view;
+
+	(void)state;
+	store(&parent, base, 1);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_FREE), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_POPULATE_WRITE), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_PAGEOUT), 0);
+	view = view_of(&parent, base);
+	assert_int_equal(view.pte, PTE_KIND_PRESENT);
+	assert_true(view.flags & PG_swapbacked);
+	assert_int_equal(load(&parent, base), 1);
+}
+
+static void what_cannot_be_populated_says_so(void **state)
+{
+	(void)state;
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_READ), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_POPULATE_READ), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_POPULATE_WRITE), -EINVAL);
+}
+
+/* A slot that another process names, too: the copy follows the swap-in in the same call. */
+static void a_shared_swapped_page_is_populated_by_a_copy(void **state)
+{
+	struct place child;
+
+	(void)state;
+	store(&parent, base, 7);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_PAGEOUT), 0);
+	while (pager_poll(world.pager, SWAP_WRITE, 1) > 0)
+		;
+	assert_int_equal(place_fork(&parent, &child), 0);
+	assert_int_equal(place_madvise(&child, base, PAGE_BYTES, MADV_POPULATE_WRITE), 0);
+	assert_true(view_of(&child, base).pte_write);
+	assert_int_equal(view_of(&parent, base).pte, PTE_KIND_SWAP);
+	assert_int_equal(load(&child, base), 7);
+	place_close(&child);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(advice_to_let_go_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_page_is_locked_until_the_last_lets_go, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_stays_for_the_child_is_not_locked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			locked_memory_that_becomes_writable_is_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_populated_page_is_as_if_written, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_populated_says_so, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_shared_swapped_page_is_populated_by_a_copy, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
