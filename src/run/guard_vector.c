@@ -50,6 +50,15 @@ static bool any_managed(const struct iovec *iov, size_t nr)
 	return false;
 }
 
+/* Interposed functions have read it already. */
+static bool fetch(const struct vector *v, void *to, uint64_t user, size_t bytes)
+{
+	if (v->make == guard_issue || run_manages((void *)user))
+		return guard_read(to, user, bytes);
+	memcpy(to, (void *)user, bytes);
+	return true;
+}
+
 /* Up to where it is valid: the kernel stops there, too. */
 static void list_trim(struct vector *v, int prot)
 {
@@ -72,7 +81,7 @@ static bool list_take(struct vector *v, uint64_t user, size_t nr, bool out)
 	if (nr == 0 || nr > IOV_MAX)
 		return false;
 	v->iov = scratch_alloc(&v->scratch, nr * sizeof(*v->iov), SCRATCH_ANYWHERE);
-	if (!v->iov || !guard_read(v->iov, user, nr * sizeof(*v->iov)))
+	if (!v->iov || !fetch(v, v->iov, user, nr * sizeof(*v->iov)))
 		return false;
 	v->nr_iov = (unsigned)nr;
 	list_trim(v, out ? PROT_WRITE : PROT_READ);
@@ -158,7 +167,7 @@ static bool part_take(struct message *m, void **part, size_t bytes, size_t most)
 static bool message_take(struct message *m, uint64_t user)
 {
 	m->hdr = scratch_alloc(&m->v.scratch, sizeof(*m->hdr), SCRATCH_ANYWHERE);
-	if (!m->hdr || !guard_read(m->hdr, user, sizeof(*m->hdr)))
+	if (!m->hdr || !fetch(&m->v, m->hdr, user, sizeof(*m->hdr)))
 		return false;
 	m->asked = *m->hdr;
 	return part_take(m, &m->hdr->msg_name, m->hdr->msg_namelen, NAME_MOST) &&
