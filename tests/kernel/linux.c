@@ -27,7 +27,8 @@
 #define SQUEEZE_AGAIN 10
 #define SQUEEZE_IDLE 4 /* rounds without an effect, and it is at its end */
 #define SETTLE_MS 3000
-#define READ_MS 20 /* readahead that was asked for */
+#define READ_MS 2000 /* readahead that must come */
+#define MAYBE_MS 50 /* that may come: the kernel does not read ahead all that is asked for */
 
 /* Bits of /proc/PID/pagemap and /proc/kpageflags (admin-guide/mm/pagemap). */
 #define PM_PRESENT (1ull << 63)
@@ -158,7 +159,7 @@ static bool begin(void)
 
 static void end(void)
 {
-	for (unsigned i = 0; i < MAX_PROCS; i++) {
+	for (unsigned i = MAX_PROCS; i-- > 0;) { /* children first: their parents are there to take note */
 		if (processes[i].pid)
 			process_end(i);
 		close(processes[i].socket);
@@ -274,7 +275,9 @@ static void await_read(const struct op *op, const struct shape *shape, unsigned 
 		return;
 	if (!(pte & PM_SWAP) && shape->kind[op->region] == REGION_ANON)
 		return;
-	for (int i = 0; i < READ_MS * 5 && !resident(op->proc, addr); i++)
+	int ms = shape->kind[op->region] == REGION_ANON ? READ_MS : MAYBE_MS;
+
+	for (int i = 0; i < ms * 5 && !resident(op->proc, addr); i++)
 		sleep_us(200);
 }
 
