@@ -123,12 +123,15 @@ static size_t items(uint64_t count, unsigned bytes)
 	return count > PIECE_MOST ? SIZE_MAX : count * bytes;
 }
 
+/* 0: it does not end where it may be read, which the kernel shall say. */
 static size_t text_bytes(uint64_t user)
 {
 	size_t valid = guard_valid_here(user, TEXT_MOST, PROT_READ);
 	size_t len = strnlen((const char *)user, valid);
 
-	return len < valid ? len + 1 : valid;
+	if (len < valid)
+		return len + 1;
+	return valid == TEXT_MOST ? valid : 0;
 }
 
 static struct plan plan_both(size_t bytes)

@@ -19,6 +19,7 @@
 #define SLOTS 128U
 #define SLOT_BYTES (GUARD_PIECE_BYTES + 64 * KIB)
 #define SLOTS_KEPT 2U /* keep their pages */
+#define SWEEP_EACH 64
 #define SLOT_WARM_BYTES (16 * KIB) /* what the others keep */
 
 /* Locks: [a] atomic */
@@ -30,6 +31,7 @@ static struct slot {
 
 static uint8_t *memory; /* [I] */
 static _Atomic(uint64_t) last_cookie;
+static _Atomic(unsigned) shortages;
 
 int scratch_start(void)
 {
@@ -53,8 +55,11 @@ static bool cookie_is_gone(uint64_t *at, uint64_t cookie)
 	return guard_issue(SYS_process_vm_readv, args) == sizeof(found) && found != cookie;
 }
 
+/* Not at each shortage: there may be as many threads in calls as there are slots. */
 static void sweep(void)
 {
+	if (atomic_fetch_add(&shortages, 1) % SWEEP_EACH)
+		return;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		uint64_t cookie = atomic_load(&slots[i].cookie);
 

@@ -153,6 +153,9 @@ static const struct guard_entry table[] = {
 	[SYS_epoll_ctl] = KNOWN(IN(3, EPOLL_EVENT)),
 	[SYS_epoll_wait] = KNOWN(OUT_RESULT(1, 2, EPOLL_EVENT)),
 	[SYS_epoll_pwait] = KNOWN(OUT_RESULT(1, 2, EPOLL_EVENT), MASK(4)),
+#ifdef SYS_epoll_pwait2
+	[SYS_epoll_pwait2] = KNOWN(OUT_RESULT(1, 2, EPOLL_EVENT), IN(3, TIMESPEC), MASK(4)),
+#endif
 	[SYS_epoll_create] = NO_POINTERS,
 	[SYS_epoll_create1] = NO_POINTERS,
 	[SYS_eventfd] = NO_POINTERS,
@@ -166,6 +169,9 @@ static const struct guard_entry table[] = {
 	[SYS_open] = KNOWN(TEXT(0)),
 	[SYS_creat] = KNOWN(TEXT(0)),
 	[SYS_openat] = KNOWN(TEXT(1)),
+#ifdef SYS_openat2
+	[SYS_openat2] = KNOWN(TEXT(1), IN_ITEMS(2, 3, 1)),
+#endif
 	[SYS_close] = NO_POINTERS,
 	[SYS_stat] = KNOWN(TEXT(0), OUT(1, STAT)),
 	[SYS_lstat] = KNOWN(TEXT(0), OUT(1, STAT)),
