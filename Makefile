@@ -4,8 +4,11 @@
 #   make setup    install what is missing (Debian, root or sudo)
 #   make demo     two unmodified programs in a quarter of their memory, and the life of one page
 #   make check    all tests, at most ten minutes on two cores
+#   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
+#   make coverage branches of src/mm/ that the tests take; fails below 95 %
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
 #   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
 #   make tsan     build-tsan/: asserts and TSan
 #   make format   rewrite the sources with clang-format
@@ -15,6 +18,7 @@
 
 PREFIX ?= /usr/local
 SOAK_SECONDS ?= 1800
+FUZZ_SECONDS ?= 300
 
 all:
 	@scripts/build release
@@ -34,6 +38,18 @@ check:
 soak:
 	@scripts/setup build check
 	@SOAK_SECONDS=$(SOAK_SECONDS) tests/run-all --soak
+
+fuzz:
+	@scripts/setup build check
+	@scripts/build fuzz
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+coverage:
+	@scripts/setup build check coverage
+	@scripts/coverage
+
+bench-soft: all
+	@build/bench/bench-soft
 
 bench: all
 	@bench/run $(BENCH)
@@ -62,4 +78,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak bench debug tsan format lint install clean help
+.PHONY: all setup demo check soak fuzz coverage bench bench-soft debug tsan format lint install clean help

@@ -21,6 +21,7 @@ struct world_config {
 	enum anonmm_machine kind;
 	uint32_t nr_frames;
 	unsigned nr_nodes; /* 0: one */
+	int swappiness; /* 0: the pager's own choice; -1: none at all */
 	bool threads; /* soft: with its kswapd thread */
 	enum anonmm_faults faults;
 	bool copy;
@@ -38,6 +39,7 @@ struct world {
 	struct swapdev *dev; /* the pager's: to arm faults in it */
 	uint64_t space_bytes;
 	struct machine_ops ops; /* a copy of the machine's, for who wraps one */
+	const struct machine_ops *real; /* the machine's own */
 	char why[400];
 };
 
@@ -91,7 +93,8 @@ static inline int world_open_machine(struct world *w, const struct world_config 
 				       : uffd_machine_open(&uffd, &w->machine, w->why, sizeof(w->why));
 	if (error)
 		return error;
-	w->ops = *w->machine->ops;
+	w->real = w->machine->ops;
+	w->ops = *w->real;
 	w->ops.say = NULL; /* failures are what is tested here */
 	w->machine->ops = &w->ops;
 	return 0;
@@ -111,7 +114,9 @@ static inline int world_open_pager(struct world *w, const struct world_config *c
 	struct pager_config pager = {.machine = w->machine,
 		.nr_frames = config->nr_frames,
 		.nr_nodes = config->nr_nodes,
-		.swappiness = -1,
+		.swappiness = config->swappiness > 0 ? config->swappiness
+			      : config->swappiness   ? 0
+						     : -1,
 		.seed = config->seed + 1,
 		.policy = config->policy};
 	struct swapdev *dev = config->dev;

@@ -44,7 +44,8 @@ static void print_help(FILE *out)
 	      "examples:\n"
 	      "  anonmm run --memory 2G -- ./job input      finishes in 2 GiB of RAM\n"
 	      "  anonmm run --memory 25% --stats -- make    and says afterwards what it took\n"
-	      "  anonmm walk                                the states that a page goes through\n",
+	      "  anonmm walk                                the states that a page goes through\n"
+	      "  anonmm walk fork                           and those of one that two programs share\n",
 		out);
 }
 

@@ -2,10 +2,10 @@
 /*
  * `anonmm walk`: the life of one page, told step by step, and compared with the spec.
  *
- * src/trace/walk.h finds out; here it is only written down: as text for a reader, or as JSON.
+ * src/trace/walk.h finds out; walk_text.c and walk_json.c write it down.
  */
 #define _GNU_SOURCE
-#include "trace/walk.h"
+#include "cli/walk_tell.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -18,278 +18,93 @@ int cmd_walk(int argc, char **argv);
 #define EXIT_DIFFERS 1
 #define EXIT_OURS 125
 
-#define TEXT_WIDTH 100
-#define TEXT_INDENT 7
-
 static const char usage[] =
-	"Usage: anonmm walk [--machine soft|uffd] [--scenario NAME] [--json]\n"
+	"Usage: anonmm walk [SCENARIO | all] [--machine soft|uffd] [--as linux-4.0] [--json]\n"
+	"       anonmm walk --list\n"
 	"\n"
-	"Follow one anonymous page through its life, in a small pager with real memory pressure.\n"
+	"Follow one page through a piece of its life, in a small pager with real memory pressure.\n"
 	"For each step: the function that completed it, the page's _count and _mapcount, its list,\n"
-	"its PTE and its flags, read from the live structures at that moment, beside what the\n"
-	"spec says. What differs is marked and said.\n"
+	"its PTE and its flags, read from the live structures at that moment, what changed and why,\n"
+	"and the article's words where it fixes the state. Each step is compared with the spec;\n"
+	"what differs is marked and said.\n"
 	"\n"
+	"  SCENARIO         which history (default: life); 'all': one after the other\n"
+	"  --list           the scenarios, what each shows, and the rows of the spec\n"
 	"  --machine soft   frames in an arena, page tables walked by code (the default)\n"
 	"  --machine uffd   real memory of this process, by userfaultfd\n"
-	"  --scenario NAME  which history; --scenario list names them (default: life)\n"
-	"  --json           the same as one JSON object\n"
+	"  --as linux-4.0   print each state as that kernel prints it\n"
+	"  --json           the same as JSON: one object, for 'all' an array of them\n"
 	"  --help           this text\n"
 	"\n"
 	"Exit status: 0 all steps agree, 1 some differ, 125 the walk could not be made.\n";
-
-struct teller {
-	const struct walk_scenario *scenario;
-	const char *machine;
-	bool json, utf8, colour;
-	struct page_view before; /* of the step before, to say what changed */
-	bool has_before;
-	unsigned nr_steps;
-};
-
-/* ---- Text ------------------------------------------------------------------------------ */
-
-static const char *paint(const struct teller *teller, const char *code)
-{
-	return teller->colour ? code : "";
-}
-
-#define BOLD "\033[1m"
-#define DIM "\033[2m"
-#define GREEN "\033[32m"
-#define RED "\033[31m"
-#define PLAIN "\033[0m"
-
-/* Flags as words with spaces, in the core's own order. */
-static const char *flag_words(uint32_t flags, char *buf, size_t len)
-{
-	page_flags_text(flags, buf, len);
-	for (char *c = buf; *c; c++)
-		if (*c == '|')
-			*c = ' ';
-	return buf;
-}
-
-static void print_wrapped(const char *text)
-{
-	int column = TEXT_INDENT;
-
-	printf("%*s", TEXT_INDENT - 1, "");
-	while (*text) {
-		int word = (int)strcspn(text, " ");
-
-		if (column + word > TEXT_WIDTH) {
-			printf("\n%*s", TEXT_INDENT - 1, "");
-			column = TEXT_INDENT;
-		}
-		printf(" %.*s", word, text);
-		column += word + 1;
-		text += word + (text[word] == ' ');
-	}
-	printf("\n");
-}
-
-static void print_state(
-	const char *who, int count, int mapcount, const char *list, const char *pte, uint32_t flags)
-{
-	char words[160];
-
-	printf("%*s%-5s %6d %9d  %-9s %-19s %s\n", TEXT_INDENT, "", who, count, mapcount, list, pte,
-		flag_words(flags, words, sizeof(words)));
-}
-
-static void print_change(const char *name, int before, int now, const char **separator)
-{
-	if (before == now)
-		return;
-	printf("%s%s %d -> %d", *separator, name, before, now);
-	*separator = ", ";
-}
-
-static void print_flag_change(const char *sign, uint32_t flags, const char **separator)
-{
-	char words[160];
-
-	flag_words(flags, words, sizeof(words));
-	for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
-		printf("%s%s%s", *separator, sign, word);
-		*separator = " ";
-	}
-}
-
-/* What this step changed, counted from the step before it. */
-static void print_changes(struct teller *teller, const struct page_view *now)
-{
-	const struct page_view *before = &teller->before;
-	const char *separator = "";
-
-	if (!teller->has_before)
-		return;
-	printf("%*s%schange%s ", TEXT_INDENT, "", paint(teller, DIM), paint(teller, PLAIN));
-	print_change("_count", before->count, now->count, &separator);
-	print_change("_mapcount", before->mapcount, now->mapcount, &separator);
-	if (strcmp(before->list, now->list)) {
-		printf("%s%s -> %s", separator, before->list, now->list);
-		separator = ", ";
-	}
-	if (*separator)
-		separator = "; ";
-	print_flag_change("+", now->flags & ~before->flags, &separator);
-	print_flag_change("-", before->flags & ~now->flags, &separator);
-	printf("%s\n", *separator ? "" : "none");
-}
-
-static const char *mark(const struct teller *teller, enum walk_verdict verdict)
-{
-	switch (verdict) {
-	case WALK_AGREES:
-		return teller->utf8 ? "✓" : "=";
-	case WALK_DIFFERS:
-	case WALK_MISSING:
-		return teller->utf8 ? "✗" : "X";
-	}
-	return "?";
-}
-
-static void tell_text(void *ctx, const struct walk_row *row)
-{
-	struct teller *teller = ctx;
-	const struct walk_state *spec = &row->expect->state;
-	bool agrees = row->verdict == WALK_AGREES;
-	char pte[64];
-
-	if (row->scene_begins)
-		printf("\n%s%s%s\n", paint(teller, BOLD), row->scene->title, paint(teller, PLAIN));
-	printf("\n%s%s%s %3u  %-44s %s%s()%s\n", paint(teller, agrees ? GREEN : RED),
-		mark(teller, row->verdict), paint(teller, PLAIN), row->number, row->expect->step,
-		paint(teller, BOLD), row->expect->function, paint(teller, PLAIN));
-	if (row->verdict != WALK_MISSING) {
-		print_state("live", row->view.count, row->view.mapcount, row->view.list,
-			walk_pte_text(&row->view, pte, sizeof(pte)), row->view.flags);
-	}
-	print_state("spec", spec->count, spec->mapcount, spec->list, walk_expected_pte_text(spec->pte),
-		spec->flags);
-	if (row->verdict == WALK_DIFFERS)
-		printf("%*s%sdiffers: %s%s\n", TEXT_INDENT, "", paint(teller, RED), row->difference,
-			paint(teller, PLAIN));
-	if (row->verdict == WALK_MISSING) {
-		printf("%*s%sdiffers: this function never ran for the page%s\n", TEXT_INDENT, "",
-			paint(teller, RED), paint(teller, PLAIN));
-		return;
-	}
-	print_changes(teller, &row->view);
-	print_wrapped(row->expect->why);
-	teller->before = row->view;
-	teller->has_before = strcmp(row->view.list, "free") != 0;
-}
-
-static void begin_text(const struct teller *teller)
-{
-	printf("%s%s%s, on the %s machine\n", paint(teller, BOLD), teller->scenario->summary,
-		paint(teller, PLAIN), teller->machine);
-	printf("\n%*s%-5s %6s %9s  %-9s %-19s %s\n", TEXT_INDENT, "", "", "_count", "_mapcount", "list",
-		"PTE", "flags (PG_)");
-}
-
-static void end_text(const struct teller *teller, int differing)
-{
-	printf("\n%u steps, %u agree with the spec, %d differ\n", teller->nr_steps,
-		teller->nr_steps - (unsigned)differing, differing);
-}
-
-/* ---- JSON ------------------------------------------------------------------------------ */
-
-/* Texts of our own: only quotes and backslashes need care. */
-static void json_text(const char *name, const char *text, const char *end)
-{
-	printf("\"%s\":\"", name);
-	for (; *text; text++)
-		printf("%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
-	printf("\"%s", end);
-}
-
-static void json_flags(uint32_t flags)
-{
-	char words[160];
-	const char *separator = "";
-
-	flag_words(flags, words, sizeof(words));
-	printf("\"flags\":[");
-	for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
-		printf("%s\"%s\"", separator, word);
-		separator = ",";
-	}
-	printf("]");
-}
-
-static void json_state(
-	const char *who, int count, int mapcount, const char *list, const char *pte, uint32_t flags)
-{
-	printf("\"%s\":{\"_count\":%d,\"_mapcount\":%d,", who, count, mapcount);
-	json_text("list", list, ",");
-	json_text("pte", pte, ",");
-	json_flags(flags);
-	printf("},");
-}
-
-static void tell_json(void *ctx, const struct walk_row *row)
-{
-	static const char *const verdicts[] = {
-		[WALK_AGREES] = "agrees",
-		[WALK_DIFFERS] = "differs",
-		[WALK_MISSING] = "missing",
-	};
-	const struct walk_state *spec = &row->expect->state;
-	char pte[64];
-
-	(void)ctx;
-	printf("%s{\"number\":%u,", row->number == 1 ? "" : ",\n", row->number);
-	json_text("scene", row->scene->title, ",");
-	json_text("step", row->expect->step, ",");
-	json_text("function", row->expect->function, ",");
-	if (row->verdict == WALK_AGREES || row->verdict == WALK_DIFFERS)
-		json_state("live", row->view.count, row->view.mapcount, row->view.list,
-			walk_pte_text(&row->view, pte, sizeof(pte)), row->view.flags);
-	json_state("spec", spec->count, spec->mapcount, spec->list, walk_expected_pte_text(spec->pte),
-		spec->flags);
-	json_text("difference", row->difference, ",");
-	json_text("verdict", verdicts[row->verdict], "}");
-}
-
-static void begin_json(const struct teller *teller)
-{
-	printf("{");
-	json_text("scenario", teller->scenario->name, ",");
-	json_text("machine", teller->machine, ",");
-	printf("\"steps\":[\n");
-}
-
-/* ---- The command ----------------------------------------------------------------------- */
 
 static void tell(void *ctx, const struct walk_row *row)
 {
 	struct teller *teller = ctx;
 
 	teller->nr_steps++;
-	(teller->json ? tell_json : tell_text)(ctx, row);
+	teller->nr_differing += row->verdict != WALK_AGREES;
+	(teller->json ? json_row : text_row)(teller, row);
 }
 
-static int walk(struct teller *teller, enum anonmm_machine machine)
+static void teller_next(struct teller *teller, const struct walk_scenario *scenario)
+{
+	teller->scenario = scenario;
+	teller->nr_scenarios++;
+	teller->nr_steps = teller->nr_differing = 0;
+	memset(teller->has_before, 0, sizeof(teller->has_before));
+}
+
+/* The steps that differ, or EXIT_OURS as a negative number. */
+static int walk_one(struct teller *teller, const struct walk_scenario *scenario, enum anonmm_machine machine)
 {
 	char why[400];
 	int differing;
 
-	(teller->json ? begin_json : begin_text)(teller);
-	differing = walk_run(teller->scenario, machine, tell, teller, why, sizeof(why));
-	if (teller->json) {
-		printf("],\"differing\":%d}\n", differing < 0 ? -1 : differing);
-	} else if (differing >= 0) {
-		end_text(teller, differing);
-	}
-	if (differing < 0) {
+	teller_next(teller, scenario);
+	(teller->json ? json_begin : text_begin)(teller);
+	differing = walk_run(scenario, machine, tell, teller, why, sizeof(why));
+	(teller->json ? json_end : text_end)(teller, differing == -EOPNOTSUPP ? why : NULL);
+	teller->all_steps += teller->nr_steps;
+	teller->all_differing += teller->nr_differing;
+	teller->nr_untold += differing == -EOPNOTSUPP;
+	if (differing < 0)
+		fflush(stdout);
+	if (differing < 0 && differing != -EOPNOTSUPP) /* what this machine cannot show was told already */
 		fprintf(stderr, "anonmm walk: %s\n", why);
+	return differing;
+}
+
+static int walk(struct teller *teller, const struct walk_scenario *scenario, enum anonmm_machine machine)
+{
+	int differing = walk_one(teller, scenario, machine);
+
+	if (teller->json)
+		printf("\n");
+	if (differing < 0)
 		return EXIT_OURS;
-	}
 	return differing ? EXIT_DIFFERS : 0;
+}
+
+static int walk_all(struct teller *teller, enum anonmm_machine machine)
+{
+	bool failed = false;
+
+	teller->all = true;
+	if (teller->json)
+		printf("[");
+	for (unsigned i = 0; i < nr_walk_scenarios && !failed; i++) {
+		int differing = walk_one(teller, walk_scenarios[i], machine);
+
+		failed = differing < 0 && differing != -EOPNOTSUPP;
+	}
+	if (teller->json)
+		printf("]\n");
+	else
+		text_end_all(teller);
+	if (failed)
+		return EXIT_OURS;
+	return teller->all_differing ? EXIT_DIFFERS : 0;
 }
 
 static bool locale_is_utf8(void)
@@ -308,7 +123,8 @@ static bool locale_is_utf8(void)
 static int list_scenarios(void)
 {
 	for (unsigned i = 0; i < nr_walk_scenarios; i++)
-		printf("%-14s %s\n", walk_scenarios[i].name, walk_scenarios[i].summary);
+		printf("%-14s  %-61s  %s\n", walk_scenarios[i]->name, walk_scenarios[i]->summary,
+			walk_scenarios[i]->spec);
 	return 0;
 }
 
@@ -318,16 +134,34 @@ static int refuse(const char *what, const char *given, const char *known)
 	return EXIT_OURS;
 }
 
+/* => teller is set up */
+static int walk_named(struct teller *teller, const char *name)
+{
+	enum anonmm_machine machine = strcmp(teller->machine, "uffd") ? ANONMM_SOFT : ANONMM_UFFD;
+	const struct walk_scenario *scenario = walk_scenario_find(name);
+
+	if (!strcmp(name, "all"))
+		return walk_all(teller, machine);
+	if (!strcmp(name, "list"))
+		return list_scenarios();
+	if (!scenario)
+		return refuse("scenario", name, "see --list");
+	return walk(teller, scenario, machine);
+}
+
 int cmd_walk(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"machine", required_argument, NULL, 'm'},
-		{"scenario", required_argument, NULL, 's'},
+		{"scenario", required_argument, NULL, 's'}, /* as SCENARIO */
+		{"as", required_argument, NULL, 'a'},
+		{"list", no_argument, NULL, 'l'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct teller teller = {.machine = "soft", .scenario = walk_scenario_find("life")};
+	static struct teller teller = {.machine = "soft"};
+	const char *name = "life";
 	int option;
 
 	optind = 1;
@@ -337,12 +171,15 @@ int cmd_walk(int argc, char **argv)
 			teller.machine = optarg;
 			break;
 		case 's':
-			if (!strcmp(optarg, "list"))
-				return list_scenarios();
-			teller.scenario = walk_scenario_find(optarg);
-			if (!teller.scenario)
-				return refuse("scenario", optarg, "see --scenario list");
+			name = optarg;
 			break;
+		case 'a':
+			if (strcmp(optarg, "linux-4.0"))
+				return refuse("kernel", optarg, "there is linux-4.0");
+			teller.as_linux = true;
+			break;
+		case 'l':
+			return list_scenarios();
 		case 'j':
 			teller.json = true;
 			break;
@@ -355,10 +192,12 @@ int cmd_walk(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		return refuse("argument", argv[optind], "walk takes none; see --help");
+		name = argv[optind++];
+	if (optind < argc)
+		return refuse("argument", argv[optind], "one scenario at a time, or all; see --list");
 	if (strcmp(teller.machine, "soft") && strcmp(teller.machine, "uffd"))
 		return refuse("machine", teller.machine, "there are soft and uffd");
 	teller.utf8 = locale_is_utf8();
 	teller.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-	return walk(&teller, strcmp(teller.machine, "uffd") ? ANONMM_SOFT : ANONMM_UFFD);
+	return walk_named(&teller, name);
 }

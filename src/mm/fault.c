@@ -19,6 +19,12 @@ unsigned fault_frames(struct fault *f, unsigned want, struct page **first)
 	return fault_must_reclaim(f) ? 0 : frame_alloc_run(f->pager, want, first);
 }
 
+bool fault_frame_for_copy(struct fault *f, struct page *source, struct page **page)
+{
+	f->source = source;
+	return fault_frames(f, 1, page) == 1;
+}
+
 int fault_wait_page(struct fault *f, struct page *page)
 {
 	wait_on_page(f->pager, page, WAIT_PAGE, f->wait);
@@ -206,14 +212,21 @@ static int fault_resolve(struct fault *f)
 	f->pte = pte_load(f->ptep);
 	f->stream = stream_for(f->vma, f->index);
 	f->nr = 0;
+	f->source = NULL;
 	return handle_pte_fault(f);
 }
 
 /* No frame was free, or few are: reclaim by ourselves. */
 static int fault_find_frame(struct fault *f)
 {
+	struct page_head kept = TAILQ_HEAD_INITIALIZER(kept);
+	bool keeps = f->source && isolate_lru_page(f->pager, f->source, &kept);
+	enum reclaim_result result = try_to_free_pages(f->pager);
+
 	f->reclaimed = true;
-	switch (try_to_free_pages(f->pager)) {
+	if (keeps)
+		putback_lru_page(f->pager, f->source, &kept);
+	switch (result) {
 	case RECLAIM_FREED:
 		return FAULT_RETRY;
 	case RECLAIM_WAIT:

@@ -33,6 +33,7 @@ struct fault {
 	uint64_t addr; /* of the page */
 	uint32_t index; /* its number in the space */
 	bool write;
+	struct page *source; /* what a copy will be made of, once there is a frame; NULL: none */
 	bool unshare; /* no access: a merged page is to be copied, whatever the VMA allows */
 	bool reclaimed; /* this fault has done its share of reclaim: it may go below the min watermark */
 	pte_slot_t *ptep;
@@ -49,6 +50,8 @@ struct fault {
  * Up to @want new frames that follow each other; 0: none is free, or the fault has to reclaim first (FAULT_NO_FRAME).
  */
 unsigned fault_frames(struct fault *f, unsigned want, struct page **first);
+/* One for a copy of @source (NULL: of nothing), which reclaim leaves alone meanwhile: else it could take just that page for ever. */
+bool fault_frame_for_copy(struct fault *f, struct page *source, struct page **page);
 bool fault_must_reclaim(const struct fault *f);
 
 /* FAULT_WAIT until @page is unlocked. => it is locked */

@@ -96,7 +96,7 @@ static int do_cow_page(struct fault *f, struct page *cached)
 
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	if (!fault_frames(f, 1, &page))
+	if (!fault_frame_for_copy(f, cached, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, cached);
 	int result = fault_copy(f, page, cached);

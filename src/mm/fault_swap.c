@@ -34,7 +34,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 {
 	struct page *page;
 
-	if (!fault_frames(f, 1, &page))
+	if (!fault_frame_for_copy(f, cached, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, cached);
 	int result = fault_copy(f, page, cached);
@@ -42,6 +42,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	page_unlock(f->pager, cached);
 	if (result != FAULT_DONE)
 		return result;
+	page_set(page, PG_dirty); /* nothing on a device is this page's content */
 	f->pager->stats->copied++;
 	f->pager->stats->copied_early += !f->pager->machine->ops->can_share;
 	page_step(f->pager, page, "do_swap_page", f->addr);
@@ -80,7 +81,9 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES, !others);
 	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE),
 				write && (own || !sees_write)));
+	page_step(f->pager, page, "page_add_anon_rmap", f->addr + f->nr * PAGE_BYTES);
 	swap_free(f->pager, entry);
+	page_step(f->pager, page, "swap_free", f->addr + f->nr * PAGE_BYTES);
 	if (!slot_writable(f->pager, entry))
 		try_to_free_swap(f->pager, page);
 	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {

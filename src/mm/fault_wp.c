@@ -21,7 +21,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	if (!fault_frames(f, 1, &page))
+	if (!fault_frame_for_copy(f, old, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, page);
 	page_set(page, PG_uptodate | PG_swapbacked | birth_list(f->pager));
@@ -42,6 +42,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	if (old) {
 		page_remove_rmap(old, f->vma, f->addr);
 		page_unlock(f->pager, old);
+		page_step(f->pager, old, "page_remove_rmap", f->addr);
 		if (page_has(old, PG_swapcache)) /* a merged page may have had its last mapper here */
 			free_swap_cache(f->pager, old);
 		page_put(f->pager, old);

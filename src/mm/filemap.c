@@ -130,13 +130,16 @@ int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait)
 	return error;
 }
 
-/* What lies behind the end within the last page is zeros, should the file grow again. */
+/* What lies behind the end within the last page is zeros, should the file grow again. Drops the lock. */
 static int truncate_partial_page(struct file *file, struct wait *wait)
 {
-	struct page *page =
-		file->bytes % PAGE_BYTES ? find_page(file, (uint32_t)(file->bytes >> PAGE_SHIFT)) : NULL;
+	uint32_t index = (uint32_t)(file->bytes >> PAGE_SHIFT);
 	uint64_t used = file->bytes % PAGE_BYTES;
+	int error = used && !file->ops ? shmem_bring_in(file, index, wait) : 0;
+	struct page *page = used ? find_page(file, index) : NULL;
 
+	if (error)
+		return error == -EIO ? 0 : error; /* lost, and will be */
 	if (!page)
 		return 0;
 	if (page_has(page, PG_locked)) {
@@ -168,7 +171,7 @@ int file_truncate(struct file *file, uint64_t bytes, struct wait *wait)
 		if (!error)
 			error = truncate_partial_page(file, wait);
 	}
-	if (!error)
+	if (error != -EAGAIN)
 		file->shrinking = false;
 	pager_unlock(pager);
 	return error;

@@ -65,6 +65,11 @@ void file_get(struct file *file);
 /* Drops the lock when the file goes. => not the last hold, or the cache is empty */
 void file_drop(struct file *file);
 
+/*
+ * shmem.c: what is at @index comes back from the swap cache or a device, if it is there. Drops the lock. -EAGAIN.
+ * -ENOMEM: no frame. -EIO: the content is lost.
+ */
+int shmem_bring_in(struct file *file, uint32_t index, struct wait *wait);
 /* shmem.c: the page leaves the page cache for the swap cache. -ENOSPC: no slot. => page locked, unmapped, shmem's */
 int shmem_writepage(struct pager *pager, struct page *page);
 /* It has been read, or never left memory: from the swap cache back to the page cache; its slot is free. => up to date, unlocked, not under writeback */

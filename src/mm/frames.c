@@ -140,10 +140,8 @@ static struct node *node_with_most_free(struct pager *pager)
 unsigned frames_take(struct pager *pager, unsigned want, struct page **first)
 {
 	struct node *node = node_with_most_free(pager);
-	unsigned got = node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
 
-	pager->nr_used += got;
-	return got;
+	return node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
 }
 
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)

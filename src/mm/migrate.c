@@ -10,7 +10,7 @@
 /* What goes over from the old page to the new one. */
 #define MOVED_FLAGS                                                                                          \
 	(PG_uptodate | PG_dirty | PG_active | PG_referenced | PG_swapbacked | PG_unevictable | PG_mlocked |  \
-		PG_workingset | PG_readahead | PG_error)
+		PG_workingset | PG_readahead | PG_fresh | PG_error)
 
 /* ---- Begin: from PTEs to migration entries ------------------------------------------------------ */
 
@@ -226,6 +226,7 @@ int page_migrate_begin(struct pager *pager, struct page *page, struct page *to, 
 	isolate_alone(pager, page);
 	page_trylock(pager, page);
 	page_trylock(pager, to);
+	page_step(pager, page, "isolate_lru_page", 0);
 	*m = (struct migration){.pager = pager, .from = page, .to = to};
 	if (page_mapped(page) && page_is_anon(page)) {
 		m->anon_vma = page_anon_vma(page);

@@ -45,6 +45,7 @@ enum pageflags {
 	/* Ours, never part of a state that the spec names. */
 	PG_waiters = 1u << 15, /* somebody waits for PG_locked or PG_writeback to go */
 	PG_readahead = 1u << 16, /* read before anybody asked, not mapped since */
+	PG_fresh = 1u << 17, /* read in, and never mapped: nobody's page yet */
 	PG_lent = 1u << 20, /* its memory is a swap device's for the time being; lend.h */
 };
 

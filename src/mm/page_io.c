@@ -202,6 +202,7 @@ int swap_writepage(struct pager *pager, struct page *page, const struct content 
 	page_set(page, PG_writeback | PG_reclaim);
 	pager->nr_writeback++;
 	page_unlock(pager, page);
+	page_step(pager, page, "swap_writepage", 0);
 	return 0;
 }
 
@@ -230,7 +231,7 @@ static void write_failed(struct page *page, struct swap_slot *slot)
 {
 	slot->flags = (uint16_t)((slot->flags & ~SLOT_HASHED) | SLOT_RETIRED);
 	page_clear(page, PG_reclaim);
-	page_set(page, PG_dirty);
+	page_set(page, PG_dirty | PG_error);
 }
 
 /* No room: nothing is wrong with the slot. The page stays in memory and is tried again when there may be. */
@@ -274,6 +275,7 @@ static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_
 	} else if (outcome == READ_LOST) {
 		/* Nobody ever gets these bytes: the slot says so to all who name it. */
 		slot->flags |= SLOT_POISONED;
+		page_set(page, PG_error);
 		pager->stats->lost_pages++;
 	} else {
 		slot->flags |= SLOT_ALONE;

@@ -406,11 +406,14 @@ static enum page_kind kind_of(const struct page *page)
 {
 	if (page_has(page, PG_ksm))
 		return PAGE_KIND_KSM;
+	if (page_has(page, PG_fresh))
+		return PAGE_KIND_NONE;
 	if (page_is_anon(page))
 		return PAGE_KIND_ANON;
 	if (page_file(page))
 		return page_has(page, PG_swapbacked) ? PAGE_KIND_SHMEM : PAGE_KIND_FILE;
-	return PAGE_KIND_NONE;
+	return page_has(page, PG_swapcache) ? PAGE_KIND_SHMEM
+					    : PAGE_KIND_NONE; /* shared memory that is out */
 }
 
 static void view_word(struct pager *pager, pte_t pte, struct page_view *view)
@@ -421,7 +424,6 @@ static void view_word(struct pager *pager, pte_t pte, struct page_view *view)
 		view->pte_write = pte & PTE_WRITE;
 		view->pte_dirty = pte & PTE_DIRTY;
 		view->pte_accessed = pte & PTE_ACCESSED;
-		view->zero_page = pte & PTE_ZERO;
 		view->pfn = pte_pfn(pte);
 	} else if (pte_is_swap(pte)) {
 		struct page *cached = lookup_swap_cache(pager, pte_entry(pte));
@@ -459,6 +461,9 @@ static void view_at(
 
 	*view = (struct page_view){.pfn = pfn, .list = "none", .swap_count = -1, .mapcount = -1};
 	view_word(pager, ptep ? pte_load(ptep) : 0, view);
+	if (pfn != PFN_NONE)
+		view->pfn = pfn;
+	view->zero_page = view->pfn != PFN_NONE && view->pfn == pager->zero_pfn;
 	view_page(pager, view);
 }
 
@@ -467,10 +472,17 @@ void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct pag
 	view_at(space->pager, &space->pgtable, space_index(space, addr), pfn, view);
 }
 
+void file_view_locked(struct file *file, uint64_t index, pfn_t pfn, struct page_view *view)
+{
+	view_at(file->pager, &file->cache, index, pfn, view);
+	if (view->pte == PTE_KIND_SWAP && (view->flags & PG_swapcache))
+		view->kind = PAGE_KIND_SHMEM; /* read in: the slot is shared memory's */
+}
+
 void file_view(struct file *file, uint64_t index, struct page_view *view)
 {
 	pager_lock(file->pager);
-	view_at(file->pager, &file->cache, index, PFN_NONE, view);
+	file_view_locked(file, index, PFN_NONE, view);
 	pager_unlock(file->pager);
 }
 

@@ -317,7 +317,7 @@ int file_close(struct file *file, struct wait *wait);
 
 /*
  * The file is @bytes long from now on. When it shrinks, pages behind the end go, and the private copies of them too.
- * -EAGAIN, -EFBIG. => no space that maps it exits meanwhile
+ * -EAGAIN, -EFBIG. -ENOMEM: no frame to cut shared memory's last page in. => no space that maps it exits meanwhile
  */
 int file_truncate(struct file *file, uint64_t bytes, struct wait *wait);
 uint64_t file_bytes(struct file *file);
@@ -361,7 +361,7 @@ struct page_event {
 typedef void (*page_tracer)(void *ctx, const struct page_event *event);
 void pager_trace(struct pager *pager, page_tracer fn, void *ctx);
 
-/* The page at @addr, or @pfn when there is no PTE for it any more. */
+/* The page at @addr, or @pfn whatever the PTE at @addr says; PFN_NONE: the one that the PTE leads to. */
 void space_view(struct space *space, uint64_t addr, struct page_view *view);
 void space_view_locked(struct space *space, uint64_t addr, pfn_t pfn, struct page_view *view);
 /* The most anon_vmas that one VMA of the space is linked to: what forks have made of it. */
@@ -369,6 +369,7 @@ unsigned space_longest_chain(struct space *space);
 
 /* The page of the file's cache at @index; pte: what the cache's word is (shmem that is out: a swap entry). */
 void file_view(struct file *file, uint64_t index, struct page_view *view);
+void file_view_locked(struct file *file, uint64_t index, pfn_t pfn, struct page_view *view);
 const char *page_flags_text(uint32_t flags, char *buf, size_t len);
 
 #endif

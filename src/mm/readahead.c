@@ -64,17 +64,16 @@ void stream_served(struct fault_stream *stream, uint32_t next)
 /* ---- Reading ------------------------------------------------------------------------------ */
 
 /* Refault distance: was the page removed more recently than the active list is long? Then it is part of the working set. */
-static void workingset_refault(struct pager *pager, struct page *page, swp_entry_t entry)
+static uint32_t workingset_refault(struct pager *pager, struct page *page, swp_entry_t entry)
 {
 	struct node *node = page_node(pager, page);
 	uint32_t then;
 
 	if ((pager->policy & PAGER_NO_SHADOWS) || !slot_shadow(pager, entry, &then))
-		return;
+		return 0;
 	uint32_t distance = ((uint32_t)node->evictions - then) & SHADOW_MASK;
 
-	if (distance <= node->nr_pages[LIST_ACTIVE_ANON])
-		page_set(page, PG_active | PG_workingset);
+	return distance <= node->nr_pages[LIST_ACTIVE_ANON] ? PG_active | PG_workingset : 0;
 }
 
 int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
@@ -84,10 +83,12 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, st
 	if (!page)
 		return -ENOMEM;
 	page_trylock(pager, page);
-	page_set(page, PG_swapbacked | (ahead ? PG_readahead : 0));
-	workingset_refault(pager, page, entry);
+	page_set(page, PG_swapbacked | PG_fresh | (ahead ? PG_readahead : 0));
+	uint32_t refaulted = workingset_refault(pager, page, entry); /* the slot's shadow goes now */
+
 	page->mapping = (void *)PAGE_MAPPING_ANON;
 	add_to_swap_cache(pager, page, entry);
+	page_step(pager, page, "add_to_swap_cache", 0);
 	int error = swap_readpage(pager, page, plug);
 
 	if (error) {
@@ -96,7 +97,9 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, st
 		page_put(pager, page);
 		return error;
 	}
+	page_set(page, refaulted);
 	lru_cache_add(pager, page);
+	page_step(pager, page, "read_swap_cache_async", 0);
 	if (ahead)
 		pager->stats->readahead++;
 	return 0;

@@ -39,6 +39,8 @@ unsigned stream_around(const struct vma *vma, const struct fault_stream *stream,
 void stream_served(struct fault_stream *stream, uint32_t next);
 
 struct plug;
+/* A new page enters the swap cache, locked, and is read. -ENOMEM: no frame; -EBUSY: no request free. => not in the swap cache */
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug);
 /*
  * Read the page of @entry, wanted at page @index, now, and what the stream says will follow, as far as frames are plenty. The plug is
  * the caller's to submit. -ENOMEM: no frame for the page itself; -EBUSY: no request free.

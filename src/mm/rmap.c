@@ -239,6 +239,7 @@ void anon_vma_interval_tree_post_update(struct vma *vma)
 static void set_anon_mapping(struct page *page, struct anon_vma *anon_vma, uint32_t index)
 {
 	page->mapping = (void *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON);
+	page_clear(page, PG_fresh);
 	page->index = index;
 	page_clear(page, PG_ksm); /* one that was merged once, and is in the swap cache since */
 }

@@ -49,11 +49,17 @@ void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struc
 	assert(!error);
 	(void)error;
 	swap_free(pager, entry);
-	page_clear(page, PG_readahead);
+	page_clear(page, PG_readahead | PG_fresh);
 	page_set(page, PG_dirty);
 	page_unlock(pager, page);
 	page_step(pager, page, "shmem_swapin_page", addr);
 	page_put(pager, page);
+}
+
+static int shmem_wait(struct pager *pager, struct page *page, struct wait *wait)
+{
+	wait_on_page(pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, wait);
+	return -EAGAIN;
 }
 
 static int shmem_swapin(
@@ -66,12 +72,74 @@ static int shmem_swapin(
 	if (!page)
 		return fault_read_swap(f, entry);
 	if (page_has_any(page, PG_locked | PG_writeback)) {
-		wait_on_page(f->pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, f->wait);
+		shmem_wait(f->pager, page, f->wait);
 		return FAULT_WAIT;
 	}
 	*out = page;
 	shmem_move_in(f->pager, file, index, page, f->addr);
 	return FAULT_DONE;
+}
+
+/* No frame was free. 0: try again. Drops the lock. */
+static int shmem_reclaim(struct pager *pager, struct wait *wait)
+{
+	switch (try_to_free_pages(pager)) {
+	case RECLAIM_FREED:
+		return 0;
+	case RECLAIM_WAIT:
+		pager->frame_waiters = true;
+		wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
+		return -EAGAIN;
+	case RECLAIM_NOTHING:
+		break;
+	}
+	return -ENOMEM;
+}
+
+/* Its page is on a device: ask for it. 0: look again. Drops the lock. */
+static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
+{
+	struct plug plug;
+
+	plug_init(&plug);
+	int error = read_swap_cache_async(pager, entry, false, &plug);
+
+	if (error == -ENOMEM)
+		return shmem_reclaim(pager, wait);
+	if (error) { /* no request is free: after any has ended */
+		wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
+		return -EAGAIN;
+	}
+	plug_submit(pager, &plug);
+	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	struct page *page = swap_entry_exists(pager, entry) ? lookup_swap_cache(pager, entry) : NULL;
+
+	return page && page_has(page, PG_locked) ? shmem_wait(pager, page, wait) : 0;
+}
+
+int shmem_bring_in(struct file *file, uint32_t index, struct wait *wait)
+{
+	struct pager *pager = file->pager;
+	int error = 0;
+
+	while (!error) {
+		pte_slot_t *slot = pgtable_find(&file->cache, index);
+		pte_t word = slot ? pte_load(slot) : 0;
+
+		if (!pte_is_swap(word))
+			return 0;
+		struct page *page = lookup_swap_cache(pager, pte_entry(word));
+
+		if (swap_slot(pager, pte_entry(word))->flags & SLOT_POISONED)
+			error = -EIO;
+		else if (!page)
+			error = shmem_read(pager, pte_entry(word), wait);
+		else if (page_has_any(page, PG_locked | PG_writeback))
+			error = shmem_wait(pager, page, wait);
+		else
+			shmem_move_in(pager, file, index, page, 0);
+	}
+	return error;
 }
 
 int shmem_fault(struct fault *f, struct file *file, uint32_t index, struct page **out)

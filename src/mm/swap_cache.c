@@ -25,6 +25,7 @@ int add_to_swap(struct pager *pager, struct page *page)
 	if (error)
 		return error;
 	add_to_swap_cache(pager, page, entry);
+	page_step(pager, page, "add_to_swap_cache", 0);
 	page_set(page, PG_dirty);
 	page_step(pager, page, "add_to_swap", 0);
 	return 0;
@@ -41,6 +42,7 @@ void delete_from_swap_cache(struct pager *pager, struct page *page, uint32_t sha
 	if (page->_count > 0)
 		page->_count--;
 	slot_clear_page(pager, entry, shadow);
+	page_step(pager, page, "delete_from_swap_cache", 0);
 }
 
 struct page *lookup_swap_cache(struct pager *pager, swp_entry_t entry)
@@ -72,7 +74,7 @@ void free_swap_and_cache(struct pager *pager, swp_entry_t entry)
 		pager->stats->freed++;
 }
 
-bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entries)
+static bool page_may_be_reused(struct pager *pager, struct page *page, unsigned own_entries)
 {
 	unsigned users = (unsigned)(page->_mapcount + 1);
 
@@ -91,6 +93,14 @@ bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entrie
 	delete_from_swap_cache(pager, page, NO_SHADOW);
 	page_set(page, PG_dirty);
 	return true;
+}
+
+bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entries)
+{
+	bool own = page_may_be_reused(pager, page, own_entries);
+
+	page_step(pager, page, "reuse_swap_page", 0);
+	return own;
 }
 
 bool try_to_free_swap(struct pager *pager, struct page *page)

@@ -6,34 +6,47 @@
  *                      _count >= mappings + swap cache + isolation, equal when nobody holds it besides
  *                      a migration entry names a page that is locked and isolated
  *                      its list = its flags, and it is on that list
- *   for each slot      count = the swap entries that name it; its word's page knows it
+ *                      it is free exactly if its node's map of free frames says so
+ *   for each PTE       it lies in a VMA, and one that can be written through is its page's only one, in a VMA that may write
+ *   for each slot      count = the swap entries and words of shared memory that name it; its word's page knows it;
+ *                      free exactly if nobody has it
  *   for each merged page   its stable node's items are the PTEs that map it (ksm.c)
- *   for each node      free + used = all; lists are as long as they say
+ *   for each file      its holds are its VMAs' and its opener's; its cache's pages know it
+ *   for each node      free + used = all; lists are as long as they say, and hold who says so
+ *   for the pager      its sums are the sums
  *
  * It is slow and belongs to tests and debug builds. Everything is counted anew from the page tables.
  */
 #include "mm/mm.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* What the page tables say, to be compared with what pages and slots say. */
 struct census {
 	struct pager *pager;
 	uint32_t *mapped; /* by pfn */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
+	uint32_t nr_locked, nr_writeback, nr_used;
 	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
 	char *buf;
 	size_t len;
 	bool wrong;
 };
 
-#define WRONG(census, ...)                                                                                   \
-	do {                                                                                                 \
-		if (!(census)->wrong)                                                                        \
-			snprintf((census)->buf, (census)->len, __VA_ARGS__);                                 \
-		(census)->wrong = true;                                                                      \
-	} while (0)
+/* The first is told: what follows may come of it. */
+__attribute__((format(printf, 2, 3))) static void wrong(struct census *c, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (!c->wrong)
+		vsnprintf(c->buf, c->len, format, args);
+	va_end(args);
+	c->wrong = true;
+}
 
 static size_t mapped_bytes(const struct pager *pager)
 {
@@ -45,43 +58,76 @@ static size_t named_bytes(const struct swap_area *area)
 	return page_align_up((area->touched + 1) * sizeof(uint16_t));
 }
 
+static void count_entry(struct census *c, swp_entry_t entry)
+{
+	if (entry.type >= c->pager->nr_areas || entry.slot >= c->pager->areas[entry.type].touched)
+		wrong(c, "a swap entry that names no slot: %u:%u", entry.type, entry.slot);
+	else
+		c->named[entry.type][entry.slot]++;
+}
+
+/* What can be written through: nobody else sees it, or all do. */
+static void check_writable(struct census *c, const struct vma *vma, pte_t pte)
+{
+	struct page *page = pfn_page(c->pager, pte_pfn(pte));
+
+	if (!(vma->prot & PROT_WRITE))
+		wrong(c, "page %u: writable in a VMA that must not write", pte_pfn(pte));
+	if (vma->flags & VM_SHARED)
+		return;
+	if (page_file(page))
+		wrong(c, "page %u: a private mapping could write to the page cache", pte_pfn(pte));
+	if (page->_mapcount > 0 || page_has(page, PG_ksm))
+		wrong(c, "page %u: writable, and not this PTE's alone", pte_pfn(pte));
+}
+
 static void count_pte(struct census *c, struct space *space, uint64_t index, pte_t pte)
 {
 	struct pager *pager = c->pager;
+	const struct vma *vma = find_vma(space, index_addr(space, index));
 
-	if (!find_vma(space, index_addr(space, index)))
-		WRONG(c, "a PTE outside any VMA at index %llu", (unsigned long long)index);
 	c->swapped -= pte_is_swap(pte);
 	c->resident -= pte_is_migration(pte) || (pte_is_present(pte) && !(pte & PTE_ZERO));
-	if (pte_is_swap(pte)) {
-		swp_entry_t entry = pte_entry(pte);
-
-		if (entry.type >= pager->nr_areas || entry.slot >= pager->areas[entry.type].touched)
-			WRONG(c, "a swap entry that names no slot: %u:%u", entry.type, entry.slot);
-		else
-			c->named[entry.type][entry.slot]++;
+	if (!vma) {
+		wrong(c, "a PTE outside any VMA at index %llu", (unsigned long long)index);
+	} else if (pte_is_swap(pte)) {
+		count_entry(c, pte_entry(pte));
 	} else if (pte_is_migration(pte)) {
 		if (pte_pfn(pte) >= pager->nr_frames || !page_has(pfn_page(pager, pte_pfn(pte)), PG_locked) ||
 			page_list(pfn_page(pager, pte_pfn(pte))) != LIST_ISOLATED)
-			WRONG(c, "a migration entry of frame %u, which nobody moves", pte_pfn(pte));
+			wrong(c, "a migration entry of frame %u, which nobody moves", pte_pfn(pte));
 	} else if (pte_is_present(pte) && (pte & PTE_ZERO)) {
 		if (pte_pfn(pte) != pager->zero_pfn || (pte & PTE_WRITE))
-			WRONG(c, "a zero mapping of frame %u that is not the zero page, or writable",
+			wrong(c, "a zero mapping of frame %u that is not the zero page, or writable",
 				pte_pfn(pte));
 	} else if (pte_is_present(pte)) {
 		if (pte_pfn(pte) >= pager->nr_frames)
-			WRONG(c, "a PTE that maps frame %u", pte_pfn(pte));
+			wrong(c, "a PTE that maps frame %u", pte_pfn(pte));
 		else
 			c->mapped[pte_pfn(pte)]++;
+		if ((pte & PTE_VALID) && (pte & PTE_WRITE))
+			check_writable(c, vma, pte);
 	}
+}
+
+static void check_vma(struct census *c, struct space *space, const struct vma *vma, uint64_t *behind)
+{
+	if (vma->space != space || vma->start < *behind || vma->end <= vma->start ||
+		vma->end > space->base + space->bytes || (vma->start | vma->end) % PAGE_BYTES)
+		wrong(c, "a VMA of [%llx, %llx) behind %llx", (unsigned long long)vma->start,
+			(unsigned long long)vma->end, (unsigned long long)*behind);
+	*behind = vma->end;
 }
 
 static void count_space(struct census *c, struct space *space)
 {
-	uint64_t index = 0;
+	uint64_t index = 0, behind = space->base;
 	struct space_usage usage;
 	pte_slot_t *ptep;
+	struct vma *vma;
 
+	for (vma = find_vma_from(space, space->base); vma; vma = vma_next(vma))
+		check_vma(c, space, vma, &behind);
 	space_usage(space, &usage);
 	c->resident += usage.resident;
 	c->swapped += usage.swapped;
@@ -90,6 +136,29 @@ static void count_space(struct census *c, struct space *space)
 		count_pte(c, space, index, pte_load(ptep));
 		index++;
 	}
+}
+
+static bool count_link(void *ctx, struct vma *vma)
+{
+	(void)vma;
+	(*(uint32_t *)ctx)++;
+	return true;
+}
+
+/* Its opener may have let go. */
+static void check_holds(struct census *c, struct file *file)
+{
+	uint32_t links = 0, holds = 0;
+	struct space *space;
+	struct vma *vma;
+
+	links_walk(&file->i_mmap, 0, UINT32_MAX, count_link, &links);
+	TAILQ_FOREACH (space, &c->pager->spaces, link)
+		for (vma = find_vma_from(space, space->base); vma; vma = vma_next(vma))
+			holds += vma->file == file;
+	if (links != holds || file->refs < holds || file->refs > holds + 1)
+		wrong(c, "a file with %u holds: %u VMAs map it, %u are linked to it", file->refs, holds,
+			links);
 }
 
 /* The words of a page cache: swap entries that slots count, and pages that must know where they are. */
@@ -103,12 +172,13 @@ static void count_file(struct census *c, struct file *file)
 		pte_t word = pte_load(slot);
 
 		if (pte_is_swap(word))
-			c->named[pte_entry(word).type][pte_entry(word).slot]++;
+			count_entry(c, pte_entry(word));
 		else if (pte_is_present(word) && (pfn_page(pager, pte_pfn(word))->mapping != file ||
 							 pfn_page(pager, pte_pfn(word))->index != index))
-			WRONG(c, "page %u: in a page cache at %llu and does not know it", pte_pfn(word),
+			wrong(c, "page %u: in a page cache at %llu and does not know it", pte_pfn(word),
 				(unsigned long long)index);
 	}
+	check_holds(c, file);
 }
 
 static bool find_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
@@ -116,6 +186,13 @@ static bool find_one(void *ctx, struct page *page, struct vma *vma, uint64_t add
 	(void)page, (void)vma, (void)addr, (void)ptep;
 	(*(int *)ctx)++;
 	return true;
+}
+
+static bool frame_is_free(const struct node *node, pfn_t pfn)
+{
+	uint32_t at = pfn - node->first;
+
+	return node->free_map[at / 64] >> (at % 64) & 1;
 }
 
 static void check_page(struct census *c, pfn_t pfn)
@@ -126,40 +203,45 @@ static void check_page(struct census *c, pfn_t pfn)
 	int found = 0;
 
 	if (why)
-		WRONG(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count,
+		wrong(c, "page %u: %s (count %d, mapcount %d, flags %x)", pfn, why, page->_count,
 			page->_mapcount, page->word);
 	if (page->_mapcount + 1 != (int)c->mapped[pfn])
-		WRONG(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
+		wrong(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
-		WRONG(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
+		wrong(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
+	if (frame_is_free(page_node(pager, page), pfn) != (page->_count == 0))
+		wrong(c, "page %u: _count %d, and the map of free frames disagrees", pfn, page->_count);
+	c->nr_used += page->_count > 0;
+	c->nr_locked += page_has(page, PG_locked);
+	c->nr_writeback += page_has(page, PG_writeback);
 	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
-		WRONG(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
+		wrong(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
 			page->word);
 	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
 		return;
 	if (page_mapped(page) && page_has(page, PG_ksm) != (page_stable_node(page) != NULL))
-		WRONG(c, "page %u: PG_ksm and its mapping disagree", pfn);
+		wrong(c, "page %u: PG_ksm and its mapping disagree", pfn);
 	if (!c->wrong)
 		rmap_walk(pager, page, find_one, &found);
 	if (found != page->_mapcount + 1)
-		WRONG(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
+		wrong(c, "page %u: the reverse map finds %d of %d PTEs", pfn, found, page->_mapcount + 1);
 	bool reading = page_has(page, PG_locked) && !page_has(page, PG_uptodate);
 	int named = page->_mapcount + 1 + page_has(page, PG_swapcache) + (page_file(page) != NULL) +
 		    (page_list(page) == LIST_ISOLATED) + reading;
 
 	if (page->_count != named)
-		WRONG(c, "page %u: _count %d, but its holders are %d (flags %x)", pfn, page->_count, named,
+		wrong(c, "page %u: _count %d, but its holders are %d (flags %x)", pfn, page->_count, named,
 			page->word);
 	if (page_file(page) && find_page(page_file(page), page->index) != page)
-		WRONG(c, "page %u: its page cache does not know it", pfn);
+		wrong(c, "page %u: its page cache does not know it", pfn);
 	if (page_has(page, PG_swapcache) && slot_page(pager, word_entry(page->private)) != page)
-		WRONG(c, "page %u: in the swap cache, but its slot does not say so", pfn);
+		wrong(c, "page %u: in the swap cache, but its slot does not say so", pfn);
 }
 
 static void check_slots(struct census *c, unsigned type)
 {
 	struct swap_area *area = &c->pager->areas[type];
-	uint32_t used = 0;
+	uint32_t used = 0, nr_free = 0;
 
 	for (uint32_t at = 0; at < area->touched; at++) {
 		struct swap_slot *slot = &area->slots[at];
@@ -167,17 +249,42 @@ static void check_slots(struct census *c, unsigned type)
 		struct page *page = slot_page(c->pager, entry);
 
 		used += slot->word != 0;
-		if (slot->count != c->named[type][at])
-			WRONG(c, "slot %u:%u: count %u, but %u PTEs name it", type, at, slot->count,
+		/* A PTE that gets a copy of the cached page, locked meanwhile, gives its entry up last. */
+		bool copied = page && page_has(page, PG_locked) && slot->count == c->named[type][at] + 1u;
+
+		if (slot->count != c->named[type][at] && !copied)
+			wrong(c, "slot %u:%u: count %u, but %u PTEs name it", type, at, slot->count,
 				c->named[type][at]);
 		if (page && (!page_has(page, PG_swapcache) || page->private != entry_word(entry)))
-			WRONG(c, "slot %u:%u: its page does not know it", type, at);
+			wrong(c, "slot %u:%u: its page does not know it", type, at);
 		if (slot->word != 0 && slot->count == 0 && !page &&
 			!(slot->flags & (SLOT_RETIRED | SLOT_DEFERRED)))
-			WRONG(c, "slot %u:%u: lost: neither free, nor named, nor cached", type, at);
+			wrong(c, "slot %u:%u: lost: neither free, nor named, nor cached", type, at);
+		if (slot->word == 0 && slot->count > 0)
+			wrong(c, "slot %u:%u: free, but %u PTEs name it", type, at, slot->count);
 	}
-	if (used != area->nr_used)
-		WRONG(c, "area %u: %u slots used, %u counted", type, area->nr_used, used);
+	for (uint32_t cluster = 0; cluster < area->nr_clusters; cluster++)
+		nr_free += area->cluster_free[cluster];
+	if (used != area->nr_used || nr_free != area->nr_slots - used)
+		wrong(c, "area %u: %u slots used and %u free, %u counted", type, area->nr_used, nr_free,
+			used);
+}
+
+static void check_list(struct census *c, struct node *node, enum page_list list)
+{
+	uint32_t nr = 0, say_so = 0;
+	struct page *page;
+
+	TAILQ_FOREACH (page, &node->lists[list], lru) {
+		if (page_list(page) != list)
+			wrong(c, "page %u: on list %d, says %d", page_pfn(c->pager, page), list,
+				page_list(page));
+		nr++;
+	}
+	for (uint32_t at = 0; at < node->nr; at++)
+		say_so += page_list(pfn_page(c->pager, node->first + at)) == list;
+	if (nr != node->nr_pages[list] || nr != say_so)
+		wrong(c, "list %d: %u pages, %u counted, %u say so", list, node->nr_pages[list], nr, say_so);
 }
 
 /* Over all areas but one that is being given up; those of a parent can be used, not filled. */
@@ -192,7 +299,7 @@ static void check_slot_sums(struct census *c)
 		used += area->off ? 0 : area->nr_used;
 	}
 	if (total != c->pager->slots_total || used != c->pager->slots_used)
-		WRONG(c, "slots: %llu of %llu used, %llu of %llu counted",
+		wrong(c, "slots: %llu of %llu used, %llu of %llu counted",
 			(unsigned long long)c->pager->slots_used, (unsigned long long)c->pager->slots_total,
 			(unsigned long long)used, (unsigned long long)total);
 }
@@ -204,26 +311,27 @@ static void check_node(struct census *c, struct node *node)
 	for (uint32_t w = 0; w < node->nr_words; w++)
 		nr_free += (uint32_t)__builtin_popcountll(node->free_map[w]);
 	if (nr_free != node->nr_free)
-		WRONG(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
+		wrong(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
 	struct node_usage usage;
 
 	node_usage(c->pager, node, &usage);
 	if (usage.free != nr_free ||
 		usage.free + usage.anon + usage.file + usage.shmem + usage.other != usage.frames)
-		WRONG(c, "node at %u: the report's kinds do not make %u frames", node->first, usage.frames);
-	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++) {
-		struct page *page;
-		uint32_t nr = 0;
+		wrong(c, "node at %u: the report's kinds do not make %u frames", node->first, usage.frames);
+	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++)
+		check_list(c, node, (enum page_list)list);
+}
 
-		TAILQ_FOREACH (page, &node->lists[list], lru) {
-			if (page_list(page) != (enum page_list)list)
-				WRONG(c, "page %u: on list %d, says %d", page_pfn(c->pager, page), list,
-					page_list(page));
-			nr++;
-		}
-		if (nr != node->nr_pages[list])
-			WRONG(c, "list %d: %u pages, %u counted", list, node->nr_pages[list], nr);
-	}
+/* => all the others have counted */
+static void check_sums(struct census *c)
+{
+	struct pager *pager = c->pager;
+
+	if (c->nr_used != pager->nr_used)
+		wrong(c, "%u frames used, %u counted", pager->nr_used, c->nr_used);
+	if (c->nr_locked != pager->nr_locked || c->nr_writeback != pager->nr_writeback)
+		wrong(c, "%u pages locked and %u under writeback, %u and %u counted", pager->nr_locked,
+			pager->nr_writeback, c->nr_locked, c->nr_writeback);
 }
 
 /* Before the reverse map is asked for merged pages: it trusts the items. */
@@ -233,7 +341,7 @@ static void check_ksm(struct census *c)
 	const char *why = ksm_check(c->pager, buf, sizeof(buf));
 
 	if (why)
-		WRONG(c, "%s", why);
+		wrong(c, "%s", why);
 }
 
 static bool census_alloc(struct census *c)
@@ -282,9 +390,10 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 		check_slots(&c, type);
 	check_slot_sums(&c);
 	if (c.resident || c.swapped || c.mapped_bytes != pager->stats->mapped_bytes)
-		WRONG(&c, "the report's sums over the spaces are not those of their page tables");
+		wrong(&c, "the report's sums over the spaces are not those of their page tables");
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
+	check_sums(&c);
 	census_free(&c);
 	pager_unlock(pager);
 	return c.wrong ? buf : NULL;

@@ -174,6 +174,8 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
 	if (slot_is_unwanted(pager, page))
 		return FATE_FREE;
+	if (page_has(page, PG_swapcache) && pager->areas[word_entry(page->private).type].off)
+		return FATE_ACTIVATE; /* swapoff has read it and is about to map it: it would read it for ever */
 
 	enum page_fate fate = page_check_references(scan, page);
 
@@ -202,6 +204,7 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 	}
 	if (page_has(page, PG_locked))
 		page_unlock(pager, page);
+	page_step(pager, page, "page_keep", 0);
 	putback_page(pager, page, list);
 }
 
@@ -215,6 +218,7 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 		return false;
 	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
 		return false;
+	page_step(pager, page, "page_freeze_refs", 0);
 	struct node *node = page_node(pager, page);
 	bool wanted = !slot_is_unwanted(pager, page) && page_has(page, PG_swapcache);
 	uint32_t clock = (uint32_t)node->evictions++ & SHADOW_MASK;
@@ -479,17 +483,28 @@ static uint32_t node_reclaimable(const struct node *node)
 	return node_anon_pages(node) + node_file_pages(node);
 }
 
+/* All pages looked at, and nothing gained. */
+static bool node_is_desperate(const struct scan *scan, const struct node *node)
+{
+	return scan->nr_reclaimed + scan->nr_written == 0 &&
+	       scan->nr_scanned + node->fruitless > node_reclaimable(node);
+}
+
 /*
  * get_scan_count: how many of @nr pages to take from the file lists. Without room on the devices all of them; else in
  * proportion to swappiness, each side weighed down by what its last scans found in use. What does not make a whole
- * page is carried over.
+ * page is carried over. Before there is no memory at all, swappiness counts no more: half and half.
  */
-static unsigned file_share(struct pager *pager, struct node *node, unsigned nr)
+static unsigned file_share(struct scan *scan, struct node *node, unsigned nr)
 {
+	struct pager *pager = scan->pager;
+
 	if (node_file_pages(node) == 0)
 		return 0;
 	if (node_anon_pages(node) == 0 || pager->slots_used == pager->slots_total)
 		return nr;
+	if (node_is_desperate(scan, node))
+		return (nr + 1) / 2;
 	uint64_t anon = (uint64_t)pager->swappiness * (node->scanned[0] + 1) / (node->rotated[0] + 1);
 	uint64_t file = (200 - (uint64_t)pager->swappiness) * (node->scanned[1] + 1) / (node->rotated[1] + 1);
 	uint64_t share = nr * 1024 * file / (anon + file + 1) + node->share_carry;
@@ -528,7 +543,7 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 /* @nr: at most SWAP_CLUSTER_MAX */
 static void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 {
-	unsigned nr_file = file_share(scan->pager, node, nr);
+	unsigned nr_file = file_share(scan, node, nr);
 
 	shrink_lists(scan, node, true, nr_file);
 	shrink_lists(scan, node, false, nr - nr_file);

@@ -9,6 +9,7 @@
 struct held_dev {
 	struct swapdev dev; /* first member */
 	bool hold;
+	bool fail[SWAP_DIRS];
 	struct swap_io_list queue[SWAP_DIRS];
 	char *content;
 };
@@ -52,8 +53,9 @@ static int held_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 		return 0;
 	for (; (io = STAILQ_FIRST(&held->queue[dir])); ended++) {
 		STAILQ_REMOVE_HEAD(&held->queue[dir], link);
-		transfer(held, io);
-		io->result = 0;
+		if (!held->fail[dir])
+			transfer(held, io);
+		io->result = held->fail[dir] ? -EIO : 0;
 		io->done(io);
 	}
 	return ended;
@@ -109,4 +111,9 @@ int held_dev_open(uint32_t nr_slots, struct swapdev **out)
 void held_dev_hold(struct swapdev *dev, bool hold)
 {
 	held_of(dev)->hold = hold;
+}
+
+void held_dev_fail(struct swapdev *dev, enum swap_dir dir, bool fail)
+{
+	held_of(dev)->fail[dir] = fail;
 }

@@ -14,4 +14,7 @@ int held_dev_open(uint32_t nr_slots, struct swapdev **out);
 /* From now on writes end when polled (@hold false), or stay in flight (@hold true: as after open). */
 void held_dev_hold(struct swapdev *dev, bool hold);
 
+/* From now on requests of @dir end with an error, or no more. */
+void held_dev_fail(struct swapdev *dev, enum swap_dir dir, bool fail);
+
 #endif

@@ -3,6 +3,7 @@
  * The comparison: run a scene, then claim its steps from the recorded events, in order. Events that no step
  * names are passed over: a scenario says what matters to it.
  */
+#include "mm/page.h"
 #include "trace/walk.h"
 #include "trace/walk_world.h"
 
@@ -14,8 +15,8 @@
 const struct walk_scenario *walk_scenario_find(const char *name)
 {
 	for (unsigned i = 0; i < nr_walk_scenarios; i++)
-		if (!strcmp(walk_scenarios[i].name, name))
-			return &walk_scenarios[i];
+		if (!strcmp(walk_scenarios[i]->name, name))
+			return walk_scenarios[i];
 	return NULL;
 }
 
@@ -44,6 +45,7 @@ const char *walk_expected_pte_text(enum walk_pte pte)
 		[WALK_PTE_PRESENT] = "present",
 		[WALK_PTE_READ_ONLY] = "present ro",
 		[WALK_PTE_SWAP] = "swap entry",
+		[WALK_PTE_MIGRATION] = "migration entry",
 	};
 
 	return text[pte];
@@ -60,6 +62,8 @@ static bool pte_agrees(enum walk_pte expected, const struct page_view *view, boo
 		return view->pte == PTE_KIND_PRESENT && !(sees_write && view->pte_write);
 	case WALK_PTE_SWAP:
 		return view->pte == PTE_KIND_SWAP;
+	case WALK_PTE_MIGRATION:
+		return view->pte == PTE_KIND_MIGRATION;
 	}
 	return false;
 }
@@ -80,10 +84,14 @@ __attribute__((format(printf, 2, 3))) static void differs(struct walk_row *row, 
 	va_end(args);
 }
 
+/* Ours alone: no state of the spec names them. */
+#define PG_UNNAMED (PG_waiters | PG_readahead | PG_fresh)
+
 static void compare_flags(struct walk_row *row, uint32_t expected, uint32_t found)
 {
 	char missing[128], surplus[128];
 
+	found &= ~(uint32_t)PG_UNNAMED;
 	if (expected == found)
 		return;
 	page_flags_text(expected & ~found, missing, sizeof(missing));
@@ -109,24 +117,43 @@ static void compare(struct walk_row *row, bool sees_write)
 	if (!pte_agrees(expected->pte, found, sees_write))
 		differs(row, "PTE %s, not %s", walk_pte_text(found, pte, sizeof(pte)),
 			walk_expected_pte_text(expected->pte));
+	if (expected->slot && found->swap_count + 1 != (int)expected->slot)
+		differs(row, "slot named by %d PTEs, not %u", found->swap_count, expected->slot - 1);
 }
 
+/* One event seen by several: the step before names the same function and another eye. */
+static bool is_same_event(const struct walk_row *row)
+{
+	const struct walk_expect *expect = row->expect;
+
+	return !row->scene_begins && !strcmp(expect[-1].function, expect->function) &&
+	       expect[-1].eye != expect->eye;
+}
+
+/* The step's event, or what the eye sees now. */
 static void claim(struct walk_world *world, struct walk_row *row)
 {
-	const struct walk_event *event = walk_world_find(world, row->expect->function);
-	const struct walk_event *unwanted = NULL;
+	const struct walk_expect *expect = row->expect;
+	bool look = !strcmp(expect->function, WALK_LOOK);
 
-	if (!event) {
-		row->verdict = WALK_MISSING;
+	if (!look && is_same_event(row) && world->next_event > 0)
+		world->next_event--;
+	const struct walk_event *event = look ? NULL : walk_world_find(world, expect->function);
+	const struct walk_event *unwanted = expect->without ? walk_world_find(world, expect->without) : NULL;
+
+	row->verdict = WALK_MISSING;
+	if (look)
+		walk_world_look(world, expect->eye, &row->view);
+	else if (event)
+		row->view = event->view[expect->eye];
+	else
 		return;
-	}
-	if (row->expect->without)
-		unwanted = walk_world_find(world, row->expect->without);
-	world->next_event = (unsigned)(event - world->events) + 1;
-	row->view = event->view;
+	row->frame = walk_world_letter(world, &row->view);
 	compare(row, world->machine->ops->sees_write);
-	if (unwanted && unwanted < event)
+	if (unwanted && (look || unwanted < event))
 		differs(row, "%s() ran before it", unwanted->function);
+	if (event)
+		world->next_event = (unsigned)(event - world->events) + 1;
 }
 
 static bool happens_here(const struct walk_scene *scene, const struct walk_world *world)
@@ -136,22 +163,38 @@ static bool happens_here(const struct walk_scene *scene, const struct walk_world
 	return scene->where == WALK_ANYWHERE || (scene->where == WALK_WRITES_SEEN) == sees_write;
 }
 
-/* Returns how many steps do not agree; a scene that could not be driven shows in its missing steps. */
+/* Several can look only once there is a second: a child, another address, a page cache. */
+static const char *eye_name(const struct walk_world *world, enum walk_eye eye)
+{
+	bool alone = true;
+
+	for (int other = WALK_PROGRAM + 1; other < WALK_NR_EYES; other++)
+		alone = alone && !world->eyes[other].name;
+	return alone ? NULL : world->eyes[eye].name;
+}
+
+/* Returns how many steps do not agree; how the drive ended counts for the first of them. */
 static int run_scene(
 	struct walk_world *world, const struct walk_scene *scene, unsigned *number, walk_row_fn fn, void *ctx)
 {
-	int differing = 0;
+	int differing = 0, ended;
 
-	scene->drive(world);
+	walk_world_forget(world);
+	ended = scene->drive(world);
 	for (unsigned i = 0; i < scene->nr_expects; i++) {
 		struct walk_row row = {
 			.number = ++*number,
 			.scene = scene,
 			.scene_begins = i == 0,
 			.expect = &scene->expects[i],
+			.eye = eye_name(world, scene->expects[i].eye),
+			.frame = '-',
 		};
 
 		claim(world, &row);
+		if (i == 0 && ended != scene->ends && row.verdict != WALK_MISSING)
+			differs(&row, "the scene ended with \"%s\", not \"%s\"", strerror(-ended),
+				strerror(-scene->ends));
 		differing += row.verdict != WALK_AGREES;
 		fn(ctx, &row);
 	}
@@ -169,7 +212,12 @@ int walk_run(const struct walk_scenario *scenario, enum anonmm_machine machine, 
 		snprintf(why, why_len, "the host has no memory for the record of a walk");
 		return -ENOMEM;
 	}
-	error = walk_world_open(world, machine, why, why_len);
+	error = walk_world_open(world, machine, scenario->world, 0, why, why_len);
+	if (!error && scenario->not_unshared && !world->machine->ops->can_share) {
+		snprintf(why, why_len, "%s", scenario->not_unshared);
+		walk_world_close(world);
+		error = -EOPNOTSUPP;
+	}
 	if (error) {
 		free(world);
 		return error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world of a walk, driven by hand. Faults are calls of handle_mm_fault() also on the uffd machine, whose
- * threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
+ * The world of a walk: its making and its end, and the record of what happens to the watched page. What can
+ * be done in it is walk_act.c.
  */
 #include "trace/walk_world.h"
 #include "machine/uffd.h"
@@ -11,15 +11,34 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define WALK_FRAMES 256
 #define WALK_OTHERS (8 * WALK_FRAMES)
 #define WALK_SLOTS (16 * WALK_FRAMES) /* far from half full: a page read back keeps its slot */
 #define WALK_SPACE (64 * MIB)
 
-/* More than any scene needs; a core that makes no progress ends here instead of never. */
-#define WALK_MAX_ROUNDS 100000
-
 /* ---- What is recorded ------------------------------------------------------------------ */
+
+/* => pager lock held */
+static void look_locked(const struct walk_place *place, pfn_t pfn, struct page_view *view)
+{
+	if (place->space)
+		space_view_locked(place->space, place->addr, pfn, view);
+	else if (place->file)
+		file_view_locked(place->file, 0, pfn, view);
+	else
+		*view = (struct page_view){.pfn = PFN_NONE, .list = "none", .mapcount = -1, .swap_count = -1};
+}
+
+static bool leads_to(const struct walk_world *world, pfn_t pfn)
+{
+	struct page_view view;
+
+	for (int eye = 0; eye < WALK_NR_EYES; eye++) {
+		look_locked(&world->eyes[eye], PFN_NONE, &view);
+		if (view.pfn == pfn)
+			return true;
+	}
+	return false;
+}
 
 /* => pager lock held */
 static void record(void *ctx, const struct page_event *event)
@@ -27,15 +46,17 @@ static void record(void *ctx, const struct page_event *event)
 	struct walk_world *world = ctx;
 	struct walk_event *slot = &world->events[world->nr_events];
 
-	if (event->addr && page_align_down(event->addr) == world->watched)
-		world->watched_pfn = event->pfn;
-	if (event->pfn != world->watched_pfn || world->nr_events == WALK_MAX_EVENTS)
+	if (!world->watched[event->pfn])
+		world->watched[event->pfn] = leads_to(world, event->pfn);
+	if (!world->watched[event->pfn] || world->nr_events == WALK_MAX_EVENTS)
 		return;
 	slot->function = event->function;
-	space_view_locked(world->space, world->watched, event->pfn, &slot->view);
+	slot->pfn = event->pfn;
+	for (int eye = 0; eye < WALK_NR_EYES; eye++)
+		look_locked(&world->eyes[eye], event->pfn, &slot->view[eye]);
 	world->nr_events++;
-	if (!strcmp(event->function, "free_page"))
-		world->watched_pfn = PFN_NONE;
+	if (!strcmp(event->function, "free_page") || slot->view[WALK_PROGRAM].zero_page)
+		world->watched[event->pfn] = false;
 }
 
 const struct walk_event *walk_world_find(const struct walk_world *world, const char *function)
@@ -46,10 +67,46 @@ const struct walk_event *walk_world_find(const struct walk_world *world, const c
 	return NULL;
 }
 
-/* ---- Accesses -------------------------------------------------------------------------- */
+void walk_world_look(struct walk_world *world, enum walk_eye eye, struct page_view *view)
+{
+	world->machine->ops->lock(world->machine);
+	look_locked(&world->eyes[eye], PFN_NONE, view);
+	world->machine->ops->unlock(world->machine);
+}
+
+void walk_world_note(struct walk_world *world, const char *function, enum walk_eye eye)
+{
+	struct walk_event *event = &world->events[world->nr_events];
+
+	if (world->nr_events == WALK_MAX_EVENTS)
+		return;
+	*event = (struct walk_event){.function = function, .eye = eye};
+	for (int other = 0; other < WALK_NR_EYES; other++)
+		walk_world_look(world, (enum walk_eye)other, &event->view[other]);
+	event->pfn = event->view[eye].pfn;
+	world->nr_events++;
+}
+
+void walk_world_forget(struct walk_world *world)
+{
+	world->nr_events = world->next_event = 0;
+}
+
+char walk_world_letter(struct walk_world *world, const struct page_view *view)
+{
+	if (view->pfn == PFN_NONE)
+		return '-';
+	if (view->zero_page)
+		return '0';
+	if (!world->letter[view->pfn])
+		world->letter[view->pfn] = world->next_letter++;
+	return world->letter[view->pfn];
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------ */
 
 /* The device ends what it holds only when somebody really waits for it. */
-static void let_time_pass(struct walk_world *world, const struct wait *wait)
+void walk_world_wait(struct walk_world *world, const struct wait *wait)
 {
 	if (wait->what == WAIT_WRITE || wait->what == WAIT_FRAMES)
 		walk_finish_writes(world);
@@ -57,143 +114,11 @@ static void let_time_pass(struct walk_world *world, const struct wait *wait)
 	pager_poll(world->pager, SWAP_WRITE, 0);
 }
 
-static int fault_in(struct walk_world *world, uint64_t addr, enum access access)
-{
-	for (int round = 0; round < WALK_MAX_ROUNDS; round++) {
-		struct wait wait = {0};
-
-		switch (handle_mm_fault(world->space, addr, access, &wait)) {
-		case FAULT_DONE:
-			return 0;
-		case FAULT_WAIT:
-			let_time_pass(world, &wait);
-			break;
-		case FAULT_SIGSEGV:
-			return -EFAULT;
-		case FAULT_SIGBUS:
-			return -EIO;
-		case FAULT_OOM:
-			return -ENOMEM;
-		}
-	}
-	return -ETIME;
-}
-
-/* A touch of real memory: by the core where the page is missing or armed, then by the program. */
-static int touch_real(struct walk_world *world, uint64_t addr, enum access access)
-{
-	volatile uint64_t *word = (volatile uint64_t *)(uintptr_t)addr;
-	struct page_view view;
-	int error = 0;
-
-	space_view(world->space, addr, &view);
-	if (view.pte != PTE_KIND_PRESENT || !view.pte_valid || (view.zero_page && access == ACCESS_WRITE))
-		error = fault_in(world, addr, access);
-	if (error)
-		return error;
-	if (access == ACCESS_WRITE)
-		*word = addr ^ *word;
-	else
-		(void)*word;
-	return 0;
-}
-
-static int touch(struct walk_world *world, uint64_t addr, enum access access)
-{
-	uint64_t value;
-
-	if (world->kind == ANONMM_UFFD)
-		return touch_real(world, addr, access);
-	if (access == ACCESS_WRITE)
-		return soft_store64(world->mmu, addr, addr);
-	return soft_load64(world->mmu, addr, &value);
-}
-
-int walk_read(struct walk_world *world)
-{
-	return touch(world, world->watched, ACCESS_READ);
-}
-
-int walk_write(struct walk_world *world)
-{
-	return touch(world, world->watched, ACCESS_WRITE);
-}
-
-/* ---- Pressure, the device, destruction ------------------------------------------------- */
-
-/*
- * kswapd by hand. Another page is born only when it is content, so that no fault has to reclaim by itself; it waits
- * for writes that the device holds only when nothing else can move, and then some must end.
- */
-int walk_press_until(struct walk_world *world, const char *function)
-{
-	for (int round = 0; round < WALK_MAX_ROUNDS; round++) {
-		int error = 0;
-
-		if (walk_world_find(world, function))
-			return 0;
-		switch (kswapd_step(world->pager, KSWAPD_PAGES)) {
-		case KSWAPD_PROGRESS:
-			break;
-		case KSWAPD_WAIT:
-			error = walk_finish_writes(world);
-			break;
-		case KSWAPD_BALANCED:
-		case KSWAPD_STUCK:
-			if (world->next_other == world->nr_others)
-				return -ETIME;
-			error = touch(world, world->others + PAGE_BYTES * world->next_other++, ACCESS_WRITE);
-			break;
-		}
-		if (error)
-			return error;
-	}
-	return -ETIME;
-}
-
-int walk_finish_writes(struct walk_world *world)
-{
-	held_dev_hold(world->dev, false);
-	while (pager_poll(world->pager, SWAP_WRITE, 0) > 0)
-		;
-	held_dev_hold(world->dev, true);
-	return 0;
-}
-
-static int lock_space(struct walk_world *world)
+int walk_world_lock(struct walk_world *world, struct space *space)
 {
 	struct wait wait = {0};
-	int error;
 
-	while ((error = space_lock(world->space, &wait)) == -EAGAIN)
-		let_time_pass(world, &wait);
-	return error;
-}
-
-int walk_unmap(struct walk_world *world)
-{
-	struct wait wait = {0};
-	int error = lock_space(world);
-
-	if (error)
-		return error;
-	while ((error = space_munmap(world->space, world->watched, PAGE_BYTES, &wait)) == -EAGAIN)
-		let_time_pass(world, &wait);
-	space_unlock(world->space);
-	return error;
-}
-
-int walk_advise(struct walk_world *world, int advice)
-{
-	struct wait wait = {0};
-	int error = lock_space(world);
-
-	if (error)
-		return error;
-	while ((error = space_madvise(world->space, world->watched, PAGE_BYTES, advice, &wait)) == -EAGAIN)
-		let_time_pass(world, &wait);
-	space_unlock(world->space);
-	return error;
+	return WALK_RETRY(world, wait, space_lock(space, &wait));
 }
 
 /* ---- Open and close -------------------------------------------------------------------- */
@@ -211,8 +136,12 @@ static int open_machine(struct walk_world *world, char *why, size_t why_len)
 
 static int open_pager(struct walk_world *world)
 {
-	struct pager_config config = {
-		.machine = world->machine, .nr_frames = WALK_FRAMES, .swappiness = -1, .seed = 1};
+	struct pager_config config = {.machine = world->machine,
+		.nr_frames = WALK_FRAMES,
+		.nr_nodes = world->nr_nodes,
+		.swappiness = -1,
+		.seed = 1,
+		.policy = world->policy};
 	int error = pager_open(&config, &world->pager);
 
 	if (!error)
@@ -222,42 +151,50 @@ static int open_pager(struct walk_world *world)
 	return error;
 }
 
+/* On real memory the upper half of the range is left to a child. */
 static int open_space(struct walk_world *world)
 {
+	struct walk_place *program = &world->eyes[WALK_PROGRAM];
+	uint64_t bytes = (WALK_OTHERS + 1) * PAGE_BYTES;
 	struct wait wait = {0};
-	uint64_t addr = 0, bytes = (WALK_OTHERS + 1) * PAGE_BYTES;
 	int error;
 
 	if (world->kind == ANONMM_SOFT) {
-		error = soft_space_open(world->machine, MIB, WALK_SPACE, &world->mmu);
-		world->space = error ? NULL : world->mmu->space;
+		error = soft_space_open(world->machine, MIB, WALK_SPACE / 2, &program->mmu);
+		program->space = error ? NULL : program->mmu->space;
 	} else {
-		error = space_create(world->pager, uffd_machine_base(world->machine),
-			uffd_machine_bytes(world->machine), NULL, &world->space);
+		error = space_create(world->pager, uffd_machine_base(world->machine), WALK_SPACE / 2, NULL,
+			&program->space);
 	}
+	if (!error)
+		error = walk_world_lock(world, program->space);
 	if (error)
 		return error;
-	error = lock_space(world);
-	if (error)
-		return error;
-	error = space_mmap(world->space, &addr, bytes, PROT_READ | PROT_WRITE, 0, &wait);
-	space_unlock(world->space);
-	world->watched = addr;
-	world->others = addr + PAGE_BYTES;
+	program->addr = 0;
+	error = space_mmap(program->space, &program->addr, bytes, PROT_READ | PROT_WRITE, 0, &wait);
+	space_unlock(program->space);
+	program->name = "program";
+	world->others = program->addr + PAGE_BYTES;
 	world->nr_others = WALK_OTHERS;
 	return error;
 }
 
-int walk_world_open(struct walk_world *world, enum anonmm_machine kind, char *why, size_t why_len)
+int walk_world_open(struct walk_world *world, enum anonmm_machine kind, unsigned needs, unsigned policy,
+	char *why, size_t why_len)
 {
 	int error;
 
 	memset(world, 0, sizeof(*world));
 	world->kind = kind;
-	world->watched_pfn = PFN_NONE;
+	world->nr_nodes = needs & WALK_TWO_NODES ? 2 : 1;
+	world->policy = policy;
+	world->next_letter = 'A';
 	error = open_machine(world, why, why_len);
 	if (error)
 		return error;
+	world->ops = *world->machine->ops;
+	world->ops.say = NULL;
+	world->machine->ops = &world->ops;
 	error = open_pager(world);
 	if (!error)
 		error = open_space(world);
@@ -271,29 +208,28 @@ int walk_world_open(struct walk_world *world, enum anonmm_machine kind, char *wh
 	return 0;
 }
 
-static void close_space(struct walk_world *world)
+/* Whatever is still in flight ends: the device holds nothing back any more, and fails no more. */
+void walk_world_close(struct walk_world *world)
 {
 	struct wait wait = {0};
 
-	if (world->mmu) {
-		soft_space_close(world->mmu);
-	} else if (!lock_space(world)) {
-		while (space_exit(world->space, &wait) == -EAGAIN)
-			let_time_pass(world, &wait);
-	}
-}
-
-/* Whatever is still in flight ends: the device holds nothing back any more. */
-void walk_world_close(struct walk_world *world)
-{
 	if (world->pager)
 		pager_trace(world->pager, NULL, NULL);
-	if (world->dev)
+	if (world->dev) {
 		held_dev_hold(world->dev, false);
-	if (world->space)
-		close_space(world);
+		held_dev_fail(world->dev, SWAP_WRITE, false);
+		held_dev_fail(world->dev, SWAP_READ, false);
+	}
+	if (world->migrating)
+		walk_migrate_end(world);
+	if (world->eyes[WALK_CHILD].space)
+		walk_child_exits(world);
+	if (world->eyes[WALK_PROGRAM].space)
+		walk_exit(world);
+	if (world->file)
+		WALK_RETRY(world, wait, file_close(world->file, &wait));
 	while (world->pager && pager_close(world->pager) == -EBUSY)
-		let_time_pass(world, &(struct wait){.what = WAIT_WRITE});
+		walk_world_wait(world, &(struct wait){.what = WAIT_WRITE});
 	if (world->kind == ANONMM_SOFT)
 		soft_machine_close(world->machine);
 	else

@@ -2,6 +2,7 @@
 /* Private file mappings and shared memory: births from a page cache, truncation, read errors, swap of shmem. */
 #define _GNU_SOURCE
 #include "../world.h"
+#include "swapdev/faulty.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -313,6 +314,66 @@ static void shared_memory_goes_out_and_comes_back(void **state)
 	assert_int_equal(stats().slots_used, 0);
 }
 
+static void the_last_page_is_cut_also_when_it_is_out(void **state)
+{
+	struct file *file = shmem_open(2 * PAGE_BYTES);
+	uint64_t addr = map(&place, file, 2 * PAGE_BYTES, SPACE_SHARED);
+
+	(void)state;
+	store(&place, addr + PAGE_BYTES, 1);
+	store(&place, addr + PAGE_BYTES + 1000, 2);
+	world_squeeze(&world);
+	assert_int_equal(cached_at(file, 1).pte, PTE_KIND_SWAP);
+	truncate_file(file, PAGE_BYTES + 500);
+	valid();
+	truncate_file(file, 2 * PAGE_BYTES);
+	assert_int_equal(load(&place, addr + PAGE_BYTES), 1);
+	assert_int_equal(load(&place, addr + PAGE_BYTES + 1000), 0);
+	close_file(file);
+}
+
+/*
+ * Swappiness says: anonymous pages alone. There is one on the list, and it cannot go, since its write has failed: then files' go
+ * all the same, and not the page that is to be copied.
+ */
+static void when_nothing_else_can_go_swappiness_is_ignored(void **state)
+{
+	struct world_config config = {.kind = ANONMM_SOFT,
+		.nr_frames = 64,
+		.swappiness = 200,
+		.space_bytes = 64 * MIB,
+		.swap = "faulty:mem:?size=32M"};
+	struct world was = world;
+	struct place tight, child;
+	uint64_t anon = 0;
+
+	(void)state;
+	assert_int_equal(world_open(&world, &config), 0);
+	assert_int_equal(place_open(&tight, &world), 0);
+	struct file *file = numbers_open(80 * PAGE_BYTES);
+	uint64_t addr = map(&tight, file, 80 * PAGE_BYTES, 0);
+
+	assert_int_equal(place_mmap(&tight, &anon, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	store(&tight, anon, 4);
+	faulty_fail(world.dev, SWAP_WRITE, 1, EIO, false);
+	world_squeeze(&world);
+	assert_int_equal(stats().io_errors, 1);
+	store(&tight, anon + PAGE_BYTES, 5);
+	assert_int_equal(place_fork(&tight, &child), 0);
+	world_squeeze(&world);
+	for (unsigned i = 0; i < 80; i++)
+		assert_int_equal(load(&tight, addr + i * PAGE_BYTES), 1000 + i);
+	store(&child, anon + PAGE_BYTES, 6);
+	assert_int_equal(load(&tight, anon + PAGE_BYTES), 5);
+	assert_int_equal(load(&child, anon + PAGE_BYTES), 6);
+	valid();
+	close_file(file);
+	place_close(&child);
+	place_close(&tight);
+	world_close(&world);
+	world = was;
+}
+
 static void bad_requests_are_refused(void **state)
 {
 	struct file *file = numbers_open(64 * KIB);
@@ -344,6 +405,9 @@ int main(void)
 			pressure_drops_clean_file_pages_and_swaps_their_copies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shared_memory_is_one_for_all_who_map_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shared_memory_goes_out_and_comes_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_last_page_is_cut_also_when_it_is_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			when_nothing_else_can_go_swappiness_is_ignored, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_requests_are_refused, set_up, tear_down),
 	};
 

@@ -224,6 +224,41 @@ static void pressure_and_forks_lose_nothing(void **state)
 		assert_int_equal(load(&parent, base + i * PAGE_BYTES), i);
 }
 
+/* One frame is free and nothing can go but the page that is to be copied: that is the end, and told, not tried for ever. */
+static void a_copy_does_not_take_its_source_s_frame(void **state)
+{
+	struct world_config config = {
+		.kind = ANONMM_SOFT, .nr_frames = 64, .space_bytes = 64 * MIB, .swap = "mem:?size=256K"};
+	struct world was = world;
+	struct place tight, child;
+	uint64_t addr = 0, value = 0;
+	unsigned nr = 1;
+
+	(void)state;
+	assert_int_equal(world_open(&world, &config), 0);
+	assert_int_equal(place_open(&tight, &world), 0);
+	assert_int_equal(
+		place_mmap(&tight, &addr, 256 * PAGE_BYTES, PROT_READ | PROT_WRITE, SPACE_NORESERVE), 0);
+	store(&tight, addr, 5);
+	assert_int_equal(place_fork(&tight, &child), 0);
+	world_squeeze(&world);
+	while (soft_store64(tight.mmu, addr + nr * PAGE_BYTES, nr) == 0)
+		nr++;
+	assert_true(nr < 200);
+	while (stats().frames_free == 0)
+		assert_int_equal(place_munmap(&tight, addr + --nr * PAGE_BYTES, PAGE_BYTES), 0);
+	assert_int_equal(soft_store64(child.mmu, addr, 6), -ENOMEM);
+	valid();
+	assert_int_equal(place_munmap(&tight, addr + PAGE_BYTES, 20 * PAGE_BYTES), 0);
+	assert_int_equal(soft_store64(child.mmu, addr, 6), 0);
+	assert_int_equal(soft_load64(tight.mmu, addr, &value), 0);
+	assert_int_equal(value, 5);
+	place_close(&child);
+	place_close(&tight);
+	world_close(&world);
+	world = was;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +267,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_shared_page_is_swapped_out_for_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(chains_stay_short_over_generations, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pressure_and_forks_lose_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_does_not_take_its_source_s_frame, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,14 +49,16 @@ static void the_states_are_those_of_linux(void **state)
 	begin(&parent, base, &m);
 	end(&m, 0);
 	pager_trace(world.pager, NULL, NULL);
+	check_step(0, "isolate_lru_page", 2, 0, PG_locked | PG_uptodate | PG_active | PG_swapbacked | PG_lru,
+		PG_dirty);
 	check_step(
-		0, "try_to_unmap", 1, -1, PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked, 0);
+		1, "try_to_unmap", 1, -1, PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked, 0);
 	check_step(
-		1, "migrate_page_copy", 1, -1, PG_locked | PG_uptodate | PG_swapbacked, PG_dirty | PG_active);
-	check_step(2, "move_to_new_page", 1, -1,
+		2, "migrate_page_copy", 1, -1, PG_locked | PG_uptodate | PG_swapbacked, PG_dirty | PG_active);
+	check_step(3, "move_to_new_page", 1, -1,
 		PG_locked | PG_uptodate | PG_dirty | PG_active | PG_swapbacked | PG_lru, 0);
-	check_step(3, "free_page", 0, -1, 0, PG_locked | PG_lru);
-	check_step(4, "remove_migration_ptes", 1, 0,
+	check_step(4, "free_page", 0, -1, 0, PG_locked | PG_lru);
+	check_step(5, "remove_migration_ptes", 1, 0,
 		PG_uptodate | PG_dirty | PG_active | PG_swapbacked | PG_lru, PG_locked);
 	struct page_view after = view_of(&parent, base);
 
