@@ -42,6 +42,27 @@ managed() {
 		--stats="$work/stats" -- "$@"
 }
 
+# as_nobody COMMAND...: as a user without any privilege, if we are root and that user may see the build.
+as_nobody() {
+	[ "$(id -u)" = 0 ] && command -v setpriv >/dev/null || return 1
+	chmod 711 "$work"
+	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all test -r "$ANONMM" || return 1
+	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"
+}
+
+# As managed, but as such a user, whose swap is in a directory of its own.
+managed_as_nobody() {
+	limit=$1 mode=$2
+	shift 2
+	mkdir -p -m 777 "$work/swap"
+	chmod 777 "$work/swap"
+	rm -f "$work/stats"
+	: >"$work/stats"
+	chmod 666 "$work/stats"
+	as_nobody timeout 100 "$ANONMM" run --memory "$limit" --swap "file:$work/swap?size=2G" --faults "$mode" --json \
+		--stats="$work/stats" -- "$@"
+}
+
 # counter NAME: of the whole tree, from the last managed run.
 counter() {
 	sed -n "s/^.*\"total\": {.*\"$1\": \([0-9]*\).*\$/\1/p" "$work/stats"

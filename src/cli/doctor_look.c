@@ -360,8 +360,9 @@ static void look_at_choice(struct doctor *doctor)
 	struct swapdev *swap = NULL;
 	char why[512];
 
-	choice->faults = uffd_faults_choose(ANONMM_FAULTS_AUTO, &choice->faults_why);
-	choice->error = machine_check(ANONMM_FAULTS_AUTO, false, choice->why, sizeof(choice->why));
+	choice->faults = ANONMM_FAULTS_AUTO;
+	choice->error =
+		machine_choose(&choice->faults, &choice->faults_why, false, choice->why, sizeof(choice->why));
 	choice->signal_works = machine_check(ANONMM_FAULTS_SIGNAL, false, why, sizeof(why)) == 0;
 	choice->copies = !(doctor->probe.features & UFFD_FEATURE_MOVE);
 	choice->swap_error = swapdev_open(DEFAULT_SWAP, &swap, choice->swap_why, sizeof(choice->swap_why));

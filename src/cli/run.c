@@ -84,9 +84,9 @@ static const char help[] =
 	"                         or none. Given several times, the first is used first, and what gets old\n"
 	"                         in zram: goes on to the one behind it. Default " DEFAULT_SWAP "\n"
 	"  --faults MODE          who serves page faults. thread: a thread of anonmm's, any program works.\n"
-	"                         signal: the faulting thread itself; needs no privilege, but a system call\n"
-	"                         on memory that is swapped out fails. auto (default): the best that is "
-	"safe\n"
+	"                         signal: the faulting thread itself; needs no privilege, but setuid\n"
+	"                         programs then start without theirs. auto (default): thread where this\n"
+	"                         user may, else signal\n"
 	"  --no-move              copy pages even where the kernel could move them (as before Linux 6.8)\n"
 	"  --fallback MODE        where the host refuses userfaultfd. fail (default): the program does not "
 	"start.\n"
@@ -318,7 +318,10 @@ static int check_machine(struct options *options)
 {
 	char why[512];
 
-	if (machine_check(options->faults, options->copy, why, sizeof(why)) == 0)
+	enum anonmm_faults faults = options->faults;
+	const char *reason;
+
+	if (machine_choose(&faults, &reason, options->copy, why, sizeof(why)) == 0)
 		return 0;
 	cli_say("%s", why);
 	if (!options->fallback)

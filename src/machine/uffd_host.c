@@ -90,8 +90,7 @@ static void refuse(int error, bool thread_mode, char *why, size_t why_len)
 			"%s): run as root, "
 			"or `sysctl vm.unprivileged_userfaultfd=1`, or give the user /dev/userfaultfd "
 			"(chgrp, chmod g+rw), or "
-			"use signal faults, where a system call on a page that is swapped out fails with "
-			"EFAULT",
+			"use signal faults",
 			strerror(-error));
 	else if (error == -ENOSYS || error == -EPERM)
 		snprintf(why, why_len,

@@ -71,10 +71,13 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 
 /* ---- Alternate stacks ---------------------------------------------------------------------- */
 
-/* The handler's frame with all of the CPU's registers, and the core's deepest path with room to spare. */
+/*
+ * The handler's frame with all of the CPU's registers, the core's deepest path, and below them the program's own handlers.
+ * What is not touched costs nothing.
+ */
 static size_t altstack_bytes(void)
 {
-	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 64 * KIB;
+	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 192 * KIB;
 }
 
 int uffd_thread_enter(struct machine *machine)

@@ -139,26 +139,28 @@ static void env_complete(char *const *envp, char **out, char *preload)
 
 /* ---- exec ------------------------------------------------------------------------------- */
 
-/* In signal mode the kernel cannot bring in what it reads: have it in, as far as that lasts. */
-static void touch_text(const char *text)
-{
-	if (text && run.signal_mode && run_manages(text))
-		(void)*(volatile size_t *)&(size_t){strlen(text)};
-}
+#define EXEC_TRIES 256
 
 static void touch_texts(char *const *texts)
 {
-	while (run.signal_mode && texts && *texts)
-		touch_text(*texts++);
+	while (texts && *texts)
+		guard_touch_text(*texts++);
 }
 
-static void before_exec(const char *path, char *const *argv, char *const *envp)
+/* In signal mode the kernel cannot bring in what it reads: have it in, as far as that lasts. */
+static void touch_all(const char *path, char *const *argv, char *const *envp)
+{
+	if (!run.active || !run.signal_mode)
+		return;
+	guard_touch_text(path);
+	touch_texts(argv);
+	touch_texts(envp);
+}
+
+static void before_exec(void)
 {
 	if (!run.active)
 		return;
-	touch_text(path);
-	touch_texts(argv);
-	touch_texts(envp);
 	uffd_unpair_self(run.machine);
 	stats_final(RECORD_EXECED);
 }
@@ -171,36 +173,44 @@ static int after_exec(int result)
 	return result;
 }
 
+/* @call again, while something that the kernel was to read went before it was read. */
+#define exec_with(path, argv, env, call)                                                                     \
+	({                                                                                                   \
+		int tries_ = 0, result_;                                                                     \
+		before_exec();                                                                               \
+		do {                                                                                         \
+			touch_all(path, argv, env);                                                          \
+			result_ = (call);                                                                    \
+		} while (result_ < 0 && errno == EFAULT && run.signal_mode && ++tries_ < EXEC_TRIES);        \
+		after_exec(result_);                                                                         \
+	})
+
 EXPORT int execve(const char *path, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
 
-	before_exec(path, argv, env);
-	return after_exec(REAL(execve)(path, argv, env));
+	return exec_with(path, argv, env, REAL(execve)(path, argv, env));
 }
 
 EXPORT int execvpe(const char *file, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
 
-	before_exec(file, argv, env);
-	return after_exec(REAL(execvpe)(file, argv, env));
+	return exec_with(file, argv, env, REAL(execvpe)(file, argv, env));
 }
 
 EXPORT int fexecve(int fd, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
 
-	before_exec(NULL, argv, env);
-	return after_exec(REAL(fexecve)(fd, argv, env));
+	return exec_with(NULL, argv, env, REAL(fexecve)(fd, argv, env));
 }
 
 EXPORT int execveat(int fd, const char *path, char *const *argv, char *const *envp, int flags)
 {
 	char *const *env = env_for_child(envp);
 
-	before_exec(path, argv, env);
-	return after_exec(REAL(execveat)(fd, path, argv, env, flags));
+	return exec_with(path, argv, env, REAL(execveat)(fd, path, argv, env, flags));
 }
 
 EXPORT int execv(const char *path, char *const *argv)
@@ -263,44 +273,194 @@ EXPORT int execle(const char *path, const char *arg, ...)
 
 /* ---- spawn ------------------------------------------------------------------------------ */
 
-static void before_spawn(const char *path, char *const *argv, char *const *envp)
+/*
+ * libc's child has reset all handlers, ours included, and has all signals blocked: in signal mode nothing that it or the
+ * kernel looks at may be managed.
+ */
+struct spawning {
+	bool search; /* posix_spawnp */
+	const char *path;
+	const posix_spawn_file_actions_t *actions;
+	const posix_spawnattr_t *attr;
+	char *const *argv, *const *env;
+	posix_spawn_file_actions_t own_actions;
+	posix_spawnattr_t own_attr;
+	pid_t pid;
+	int error;
+};
+
+static void spawn_work(void *p)
 {
-	if (!run.active)
-		return;
-	touch_text(path);
-	touch_texts(argv);
-	touch_texts(envp);
-	uffd_unpair_self(run.machine);
+	struct spawning *s = p;
+
+	if (run.active)
+		uffd_unpair_self(run.machine);
+	if (s->search)
+		s->error = REAL(posix_spawnp)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
+	else
+		s->error = REAL(posix_spawn)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
+}
+
+/* An array of strings, and the strings, in one piece that is not managed. NULL: no memory. */
+static char **own_texts(char *const *texts)
+{
+	size_t nr = env_count(texts), bytes = (nr + 1) * sizeof(char *);
+
+	for (size_t i = 0; i < nr; i++)
+		bytes += strlen(texts[i]) + 1;
+	char **copy = own_alloc(bytes);
+	if (!copy)
+		return NULL;
+	char *at = (char *)(copy + nr + 1);
+	for (size_t i = 0; i < nr; i++) {
+		copy[i] = at;
+		at = stpcpy(at, texts[i]) + 1;
+	}
+	copy[nr] = NULL;
+	return copy;
+}
+
+static int spawn_by_copies(struct spawning *s)
+{
+	char *path = own_text(s->path);
+	char **argv = own_texts(env_or_none(s->argv)), **env = own_texts(s->env);
+
+	if (s->actions)
+		s->own_actions = *s->actions, s->actions = &s->own_actions;
+	if (s->attr)
+		s->own_attr = *s->attr, s->attr = &s->own_attr;
+	s->path = path;
+	s->argv = argv;
+	s->env = env;
+	if (path && argv && env)
+		call_off_managed_stack(spawn_work, s);
+	else
+		s->error = ENOMEM;
+	own_free(path);
+	own_free(argv);
+	own_free(env);
+	return s->error;
+}
+
+static int spawn(const struct spawning *asked, pid_t *pid)
+{
+	struct spawning *s, here = *asked;
+	int error;
+
+	if (!run.active || !run.signal_mode) {
+		spawn_work(&here);
+		if (!here.error && pid)
+			*pid = here.pid;
+		return here.error;
+	}
+	s = own_alloc(sizeof(*s));
+	if (!s)
+		return ENOMEM;
+	*s = *asked;
+	error = spawn_by_copies(s);
+	if (!error && pid)
+		*pid = s->pid;
+	own_free(s);
+	return error;
 }
 
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
+	struct spawning spawning = {.path = path, .actions = actions, .attr = attr, .argv = argv, .env = env};
 
-	before_spawn(path, argv, env);
-	return REAL(posix_spawn)(pid, path, actions, attr, argv, env);
+	return spawn(&spawning, pid);
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
 {
 	char *const *env = env_for_child(envp);
+	struct spawning spawning = {
+		.search = true, .path = file, .actions = actions, .attr = attr, .argv = argv, .env = env};
 
-	before_spawn(file, argv, env);
-	return REAL(posix_spawnp)(pid, file, actions, attr, argv, env);
+	return spawn(&spawning, pid);
+}
+
+/* system() and popen() hand the program's environment itself to such a child. */
+struct shell {
+	char *command;
+	char **env, **program_env;
+};
+
+static bool shell_begin(struct shell *shell, const char *command)
+{
+	*shell = (struct shell){.program_env = environ};
+	if (run.active)
+		uffd_unpair_self(run.machine);
+	if (!run.active || !run.signal_mode || !command)
+		return true;
+	shell->command = own_text(command);
+	shell->env = environ ? own_texts(environ) : NULL;
+	if (!shell->command || (environ && !shell->env))
+		return false;
+	if (shell->env)
+		environ = shell->env;
+	return true;
+}
+
+static void shell_end(struct shell *shell)
+{
+	if (shell->env && environ == shell->env)
+		environ = shell->program_env;
+	if (environ != shell->env)
+		own_free(shell->env);
+	own_free(shell->command);
+}
+
+/* What libc's child reads is on the stack of its caller. */
+struct shell_call {
+	const char *command, *mode; /* mode NULL: system() */
+	FILE *file;
+	int status;
+	int error;
+};
+
+static void shell_work(void *p)
+{
+	struct shell_call *call = p;
+
+	if (call->mode)
+		call->file = REAL(popen)(call->command, call->mode);
+	else
+		call->status = REAL(system)(call->command);
+	call->error = errno;
+}
+
+static void shell_run(struct shell_call *call)
+{
+	struct shell shell;
+
+	call->error = ENOMEM;
+	if (shell_begin(&shell, call->command)) {
+		if (shell.command)
+			call->command = shell.command;
+		call_off_managed_stack(shell_work, call);
+	}
+	shell_end(&shell);
+	errno = call->error;
 }
 
 EXPORT int system(const char *command)
 {
-	before_spawn(command, NULL, NULL);
-	return REAL(system)(command);
+	struct shell_call call = {.command = command, .status = -1};
+
+	shell_run(&call);
+	return call.status;
 }
 
 EXPORT FILE *popen(const char *command, const char *mode)
 {
-	before_spawn(command, NULL, NULL);
-	return REAL(popen)(command, mode);
+	struct shell_call call = {.command = command, .mode = mode};
+
+	shell_run(&call);
+	return call.file;
 }
 
 /* ---- vfork ------------------------------------------------------------------------------ */

@@ -24,13 +24,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/*
- * Where the managed range lies: far from where kernels put programs, their heaps, libraries and
- * stacks, and the same in every process.
- */
-#define MANAGED_BASE 0x200000000000ULL
-#define MANAGED_BYTES_DEFAULT (1024 * GIB)
-
 struct run run;
 
 struct settings {
@@ -112,8 +105,8 @@ static uint64_t address_space_default(void)
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
-		return MANAGED_BYTES_DEFAULT;
-	return min_u64(MANAGED_BYTES_DEFAULT, page_align_down(limit.rlim_cur / 2));
+		return RUN_MANAGED_BYTES;
+	return min_u64(RUN_MANAGED_BYTES, page_align_down(limit.rlim_cur / 2));
 }
 
 /* The limit and how far it may be raised; with auto as far as the host could ever allow. */
@@ -168,23 +161,42 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 	return 0;
 }
 
-static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
+/* The guard's filter knows the range by its address. */
+static bool needs_range(enum anonmm_faults faults)
+{
+	return faults == ANONMM_FAULTS_SIGNAL && GUARD_EXISTS;
+}
+
+static int machine_open_as(const struct settings *settings, enum anonmm_faults faults, uint32_t nr_frames,
+	char *why, size_t why_len)
 {
 	struct uffd_config config = {
-		.base = MANAGED_BASE,
+		.base = RUN_MANAGED_BASE,
 		.bytes = page_align_up(settings->address_space),
 		.nr_frames = nr_frames,
-		.faults = settings->faults,
+		.faults = faults,
 		.copy = settings->copy,
 	};
 	int error = uffd_machine_open(&config, &run.machine, why, why_len);
-	if (error == -EPERM || error == -ENOSYS || error == -EINVAL)
+	if (error == -EPERM || error == -ENOSYS || error == -EINVAL || (error && needs_range(faults)))
 		return error; /* another address would not help */
 	if (error) {
 		config.base = 0;
 		error = uffd_machine_open(&config, &run.machine, why, why_len);
 	}
 	return error;
+}
+
+/* AUTO is thread mode, and signal mode with its guard where the host does not let this user have that. */
+static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
+{
+	enum anonmm_faults first =
+		settings->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : settings->faults;
+	int error = machine_open_as(settings, first, nr_frames, why, why_len);
+
+	if (error != -EPERM || settings->faults != ANONMM_FAULTS_AUTO || !GUARD_EXISTS)
+		return error;
+	return machine_open_as(settings, ANONMM_FAULTS_SIGNAL, nr_frames, why, why_len);
 }
 
 /* @swap is the pager's and the machine's from now on. */
@@ -338,6 +350,22 @@ static int run_open(char *why, size_t why_len)
 	return error;
 }
 
+/* Without the guard a system call on a page that is out fails: taken only where there is none for the CPU. */
+static int guard_enter(char *why, size_t why_len)
+{
+	if (!run.signal_mode || !GUARD_EXISTS)
+		return 0;
+	int error = guard_start();
+	run.guarded = !error;
+	if (error)
+		snprintf(why, why_len,
+			"signal mode cannot guard system calls (seccomp: %s): a container's profile must "
+			"allow "
+			"seccomp filters; or use thread faults",
+			strerrordesc_np(-error));
+	return error;
+}
+
 static int run_start(char **envp, char *why, size_t why_len)
 {
 	int error = run_open(why, why_len);
@@ -356,10 +384,11 @@ static int run_start(char **envp, char *why, size_t why_len)
 		error = malloc_start();
 	if (!error)
 		status_show();
-	if (error) {
-		run.active = false;
+	if (error)
 		snprintf(why, why_len, "cannot start: %s", strerrordesc_np(-error));
-	}
+	else
+		error = guard_enter(why, why_len);
+	run.active = !error;
 	return error;
 }
 

@@ -130,6 +130,10 @@ void raw_block_signals(sigset_t *old)
 {
 	sigset_t all;
 	sigfillset(&all);
+	if (run.signal_mode) { /* these two are the call of our own handlers, blocked they would kill */
+		sigdelset(&all, SIGBUS);
+		sigdelset(&all, SIGSYS);
+	}
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, KERNEL_SIGSET_BYTES);
 }
 

@@ -9,8 +9,9 @@
  *      mmap.c                the mmap family
  *      fork.c                fork: both processes go on with the same memory
  *      exec.c                exec and spawn: the configuration travels on
- *      threads.c             pthread_create, affinity
- *      signals.c             SIGBUS stays ours in signal mode
+ *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
+ *      signals.c             SIGBUS and SIGSYS stay ours in signal mode
+ *      guard*.c              signal mode: system calls on managed buffers
  *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
  *
@@ -61,6 +62,7 @@ void *run_symbol(const char *name);
 struct run {
 	bool active; /* there is managed memory; while false everything passes through to libc */
 	bool signal_mode;
+	bool guarded; /* signal mode, and system calls on managed memory work */
 	uint64_t base, end; /* the managed range */
 	struct machine *machine;
 	struct pager *pager;
@@ -75,6 +77,13 @@ struct run {
 };
 
 extern struct run run;
+
+/*
+ * Where the managed range lies: far from where kernels put programs, their heaps, libraries and
+ * stacks, and the same in every process.
+ */
+#define RUN_MANAGED_BASE 0x200000000000ULL
+#define RUN_MANAGED_BYTES (1024 * GIB)
 
 static inline bool run_manages(const void *p)
 {
@@ -165,6 +174,17 @@ void exec_start(char **envp);
 /* ---- signals.c ---------------------------------------------------------------------------- */
 
 int signals_start(void);
+/* Have @action stand behind @sig, SIGBUS or SIGSYS, whatever the program says from now on. 0 or -errno. */
+int signals_take(int sig, const struct sigaction *action);
+/* A signal of these two that is not ours: to the program's handler, or what it has chosen instead. */
+void signals_pass_on(int sig, siginfo_t *info, void *context);
+
+/* ---- guard.c, see guard.h ------------------------------------------------------------------- */
+
+/* System calls on managed memory work from here on. -ENOSYS: not on this CPU. Other errors: not here. */
+int guard_start(void);
+/* For execve: have in what the kernel will read. */
+void guard_touch_text(const char *text);
 
 /* ---- status.c ----------------------------------------------------------------------------- */
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signal mode: SIGBUS is the trap, so it is ours.
+ * Signal mode: SIGBUS is the trap of memory, SIGSYS that of system calls, so both are ours.
  *
- * The program may believe that it has installed a handler for it, blocks it, and has an alternate stack:
- * what it says is remembered and shown back. In truth our handler stays, SIGBUS is never blocked while
+ * The program may believe that it has installed handlers for them, blocks them, and has an alternate stack:
+ * what it says is remembered and shown back. In truth our handlers stay, neither is ever blocked while
  * the program runs, and the alternate stack of every thread is ours (large enough, never managed); the
- * program's own SA_ONSTACK handlers run there. A SIGBUS that is not ours goes to the program's handler.
+ * program's own SA_ONSTACK handlers run there. One that is not ours goes to the program's handler.
  *
  * In thread mode everything passes through.
  */
@@ -17,10 +17,13 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-/* What the program thinks SIGBUS does. Whoever sets it last wins, as in libc. */
-static struct sigaction program_bus;
+static const int ours[] = {SIGBUS, SIGSYS};
+#define NR_OURS ARRAY_SIZE(ours)
 
-static THREAD_LOCAL bool bus_blocked; /* what it thinks of its mask */
+/* What the program thinks they do. Whoever sets it last wins, as in libc. */
+static struct sigaction program_action[NR_OURS];
+
+static THREAD_LOCAL bool program_blocks[NR_OURS]; /* what it thinks of its mask */
 static THREAD_LOCAL stack_t program_stack; /* and of its alternate stack */
 static THREAD_LOCAL bool has_program_stack;
 
@@ -29,43 +32,55 @@ static bool mask_is_ours(void)
 	return run.active && run.signal_mode;
 }
 
-/* @set without SIGBUS, in @copy; @set itself when there is nothing to take out. */
-static const sigset_t *without_bus(const sigset_t *set, sigset_t *copy)
+/* Its place in the tables above, or -1. */
+static int number_of(int sig)
 {
-	if (!set || !mask_is_ours() || sigismember(set, SIGBUS) != 1)
+	return sig == SIGBUS ? 0 : sig == SIGSYS ? 1 : -1;
+}
+
+static void remove_ours(sigset_t *set)
+{
+	for (unsigned i = 0; i < NR_OURS; i++)
+		sigdelset(set, ours[i]);
+}
+
+/* @set without ours, in @copy; @set itself when there is nothing to take out. */
+static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
+{
+	if (!set || !mask_is_ours())
 		return set;
 	*copy = *set;
-	sigdelset(copy, SIGBUS);
+	remove_ours(copy);
 	return copy;
 }
 
-/* ---- The handler ------------------------------------------------------------------------ */
+/* ---- The handlers ------------------------------------------------------------------------ */
 
 /* The kernel would have ended the process: let it, at the same instruction. */
-static void die_of_bus(void)
+static void die_of(int sig)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
-	REAL(sigaction)(SIGBUS, &action, NULL);
+	REAL(sigaction)(sig, &action, NULL);
 }
 
-static void pass_on(int sig, siginfo_t *info, void *context)
+void signals_pass_on(int sig, siginfo_t *info, void *context)
 {
-	struct sigaction action = program_bus;
+	struct sigaction *program = &program_action[number_of(sig)], action = *program;
 	bool sent = info->si_code <= 0;
 
 	if (action.sa_handler == SIG_IGN && sent)
 		return;
 	if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
-		die_of_bus();
-		if (sent)
-			raise(SIGBUS);
+		die_of(sig);
+		if (sent || sig == SIGSYS)
+			raise(sig);
 		return;
 	}
 	if (action.sa_flags & SA_RESETHAND)
-		program_bus.sa_handler = SIG_DFL;
+		program->sa_handler = SIG_DFL;
 	sigset_t mask = ((ucontext_t *)context)->uc_sigmask;
 	sigorset(&mask, &mask, &action.sa_mask);
-	sigdelset(&mask, SIGBUS);
+	remove_ours(&mask);
 	REAL(pthread_sigmask)(SIG_SETMASK, &mask, NULL);
 	if (action.sa_flags & SA_SIGINFO)
 		action.sa_sigaction(sig, info, context);
@@ -78,8 +93,19 @@ static void on_bus(int sig, siginfo_t *info, void *context)
 	int saved_errno = errno;
 
 	if (!uffd_handle_sigbus(run.machine, info, context))
-		pass_on(sig, info, context);
+		signals_pass_on(sig, info, context);
 	errno = saved_errno;
+}
+
+int signals_take(int sig, const struct sigaction *action)
+{
+	sigset_t one;
+
+	if (REAL(sigaction)(sig, action, &program_action[number_of(sig)]) < 0)
+		return -errno;
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	return -REAL(pthread_sigmask)(SIG_UNBLOCK, &one, NULL);
 }
 
 int signals_start(void)
@@ -89,12 +115,8 @@ int signals_start(void)
 	if (!run.signal_mode)
 		return 0;
 	sigfillset(&action.sa_mask);
-	if (REAL(sigaction)(SIGBUS, &action, &program_bus) < 0)
-		return -errno;
-	sigset_t bus;
-	sigemptyset(&bus);
-	sigaddset(&bus, SIGBUS);
-	return -REAL(pthread_sigmask)(SIG_UNBLOCK, &bus, NULL);
+	sigdelset(&action.sa_mask, SIGSYS);
+	return signals_take(SIGBUS, &action);
 }
 
 /* ---- Actions ---------------------------------------------------------------------------- */
@@ -103,10 +125,10 @@ EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *
 {
 	if (!mask_is_ours())
 		return REAL(sigaction)(sig, action, old);
-	if (sig == SIGBUS) {
-		struct sigaction was = program_bus;
+	if (number_of(sig) >= 0) {
+		struct sigaction *program = &program_action[number_of(sig)], was = *program;
 		if (action)
-			program_bus = *action;
+			*program = *action;
 		if (old)
 			*old = was;
 		return 0;
@@ -114,16 +136,17 @@ EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *
 	if (!action)
 		return REAL(sigaction)(sig, NULL, old);
 	struct sigaction copy = *action;
-	sigdelset(&copy.sa_mask, SIGBUS);
+	remove_ours(&copy.sa_mask);
 	return REAL(sigaction)(sig, &copy, old);
 }
 
 EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
 {
-	if (!mask_is_ours() || sig != SIGBUS)
+	if (!mask_is_ours() || number_of(sig) < 0)
 		return REAL(signal)(sig, handler);
-	__sighandler_t was = program_bus.sa_handler;
-	program_bus = (struct sigaction){.sa_handler = handler, .sa_flags = SA_RESTART};
+	struct sigaction *program = &program_action[number_of(sig)];
+	__sighandler_t was = program->sa_handler;
+	*program = (struct sigaction){.sa_handler = handler, .sa_flags = SA_RESTART};
 	return was;
 }
 
@@ -147,16 +170,16 @@ EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 
 /* ---- Masks ------------------------------------------------------------------------------ */
 
-/* What the program believes about SIGBUS after it has set its mask so. */
+/* What the program believes about ours after it has set its mask so. */
 static void believe(int how, const sigset_t *set)
 {
-	if (!set)
-		return;
-	bool named = sigismember(set, SIGBUS) == 1;
-	if (how == SIG_SETMASK)
-		bus_blocked = named;
-	else if (named)
-		bus_blocked = how == SIG_BLOCK;
+	for (unsigned i = 0; set && i < NR_OURS; i++) {
+		bool named = sigismember(set, ours[i]) == 1;
+		if (how == SIG_SETMASK)
+			program_blocks[i] = named;
+		else if (named)
+			program_blocks[i] = how == SIG_BLOCK;
+	}
 }
 
 EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
@@ -166,14 +189,16 @@ EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	if (!mask_is_ours())
 		return REAL(pthread_sigmask)(how, set, old);
 	/* @old may be @set. */
-	bool was_blocked = bus_blocked, has_set = set != NULL;
+	bool has_set = set != NULL, was_blocked[NR_OURS];
+	memcpy(was_blocked, program_blocks, sizeof(was_blocked));
 	sigset_t asked = has_set ? *set : (sigset_t){0};
-	int error = REAL(pthread_sigmask)(how, has_set ? without_bus(&asked, &copy) : NULL, old);
+	int error = REAL(pthread_sigmask)(how, has_set ? without_ours(&asked, &copy) : NULL, old);
 	if (error)
 		return error;
 	believe(how, has_set ? &asked : NULL);
-	if (old && was_blocked)
-		sigaddset(old, SIGBUS);
+	for (unsigned i = 0; old && i < NR_OURS; i++)
+		if (was_blocked[i])
+			sigaddset(old, ours[i]);
 	return 0;
 }
 
@@ -190,24 +215,24 @@ EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 EXPORT int sigsuspend(const sigset_t *mask)
 {
 	sigset_t copy;
-	return REAL(sigsuspend)(without_bus(mask, &copy));
+	return REAL(sigsuspend)(without_ours(mask, &copy));
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout, const sigset_t *mask)
 {
 	sigset_t copy;
-	return REAL(ppoll)(fds, nr, timeout, without_bus(mask, &copy));
+	return REAL(ppoll)(fds, nr, timeout, without_ours(mask, &copy));
 }
 
 EXPORT int pselect(int nr, fd_set *reads, fd_set *writes, fd_set *others, const struct timespec *timeout,
 	const sigset_t *mask)
 {
 	sigset_t copy;
-	return REAL(pselect)(nr, reads, writes, others, timeout, without_bus(mask, &copy));
+	return REAL(pselect)(nr, reads, writes, others, timeout, without_ours(mask, &copy));
 }
 
 EXPORT int epoll_pwait(int fd, struct epoll_event *events, int nr, int timeout, const sigset_t *mask)
 {
 	sigset_t copy;
-	return REAL(epoll_pwait)(fd, events, nr, timeout, without_bus(mask, &copy));
+	return REAL(epoll_pwait)(fd, events, nr, timeout, without_ours(mask, &copy));
 }

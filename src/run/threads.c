@@ -5,8 +5,10 @@
  * In signal mode a thread needs its alternate stack before it touches managed memory, so its first function is ours.
  * A thread starts with the program's own affinity: its creator may be bound to the pager's CPU for the moment.
  *
- * A stack that the program provides may be managed. Its frames may come and go, but the end where libc keeps
- * the thread's control block and variables is pinned: code that holds our locks uses them (errno).
+ * A stack that the program provides may be managed. In thread mode its frames may come and go, but the end where libc keeps
+ * the thread's control block and variables is pinned: code that holds our locks uses them (errno). In signal mode
+ * the thread gets a stack of libc's instead, as large: libc hands its control block to system calls while all signals
+ * are blocked, and a fault there would end the program.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -51,19 +53,90 @@ static int pin_control(const pthread_attr_t *attr)
 	return maps_pin((char *)stack + bytes - pinned, pinned) ? EAGAIN : 0;
 }
 
+/* @to: as @from, but for where the stack is. 0 or an errno value */
+static int attr_without_stack(const pthread_attr_t *from, pthread_attr_t *to, size_t bytes)
+{
+	struct sched_param param;
+	cpu_set_t cpus;
+	sigset_t mask;
+	int value;
+
+	int error = pthread_attr_init(to);
+	if (error)
+		return error;
+	error = pthread_attr_setstacksize(to, bytes);
+	if (pthread_attr_getdetachstate(from, &value) == 0)
+		pthread_attr_setdetachstate(to, value);
+	if (pthread_attr_getinheritsched(from, &value) == 0)
+		pthread_attr_setinheritsched(to, value);
+	if (pthread_attr_getschedpolicy(from, &value) == 0)
+		pthread_attr_setschedpolicy(to, value);
+	if (pthread_attr_getschedparam(from, &param) == 0)
+		pthread_attr_setschedparam(to, &param);
+	if (pthread_attr_getaffinity_np(from, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < CPU_SETSIZE)
+		pthread_attr_setaffinity_np(to, sizeof(cpus), &cpus);
+	if (pthread_attr_getsigmask_np(from, &mask) == 0)
+		pthread_attr_setsigmask_np(to, &mask);
+	return error;
+}
+
+/*
+ * While libc creates a thread all signals are blocked, and what it looks at meanwhile must be there without a fault. It
+ * writes the thread's number before that.
+ */
+struct creation {
+	pthread_t *thread; /* the program's */
+	pthread_attr_t attr;
+	bool has_attr, own_attr;
+	struct thread_start *start;
+	int error;
+};
+
+static int creation_attr(struct creation *creation, const pthread_attr_t *attr)
+{
+	void *stack;
+	size_t bytes;
+
+	if (!attr)
+		return 0;
+	creation->has_attr = true;
+	if (run.signal_mode && pthread_attr_getstack(attr, &stack, &bytes) == 0 && stack &&
+		run_manages(stack)) {
+		creation->own_attr = true;
+		return attr_without_stack(attr, &creation->attr, bytes);
+	}
+	creation->attr = *attr; /* read only */
+	return pin_control(attr);
+}
+
+static void create_work(void *p)
+{
+	struct creation *creation = p;
+
+	uffd_unpair_self(run.machine);
+	creation->error = REAL(pthread_create)(
+		creation->thread, creation->has_attr ? &creation->attr : NULL, thread_main, creation->start);
+}
+
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
 	if (!run.active)
 		return REAL(pthread_create)(thread, attr, start, arg);
-	int error = pin_control(attr);
-	struct thread_start *ours = error ? NULL : own_alloc(sizeof(*ours));
-	if (!ours)
+	struct creation *creation = own_alloc(sizeof(*creation));
+	if (!creation)
 		return EAGAIN;
-	*ours = (struct thread_start){start, arg};
-	uffd_unpair_self(run.machine);
-	error = REAL(pthread_create)(thread, attr, thread_main, ours);
+	*creation = (struct creation){.thread = thread, .start = own_alloc(sizeof(*creation->start))};
+	int error = creation->start ? creation_attr(creation, attr) : EAGAIN;
+	if (!error) {
+		*creation->start = (struct thread_start){start, arg};
+		call_off_managed_stack(create_work, creation);
+		error = creation->error;
+	}
 	if (error)
-		own_free(ours);
+		own_free(creation->start);
+	if (creation->own_attr)
+		pthread_attr_destroy(&creation->attr);
+	own_free(creation);
 	return error;
 }
 

@@ -23,9 +23,11 @@ print("all there")
 os.close(1)
 os.close(2)
 PY
-managed 16M thread /usr/bin/python3 "$work/close.py" >"$work/out" || fail "exit status $?"
-grep -q "all there" "$work/out" || fail "said: $(cat "$work/out")"
-must_have_swapped closefds
+for mode in thread signal; do
+	managed 16M $mode /usr/bin/python3 "$work/close.py" >"$work/out" || fail "$mode: exit status $?"
+	grep -q "all there" "$work/out" || fail "$mode: said: $(cat "$work/out")"
+	must_have_swapped $mode
+done
 
 # Killed: what was counted in place is there.
 managed 16M thread /usr/bin/python3 -c '

@@ -24,6 +24,8 @@ exec 9>/dev/null 8</dev/null; exec 9>&- 8<&-
 trap 'echo bye' EXIT
 SH
 bash "$work/script" >"$work/expected" 2>&1
-managed 8M thread bash "$work/script" >"$work/out" 2>&1 || fail "exit status $?"
-same bash "$work/expected" "$work/out"
+for mode in thread signal; do
+	managed 8M $mode bash "$work/script" >"$work/out" 2>&1 || fail "$mode: exit status $?"
+	same $mode "$work/expected" "$work/out"
+done
 finish

@@ -20,9 +20,11 @@ source=${ANONMM_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 for file in "$source/src/machine/soft.c" "$work/many.c"; do
 	[ -f "$file" ] || continue
 	gcc -std=gnu17 -w -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/expected.o" || skip "gcc does not compile $file"
-	managed 32M thread gcc -std=gnu17 -w -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/out.o" ||
-		fail "$file: exit status $?"
-	same "$file" "$work/expected.o" "$work/out.o"
+	for mode in thread signal; do
+		managed 32M $mode gcc -std=gnu17 -w -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/out.o" ||
+			fail "$file, $mode: exit status $?"
+		same "$file, $mode" "$work/expected.o" "$work/out.o"
+	done
 done
 must_have_swapped gcc
 finish

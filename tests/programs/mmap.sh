@@ -335,8 +335,10 @@ gcc -O1 -w -pthread -o "$work/program" "$work/program.c" || skip "gcc does not w
 cd "$work" || exit 1
 "$work/program" >"$work/expected" || fail "natively: $?"
 grep -q failed "$work/expected" && skip "natively: $(cat "$work/expected")"
-managed 16M thread "$work/program" >"$work/out" || fail "exit status $?"
-same mmap "$work/expected" "$work/out" || cat "$work/out"
-grep -v good "$work/out"
-must_have_swapped mmap
+for mode in thread signal; do
+	managed 16M $mode "$work/program" >"$work/out" || fail "$mode: exit status $?"
+	same $mode "$work/expected" "$work/out" || cat "$work/out"
+	grep -v good "$work/out"
+	must_have_swapped $mode
+done
 finish

@@ -67,8 +67,11 @@ PY
 
 for script in data family; do
 	$python "$work/$script.py" >"$work/expected" || fail "$script: natively: $?"
-	managed 24M thread $python "$work/$script.py" >"$work/out" 2>"$work/errors" || fail "$script: exit status $?: $(cat "$work/errors")"
-	same "$script" "$work/expected" "$work/out"
-	must_have_swapped "$script"
+	for mode in thread signal; do
+		managed 24M $mode $python "$work/$script.py" >"$work/out" 2>"$work/errors" ||
+			fail "$script, $mode: exit status $?: $(cat "$work/errors")"
+		same "$script, $mode" "$work/expected" "$work/out"
+		must_have_swapped "$script, $mode"
+	done
 done
 finish

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Signal mode: a program with threads, timers, handlers, alternate stacks and blocked signals, in a quarter of its
-# memory. It hands no managed memory to system calls, which this mode does not serve.
+# memory. What it hands to system calls is in syscalls.sh.
 . "$(dirname "$0")/../common.sh"
 need gcc
 

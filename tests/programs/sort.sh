@@ -17,7 +17,9 @@ awk 'BEGIN {
 }' >"$work/in"
 sort -S 400M "$work/in" >"$work/expected"
 
-managed 16M thread sort -S 400M "$work/in" >"$work/out" || fail "exit status $?"
-same sort "$work/expected" "$work/out"
-must_have_swapped sort
+for mode in thread signal; do
+	managed 16M $mode sort -S 400M "$work/in" >"$work/out" || fail "$mode: exit status $?"
+	same $mode "$work/expected" "$work/out"
+	must_have_swapped $mode
+done
 finish

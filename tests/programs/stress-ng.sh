@@ -4,17 +4,19 @@
 . "$(dirname "$0")/../common.sh"
 need stress-ng
 
-# stress <seconds> METHOD [OPTION]...
+# stress MODE SECONDS METHOD [OPTION]...
 stress() {
-	seconds=$1 method=$2
-	shift 2
-	managed 64M thread stress-ng --vm 1 --vm-bytes 256M --vm-method "$method" --verify --timeout "$seconds" "$@" \
+	mode=$1 seconds=$2 method=$3
+	shift 3
+	managed 64M "$mode" stress-ng --vm 1 --vm-bytes 256M --vm-method "$method" --verify --timeout "$seconds" "$@" \
 		--temp-path "$work" >"$work/out" 2>&1 || fail "$method: exit status $?: $(tail -5 "$work/out")"
 	grep -q "successful run completed" "$work/out" || fail "$method: no success: $(tail -5 "$work/out")"
 	grep -Eqi "detected|error|fail:" "$work/out" && fail "$method: $(cat "$work/out")"
 	must_have_swapped "$method"
 }
 
-stress 25 all
-stress 30 write64
+stress thread 15 all
+stress thread 20 write64
+stress signal 15 all
+stress signal 10 write64
 finish
