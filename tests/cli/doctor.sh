@@ -48,13 +48,13 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	other test -x "$ANONMM" || skip "another user cannot reach $ANONMM"
 	agrees other
 	if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] && ! other test -w /dev/userfaultfd; then
-		examine 1 'unprivileged_userfaultfd=1' other
-		other "$ANONMM" run --memory 16M --fallback native -- sh -c 'echo "$ANONMM_OFF $LD_PRELOAD"; exit 3' \
+		examine "$([ "$(uname -m)" = x86_64 ] && echo 0 || echo 1)" 'unprivileged_userfaultfd=1' other
+		other "$ANONMM" run --memory 16M --faults thread --fallback native -- sh -c 'echo "$ANONMM_OFF $LD_PRELOAD"; exit 3' \
 			>"$work/out" 2>"$work/errors"
 		[ $? -eq 3 ] || fail "--fallback native: $(cat "$work/errors")"
 		grep -q "without a limit" "$work/errors" || fail "--fallback native was silent: $(cat "$work/errors")"
 		[ "$(cat "$work/out")" = "1 " ] || fail "--fallback native: something was preloaded: $(cat "$work/out")"
-		other "$ANONMM" run --memory 16M --fallback fail -- echo started >"$work/out" 2>"$work/errors"
+		other "$ANONMM" run --memory 16M --faults thread --fallback fail -- echo started >"$work/out" 2>"$work/errors"
 		[ $? -eq 125 ] || fail "--fallback fail went on"
 		[ ! -s "$work/out" ] || fail "--fallback fail started the program"
 	fi
