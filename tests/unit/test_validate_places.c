@@ -11,7 +11,8 @@
 
 static struct world world;
 static struct place place, child;
-static uint64_t base; /* page 0 is shared with the child, page 1 is the place's own, page 2 maps the zero page, 3 is none */
+static uint64_t
+	base; /* page 0 is shared with the child, page 1 is the place's own, page 2 maps the zero page, 3 is none */
 static uint64_t mapped; /* page 0 of a file, in its cache */
 static struct file *file;
 

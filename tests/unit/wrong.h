@@ -33,12 +33,12 @@ static inline void expect_right(struct pager *pager, int line)
 /* @field is @value while @action is done. */
 #define WHILE(field, value, action) WHILE_IN(__COUNTER__, field, value, action)
 #define WHILE_IN(id, field, value, action) WHILE_AS(id, field, value, action)
-#define WHILE_AS(id, field, value, action)                                                                          \
+#define WHILE_AS(id, field, value, action)                                                                   \
 	do {                                                                                                 \
-		__typeof__(field) was_##id = (field);                                                            \
+		__typeof__(field) was_##id = (field);                                                        \
 		(field) = (value);                                                                           \
 		action;                                                                                      \
-		(field) = was_##id;                                                                              \
+		(field) = was_##id;                                                                          \
 	} while (0)
 
 #define EXPECT_WRONG(words) expect_wrong(world.pager, words, __LINE__)
