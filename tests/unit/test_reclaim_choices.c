@@ -460,8 +460,7 @@ static void program_text_is_worth_more_than_data(void **state)
 
 	(void)state;
 	assert_int_equal(file_create(world.pager, &ops, NULL, 2 * PAGE_BYTES, &file), 0);
-	assert_int_equal(
-		place_mmap_file(&place, &text, PAGE_BYTES, PROT_READ | PROT_EXEC, 0, file, 0), 0);
+	assert_int_equal(place_mmap_file(&place, &text, PAGE_BYTES, PROT_READ | PROT_EXEC, 0, file, 0), 0);
 	assert_int_equal(place_mmap_file(&place, &data, PAGE_BYTES, PROT_READ, 0, file, 1), 0);
 	load(text);
 	load(data);
