@@ -138,7 +138,8 @@ void ksm_exit(struct space *space)
 
 static bool item_is_unstable(const struct pager *pager, const struct ksm_item *item)
 {
-	return item->scan == pager->ksm.scan && !item->stable;
+	assert(!item->stable || item->scan == 0);
+	return item->scan == pager->ksm.scan;
 }
 
 struct ksm_item *unstable_tree_search_insert(struct pager *pager, struct ksm_item *item)

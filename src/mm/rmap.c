@@ -481,9 +481,8 @@ static bool unmap_begin_one(void *ctx, struct page *page, struct vma *vma, uint6
 	struct hiding *h = ctx;
 
 	(void)page;
-	if (vma->flags & VM_LOCKED)
-		h->result = UNMAP_LOCKED;
-	else if (pte_load(ptep) & PTE_ACCESSED)
+	assert(!(vma->flags & VM_LOCKED));
+	if (pte_load(ptep) & PTE_ACCESSED)
 		h->result = UNMAP_ACCESSED;
 	else
 		pte_hide(h->pager, vma, addr, ptep, h->batch);

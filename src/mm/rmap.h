@@ -137,10 +137,12 @@ void pages_age(struct pager *pager, struct page **pages, unsigned nr);
 enum unmap_result {
 	UNMAP_DONE, /* no PTE is left */
 	UNMAP_ACCESSED, /* in use: to the active list */
-	UNMAP_LOCKED, /* mlocked: to the unevictable list */
 };
 
-/* First half of try_to_unmap: may it be taken away? If so its PTEs are hidden. => page locked */
+/*
+ * First half of try_to_unmap: may it be taken away? If so its PTEs are hidden. => page locked, no VMA that maps it is
+ * VM_LOCKED: page_referenced() has asked, and the lock was not dropped since
+ */
 enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, struct unmap_batch *batch);
 /* Second half, after unmap_batch_run: each PTE becomes the page's swap entry (@zero: none), the slot's count rises, dirt moves to the page. */
 enum unmap_result try_to_unmap_end(struct pager *pager, struct page *page, bool zero);

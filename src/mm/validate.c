@@ -96,11 +96,13 @@ static void count_pte(struct census *c, struct space *space, uint64_t index, pte
 		if (pte_pfn(pte) >= pager->nr_frames || !page_has(pfn_page(pager, pte_pfn(pte)), PG_locked) ||
 			page_list(pfn_page(pager, pte_pfn(pte))) != LIST_ISOLATED)
 			wrong(c, "a migration entry of frame %u, which nobody moves", pte_pfn(pte));
-	} else if (pte_is_present(pte) && (pte & PTE_ZERO)) {
+	} else if (!pte_is_present(pte)) {
+		wrong(c, "a PTE of no kind at index %llu", (unsigned long long)index);
+	} else if (pte & PTE_ZERO) {
 		if (pte_pfn(pte) != pager->zero_pfn || (pte & PTE_WRITE))
 			wrong(c, "a zero mapping of frame %u that is not the zero page, or writable",
 				pte_pfn(pte));
-	} else if (pte_is_present(pte)) {
+	} else {
 		if (pte_pfn(pte) >= pager->nr_frames)
 			wrong(c, "a PTE that maps frame %u", pte_pfn(pte));
 		else

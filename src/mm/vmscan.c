@@ -228,7 +228,7 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 	page_clear(page, PG_lru);
 	if (page_has(page, PG_swapcache))
 		delete_from_swap_cache(pager, page, clock);
-	else if (page_file(page))
+	else
 		delete_from_page_cache(pager, page, page_cache_shadow(clock));
 	page_unlock(pager, page);
 	page_clear(page, PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead);
@@ -415,7 +415,7 @@ static void shrink_page_list(struct scan *scan, struct page_head *list)
 			enum unmap_result result = try_to_unmap_begin(pager, page, &batch);
 
 			if (result != UNMAP_DONE)
-				fate = result == UNMAP_LOCKED ? FATE_UNEVICTABLE : FATE_ACTIVATE;
+				fate = FATE_ACTIVATE;
 		}
 		if (fate == FATE_CANDIDATE)
 			candidates[nr++].page = page;

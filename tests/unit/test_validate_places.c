@@ -108,6 +108,7 @@ static void zero_mappings_are_of_the_zero_page_and_read_only(void **state)
 
 	(void)state;
 	assert_true(zero & PTE_ZERO);
+	WRONG_PTE(&place, base + 3 * PAGE_BYTES, PTE_WRITE, "a PTE of no kind");
 	WRONG_PTE(&place, base + 2 * PAGE_BYTES, zero | PTE_WRITE, "that is not the zero page, or writable");
 	WRONG_PTE(&place, base + 2 * PAGE_BYTES,
 		pte_present(page_pfn(world.pager, page_of(&place, base)), PTE_ZERO),
