@@ -34,30 +34,27 @@ static void look_closer(int signal)
 	_exit(128 + signal);
 }
 
-static char *text_of(unsigned long long number)
-{
-	char *text = NULL;
-
-	return asprintf(&text, "%llu", number) < 0 ? NULL : text;
-}
-
 /* The same run ends the same way: find out after which operation the world was wrong. */
 static void look_closer_on_failure(const struct run *run)
 {
+	static char seed[24], ops[24], swap[sizeof(run->swap)];
 	static char *arguments[16];
 	char **next = arguments;
 
 	if (run->validate_every == 1 || run->threads || run->kind != ANONMM_SOFT)
 		return;
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)run->seed);
+	snprintf(ops, sizeof(ops), "%lu", run->ops);
+	snprintf(swap, sizeof(swap), "%s", run->swap);
 	*next++ = "model";
 	*next++ = "--seed";
-	*next++ = text_of(run->seed);
+	*next++ = seed;
 	*next++ = "--ops";
-	*next++ = text_of(run->ops);
+	*next++ = ops;
 	*next++ = "--validate";
 	*next++ = "1";
 	*next++ = "--swap";
-	*next++ = strdup(run->swap);
+	*next++ = swap;
 	if (run->lossy)
 		*next++ = "--lossy";
 	*next = NULL;
