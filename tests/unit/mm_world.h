@@ -12,6 +12,7 @@
 #include "mm/mm.h"
 #include "swapdev/faulty.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -167,6 +168,19 @@ static inline void unlock_page(struct page *page)
 	pager_lock(world.pager);
 	page_unlock(world.pager, page);
 	pager_unlock(world.pager);
+}
+
+/* Threads of the machine end their faults after the program runs on already. */
+static inline void settle(void)
+{
+	bool locked = true;
+
+	while (locked) {
+		pager_lock(world.pager);
+		locked = world.pager->nr_locked > 0;
+		pager_unlock(world.pager);
+		sched_yield();
+	}
 }
 
 /* ---- All free frames are somebody's --------------------------------------------------------------- */
