@@ -292,10 +292,6 @@ static void reclaim_makes_frames_for_copies(void **state)
 	(void)state;
 	open_real();
 	take_all_but(2);
-	faulty_hold(world.dev, SWAP_WRITE, true);
-	assert_int_equal(real_step(), -EAGAIN);
-	faulty_hold(world.dev, SWAP_WRITE, false);
-	reap();
 	int error = WORLD_RETRY(&world, &wait, real_step());
 
 	give_back();
