@@ -187,12 +187,86 @@ static void kinds_are_told_apart(void **state)
 	close_world();
 }
 
+static void areas_say_what_becomes_of_them(void **state)
+{
+	struct wait wait = {0};
+	struct swapdev *dev;
+	char why[200];
+
+	(void)state;
+	open_world(0, "mem:?size=1M");
+	assert_int_equal(swapdev_open("mem:?size=256K", &dev, why, sizeof(why)), 0);
+	assert_int_equal(pager_add_swap(world.pager, dev, 1), 0);
+	assert_int_equal(soft_store64(parent.mmu, base, 1), 0);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(pager_swapoff(world.pager, "mem:?size=256K", &wait), -EAGAIN);
+	pager_memory_report(world.pager, keep_line, NULL);
+	assert_non_null(strstr(line_with("swap mem:?size=256K:"), "being given up"));
+	assert_null(strstr(line_with("swap mem:?size=1M:"), "being given up"));
+	assert_int_equal(WORLD_RETRY(&world, &wait, pager_swapoff(world.pager, "mem:?size=256K", &wait)), 0);
+	assert_int_equal(WORLD_RETRY(&world, &wait, pager_freeze(world.pager, &wait)), 0);
+	assert_int_equal(pager_fork_child(world.pager), 0);
+	pager_thaw(world.pager);
+	nr_lines = 0;
+	pager_memory_report(world.pager, keep_line, NULL);
+	assert_non_null(strstr(line_with("swap mem:?size=1M:"), "inherited: read only"));
+	for (unsigned i = 0; i < nr_lines; i++)
+		assert_null(strstr(lines[i], "256K"));
+	close_world();
+}
+
+static unsigned nr_said;
+static char last_said[400];
+
+static void count_line(void *ctx, const char *text)
+{
+	(void)ctx;
+	nr_said++;
+	snprintf(last_said, sizeof(last_said), "%s", text);
+}
+
+static void *no_chunk(struct machine *machine, size_t bytes)
+{
+	(void)machine, (void)bytes;
+	return NULL;
+}
+
+static void a_report_says_what_it_leaves_out(void **state)
+{
+	enum { SPACES = 400 };
+	static struct space *spaces[SPACES];
+	struct wait wait = {0};
+	unsigned more = 0;
+
+	(void)state;
+	open_world(0, NULL);
+	for (unsigned i = 0; i < SPACES; i++)
+		assert_int_equal(space_create(world.pager, TEST_BASE, MIB, NULL, &spaces[i]), 0);
+	nr_said = 0;
+	pager_memory_report(world.pager, count_line, NULL);
+	assert_int_equal(sscanf(last_said, "... and %u lines more", &more), 1);
+	assert_int_equal(nr_said - 1 + more, 1 + 1 + SPACES + 2); /* node, spaces, no swap, metadata */
+	for (unsigned i = 0; i < SPACES; i++) {
+		assert_int_equal(WORLD_RETRY(&world, &wait, space_lock(spaces[i], &wait)), 0);
+		assert_int_equal(WORLD_RETRY(&world, &wait, space_exit(spaces[i], &wait)), 0);
+	}
+	world.ops.chunk_alloc = no_chunk;
+	nr_said = 0;
+	pager_memory_report(world.pager, count_line, NULL);
+	world.ops.chunk_alloc = world.real->chunk_alloc;
+	assert_int_equal(nr_said, 1);
+	assert_non_null(strstr(last_said, "no memory for the report"));
+	close_world();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_has_the_memory_is_said),
 		cmocka_unit_test(it_is_said_ever_more_rarely),
 		cmocka_unit_test(kinds_are_told_apart),
+		cmocka_unit_test(areas_say_what_becomes_of_them),
+		cmocka_unit_test(a_report_says_what_it_leaves_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
