@@ -150,13 +150,11 @@ void actor_validate(struct actor *a)
 
 static size_t pick_operation(struct actor *a)
 {
-	static unsigned total;
-	unsigned pick;
+	unsigned pick, total = 0;
 	size_t i = 0;
 
-	if (!total)
-		for (size_t n = 0; n < ARRAY_SIZE(operations); n++)
-			total += operations[n].weight;
+	for (size_t n = 0; n < ARRAY_SIZE(operations); n++)
+		total += operations[n].weight;
 	for (pick = below(a, total); pick >= operations[i].weight; i++)
 		pick -= operations[i].weight;
 	return i;
