@@ -4,6 +4,12 @@
 
 #include <sys/mman.h>
 
+/* A machine that moves frames cannot show one that a device is reading from; some devices must not see it change. */
+static bool must_be_stable(struct pager *pager, swp_entry_t entry)
+{
+	return !pager->machine->ops->sees_write || pager->areas[entry.type].dev->stable_writes;
+}
+
 /* The cached page for @entry if it can be mapped now: read, unlocked, and not on its way out where that matters. */
 static struct page *mappable(struct fault *f, swp_entry_t entry)
 {
@@ -11,8 +17,7 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 
 	if (!page || !page_has(page, PG_uptodate) || page_has(page, PG_locked))
 		return NULL;
-	/* A machine that moves frames cannot show one that a device is reading from. */
-	if (page_has(page, PG_writeback) && !f->pager->machine->ops->sees_write)
+	if (page_has(page, PG_writeback) && must_be_stable(f->pager, entry))
 		return NULL;
 	return page;
 }
@@ -147,7 +152,9 @@ int fault_read_swap(struct fault *f, swp_entry_t entry)
 
 	if (page && page_has(page, PG_locked))
 		return fault_wait_page(f, page);
-	return FAULT_RETRY; /* the device was ready at once */
+	if (!page && plug.starved)
+		return FAULT_OOM;
+	return FAULT_RETRY; /* the device was ready at once, or the page is to be asked for alone */
 }
 
 int do_swap_page(struct fault *f)

@@ -74,6 +74,7 @@ void page_io_destroy(struct pager *pager)
 void plug_init(struct plug *plug)
 {
 	plug->open = NULL;
+	plug->starved = false;
 	STAILQ_INIT(&plug->ready);
 }
 
@@ -160,6 +161,7 @@ static void take_for(
 
 		STAILQ_REMOVE_HEAD(&plug->ready, link);
 		io->result = io->dir == SWAP_READ ? populate(pager, io) : 0;
+		plug->starved = plug->starved || (io->result && io->nr == 1);
 		if (io->result)
 			io->done(io);
 		else
@@ -262,7 +264,7 @@ static void end_swap_bio_write(struct pager *pager, struct page *page, int resul
 enum read_outcome {
 	READ_GOOD,
 	READ_LOST, /* an error of this page's own, or bytes that are not what was written */
-	READ_AGAIN, /* a request of many pages failed, or the host had no memory: ask again for this page alone */
+	READ_AGAIN, /* a request of many pages failed, or the host had no memory: who needs it may ask for this page alone (plug.starved) */
 };
 
 static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_outcome outcome)

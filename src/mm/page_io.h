@@ -20,6 +20,7 @@
 struct plug {
 	struct swap_io *open; /* the one that can still grow */
 	struct swap_io_list ready;
+	bool starved; /* out: the host had no memory for a read of one page, which was not started */
 };
 
 void plug_init(struct plug *plug);

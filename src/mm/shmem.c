@@ -114,7 +114,9 @@ static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
 	struct page *page = swap_entry_exists(pager, entry) ? lookup_swap_cache(pager, entry) : NULL;
 
-	return page && page_has(page, PG_locked) ? shmem_wait(pager, page, wait) : 0;
+	if (page && page_has(page, PG_locked))
+		return shmem_wait(pager, page, wait);
+	return !page && plug.starved ? -ENOMEM : 0;
 }
 
 int shmem_bring_in(struct file *file, uint32_t index, struct wait *wait)

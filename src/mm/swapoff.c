@@ -138,6 +138,8 @@ static int off_read(struct pager *pager, struct pgtable *words, uint64_t index, 
 	plug_submit(pager, &plug);
 	if (error == -EBUSY)
 		return off_wait(pager, WAIT_FRAMES, wait);
+	if (alone && plug.starved)
+		return -ENOMEM;
 	return OFF_LOOK_AGAIN; /* also without a frame: reclaim is asked again */
 }
 

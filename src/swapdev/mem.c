@@ -33,7 +33,7 @@ static size_t mem_bytes(const struct mem_dev *mem)
 	return (size_t)mem->dev.nr_slots << PAGE_SHIFT;
 }
 
-static void move_pages(struct mem_dev *mem, struct swap_io *io)
+__attribute__((noinline)) static void move_pages(struct mem_dev *mem, struct swap_io *io)
 {
 	uint8_t *slot = mem->bytes + ((size_t)io->slot << PAGE_SHIFT);
 

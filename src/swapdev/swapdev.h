@@ -152,6 +152,7 @@ struct swapdev {
 	const struct swapdev_ops *ops;
 	uint32_t nr_slots;
 	bool shares_memory; /* has memory_wanted() and memory_grant() */
+	bool stable_writes; /* what it is given to write must not change before done(): it looks more than once */
 	bool anywhere; /* slots that lie apart cost it no more than neighbours */
 	_Atomic(bool) crowded; /* slots of pages that are in memory as well would better be freed */
 	char uri[256]; /* as it was asked for, for messages */

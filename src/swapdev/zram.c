@@ -159,8 +159,7 @@ static size_t copy_page(struct zcomp_context *context, const void *page)
 }
 
 /*
- * 0; -EXDEV: to slot *@at of the next device; -ENOSPC. On machines that see writes the program may write to the page
- * meanwhile: it is looked at without the lock only, and what comes of that is never read.
+ * 0; -EXDEV: to slot *@at of the next device; -ENOSPC.
  */
 static int keep_page(struct zram_dev *zram, uint32_t slot, const void *page, uint32_t *at)
 {
@@ -420,6 +419,7 @@ static int take_memory(struct swap_uri *uri, struct zram_dev *zram, struct swap_
 	if (error)
 		return error;
 	zram->dev.shares_memory = bytes == 0;
+	zram->dev.stable_writes = true;
 	zram->most_bytes =
 		bytes ? bytes : page_align_down(uri->next ? SHARE_IN_FRONT(memory) : SHARE_ALONE(memory));
 	if (bytes && bytes < SIZE_LEAST)

@@ -161,6 +161,22 @@ static void without_frames_it_fails_and_can_be_made_again(void **state)
 }
 
 /* The other area takes what has to go; its writes are waited for. */
+static void without_host_memory_to_read_into_it_fails(void **state)
+{
+	int error;
+
+	(void)state;
+	all_out();
+	swapon("mem:?size=4M", -1);
+	no_memory_after(0);
+	error = swapoff();
+	memory_again();
+	assert_int_equal(error, -ENOMEM);
+	valid();
+	check(&parent, base, PAGES);
+	assert_int_equal(swapoff(), 0);
+}
+
 static void reclaim_makes_the_room(void **state)
 {
 	struct wait wait = {0};
@@ -319,6 +335,7 @@ int main(void)
 		TEST(a_cancel_by_another_is_told),
 		TEST(without_requests_it_waits_for_one),
 		TEST(without_frames_it_fails_and_can_be_made_again),
+		TEST(without_host_memory_to_read_into_it_fails),
 		TEST(reclaim_makes_the_room),
 		TEST(unnamed_pages_under_writeback_are_waited_for),
 		TEST(what_comes_back_into_locked_memory_is_locked),
