@@ -229,18 +229,19 @@ static void submit_refused(struct swapdev *dev, struct swap_io_list *list)
 
 static void pages_that_were_not_refused_are_written(void **state)
 {
+	struct swapdev *dev = swapon("mem:?size=4M", 5);
 	struct swapdev_ops ops;
 
 	(void)state;
 	fill(base, PAGES);
-	real_ops = world.dev->ops;
+	real_ops = dev->ops;
 	ops = *real_ops;
 	ops.submit = submit_refused;
-	world.dev->ops = &ops;
+	dev->ops = &ops;
 	refusals = 0;
 	assert_int_equal(place_madvise(&parent, base, PAGES * PAGE_BYTES, MADV_PAGEOUT), 0);
 	reap();
-	world.dev->ops = real_ops;
+	dev->ops = real_ops;
 	assert_true(refusals > 0);
 	assert_int_equal(stats().written, PAGES - refusals);
 	assert_int_equal(stats().io_errors, 0);
