@@ -107,6 +107,7 @@ struct anonmm_stats {
 	uint64_t swapped_in; /* pages read from devices */
 	uint64_t readahead; /* of them, before anybody asked */
 	uint64_t readahead_hits; /* of those, touched later */
+	uint64_t readahead_misses; /* of those, evicted or freed unread */
 	uint64_t freed; /* pages that ended by munmap, madvise or exit */
 	uint64_t scanned; /* pages looked at by shrink_inactive_list */
 	uint64_t activated; /* of them, found referenced */

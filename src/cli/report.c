@@ -38,6 +38,7 @@ static const struct stats_field fields[] = {
 	COUNTER(swapped_in),
 	COUNTER(readahead),
 	COUNTER(readahead_hits),
+	COUNTER(readahead_misses),
 	COUNTER(freed),
 	COUNTER(scanned),
 	COUNTER(activated),

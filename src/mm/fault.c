@@ -33,16 +33,21 @@ int fault_wait_page(struct fault *f, struct page *page)
 
 /* ---- Making a run of pages visible ----------------------------------------------------------- */
 
+uint64_t run_addr(const struct fault *f, unsigned i)
+{
+	return f->addr + (uint64_t)((int64_t)i * f->step) * PAGE_BYTES;
+}
+
 pte_slot_t *run_ptep(struct fault *f, unsigned i)
 {
-	return pgtable_find(&f->space->pgtable, f->index + i);
+	return pgtable_find(&f->space->pgtable, f->index + i * (uint32_t)f->step);
 }
 
 void run_add(struct fault *f, struct page *page, enum frame_content content)
 {
 	f->maps[f->nr] = (struct mapping){
 		.space = f->space,
-		.addr = f->addr + f->nr * PAGE_BYTES,
+		.addr = run_addr(f, f->nr),
 		.pfn = page_pfn(f->pager, page),
 		.prot = (uint8_t)f->vma->prot,
 		.content = (uint8_t)content,
@@ -50,10 +55,32 @@ void run_add(struct fault *f, struct page *page, enum frame_content content)
 	f->nr++;
 }
 
+void run_served(struct fault *f)
+{
+	stream_served(f->stream, f->index, f->nr);
+}
+
+static void run_turn(struct fault *f)
+{
+	for (unsigned i = 0; i < f->nr / 2; i++) {
+		struct mapping map = f->maps[i];
+
+		f->maps[i] = f->maps[f->nr - 1 - i];
+		f->maps[f->nr - 1 - i] = map;
+	}
+}
+
+/* Machines join mappings that ascend: a run that goes down is turned round for them. */
 void run_map(struct fault *f)
 {
+	bool down = f->step < 0;
+
 	pager_unlock(f->pager);
+	if (down)
+		run_turn(f);
 	f->pager->machine->ops->map(f->pager->machine, f->maps, f->nr);
+	if (down)
+		run_turn(f);
 	pager_lock(f->pager);
 }
 
@@ -64,7 +91,6 @@ int run_finish(struct fault *f)
 			pte_set_bits(run_ptep(f, i), PTE_VALID);
 		page_unlock(f->pager, pfn_page(f->pager, f->maps[i].pfn));
 	}
-	stream_served(f->stream, f->index + f->nr);
 	return f->maps[0].result == 0 ? FAULT_DONE : FAULT_OOM;
 }
 
@@ -107,6 +133,7 @@ int fault_copy(struct fault *f, struct page *page, struct page *source)
 	lru_cache_add_vma(f, page);
 	pte_store(f->ptep, new_pte(f, page, true, (f->vma->prot & PROT_WRITE) != 0, true));
 	run_add(f, page, FRAME_KEEP);
+	run_served(f);
 	pager_unlock(f->pager);
 	f->maps[0].result = machine->ops->frame_populate(machine, f->maps[0].pfn, 1);
 	if (f->maps[0].result == 0) {
@@ -115,7 +142,6 @@ int fault_copy(struct fault *f, struct page *page, struct page *source)
 	}
 	pager_lock(f->pager);
 	page_unlock(f->pager, page);
-	stream_served(f->stream, f->index + 1);
 	if (f->maps[0].result == 0) {
 		pte_set_bits(f->ptep, PTE_VALID);
 		return FAULT_DONE;
@@ -144,6 +170,7 @@ static int do_armed_page(struct fault *f)
 		if (!ptep || !pte_is_armed(pte_load(ptep)) || !armed_add(f, ptep))
 			break;
 	}
+	run_served(f);
 	run_map(f);
 	f->pager->stats->armed_faults++;
 	return run_finish(f);
@@ -211,6 +238,7 @@ static int fault_resolve(struct fault *f)
 		return FAULT_OOM;
 	f->pte = pte_load(f->ptep);
 	f->stream = stream_for(f->vma, f->index);
+	f->step = stream_step(f->stream);
 	f->nr = 0;
 	f->source = NULL;
 	return handle_pte_fault(f);

@@ -38,7 +38,8 @@ struct fault {
 	bool reclaimed; /* this fault has done its share of reclaim: it may go below the min watermark */
 	pte_slot_t *ptep;
 	pte_t pte;
-	struct fault_stream *stream;
+	struct fault_stream *stream; /* NULL: none */
+	int step; /* its step, from one page of the run to the next */
 	struct wait *wait;
 
 	/* The run that is being made visible. */
@@ -64,8 +65,12 @@ enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wai
 
 /* ---- The run of pages that is made visible ---- */
 
+/* Page @i of the run; page 0 is the one that was asked for, the others follow it by the stream's step. */
+uint64_t run_addr(const struct fault *f, unsigned i);
 pte_slot_t *run_ptep(struct fault *f, unsigned i);
 void run_add(struct fault *f, struct page *page, enum frame_content content);
+/* Tell the stream how far the run goes. Before the lock is dropped: then the VMA may be split, or merged with another. */
+void run_served(struct fault *f);
 /* Drops the lock. => the run's pages are locked, their PTEs present and not valid */
 void run_map(struct fault *f);
 /*

@@ -4,13 +4,16 @@
 
 #include <sys/mman.h>
 
-/* How many pages from here on are none, wanted, and in tables that exist or can be made. */
+/* How many pages from here on are none, wanted, and in tables that exist or can be made. Where steps are wide, this one. */
 static unsigned births_wanted(struct fault *f)
 {
 	unsigned want = stream_around(f->vma, f->stream, f->index), n;
 
+	if (f->step != 1 && f->step != -1)
+		return 1;
 	for (n = 1; n < want; n++) {
-		pte_slot_t *ptep = pgtable_make(f->pager, &f->space->pgtable, f->index + n);
+		pte_slot_t *ptep =
+			pgtable_make(f->pager, &f->space->pgtable, f->index + n * (uint32_t)f->step);
 
 		if (!ptep || !pte_is_none(pte_load(ptep)))
 			break;
@@ -20,11 +23,12 @@ static unsigned births_wanted(struct fault *f)
 
 static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
 {
-	uint64_t addr = f->addr + f->nr * PAGE_BYTES;
+	uint64_t addr = run_addr(f, f->nr);
 	bool writable = (f->vma->prot & PROT_WRITE) != 0;
+	uint32_t list = f->vma->flags & VM_SEQ_READ ? 0 : birth_list(f->pager);
 
 	page_trylock(f->pager, page);
-	page_set(page, PG_uptodate | PG_swapbacked | birth_list(f->pager));
+	page_set(page, PG_uptodate | PG_swapbacked | list);
 	page_add_anon_rmap(page, f->vma, addr, true);
 	lru_cache_add_vma(f, page);
 	pte_store(ptep, new_pte(f, page, f->nr == 0, writable, true));
@@ -56,7 +60,6 @@ static int births_finish(struct fault *f)
 		f->pager->stats->born++;
 		page_step(f->pager, page, "do_anonymous_page", f->maps[i].addr);
 	}
-	stream_served(f->stream, f->index + f->nr);
 	return result;
 }
 
@@ -81,8 +84,9 @@ int do_anonymous_page(struct fault *f)
 
 	if (got == 0)
 		return FAULT_NO_FRAME;
-	for (unsigned i = 0; i < got; i++)
-		birth(f, first + i, run_ptep(f, i));
+	for (unsigned i = 0; i < got; i++) /* frames ascend with the addresses */
+		birth(f, first + (f->step > 0 ? i : got - 1 - i), run_ptep(f, i));
+	run_served(f);
 	run_map(f);
 	return births_finish(f);
 }

@@ -42,6 +42,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	if (!fault_frame_for_copy(f, cached, &page))
 		return FAULT_NO_FRAME;
 	page_trylock(f->pager, cached);
+	readahead_hit(f->pager, cached);
 	int result = fault_copy(f, page, cached);
 
 	page_unlock(f->pager, cached);
@@ -62,6 +63,19 @@ static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 	       !slot_writable(f->pager, word_entry(page->private));
 }
 
+/* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
+static void choose_list(struct fault *f, struct page *page)
+{
+	bool locks = (f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked);
+
+	if (!locks && !((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)))
+		return;
+	page_clear(page, PG_active);
+	if (locks)
+		page_set(page, PG_mlocked | PG_unevictable);
+	lru_requeue(f->pager, page);
+}
+
 /*
  * One page from the swap cache into the run: the PTE's entry becomes the page, the slot's count drops.
  * Whether the page may be reused is decided before that.
@@ -76,26 +90,19 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	bool own = false;
 
 	page_trylock(f->pager, page);
-	if (page_has(page, PG_readahead)) {
-		page_clear(page, PG_readahead);
-		f->pager->stats->readahead_hits++;
-	}
+	readahead_hit(f->pager, page);
 	page_get(page); /* before the cache's reference may go */
 	if (must_leave_cache(f, page, write))
 		own = reuse_swap_page(f->pager, page, 1);
-	page_add_anon_rmap(page, f->vma, f->addr + f->nr * PAGE_BYTES, !others);
+	page_add_anon_rmap(page, f->vma, run_addr(f, f->nr), !others);
 	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE),
 				write && (own || !sees_write)));
-	page_step(f->pager, page, "page_add_anon_rmap", f->addr + f->nr * PAGE_BYTES);
+	page_step(f->pager, page, "page_add_anon_rmap", run_addr(f, f->nr));
 	swap_free(f->pager, entry);
-	page_step(f->pager, page, "swap_free", f->addr + f->nr * PAGE_BYTES);
+	page_step(f->pager, page, "swap_free", run_addr(f, f->nr));
 	if (!slot_writable(f->pager, entry))
 		try_to_free_swap(f->pager, page);
-	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
-		page_clear(page, PG_active);
-		page_set(page, PG_mlocked | PG_unevictable);
-		lru_requeue(f->pager, page);
-	}
+	choose_list(f, page);
 	run_add(f, page, FRAME_KEEP);
 }
 
@@ -114,13 +121,14 @@ static int swap_map(struct fault *f, struct page *page)
 		swp_entry_t entry = pte_entry(pte_load(ptep));
 
 		page = mappable(f, entry);
-		if (!page || must_copy(f, page, entry, f->addr + f->nr * PAGE_BYTES))
+		if (!page || must_copy(f, page, entry, run_addr(f, f->nr)))
 			break;
 		swap_add(f, page, ptep);
 	}
+	run_served(f);
 	/* Have the device at work on what follows before the program is let go. */
 	plug_init(&plug);
-	swapin_ahead(f->pager, f->vma, f->stream, f->index + f->nr, &plug);
+	swapin_ahead(f->pager, f->vma, f->stream, &plug);
 	plug_submit(f->pager, &plug);
 	run_map(f);
 	int result = run_finish(f);

@@ -2,63 +2,247 @@
 /* Readahead and birth-around; see readahead.h. */
 #include "mm/mm.h"
 
+#include <string.h>
+
+/* Faults of others after which a stream is over: pages behind a dead one must not be met by chance. */
+#define STREAM_LIFE 64
+#define NEIGHBOURS 2 /* so many of the recent faults begin a stream if one was beside this one */
+
+static uint32_t vma_start_index(const struct vma *vma)
+{
+	return (uint32_t)space_index(vma->space, vma->start);
+}
+
 static uint32_t vma_end_index(const struct vma *vma)
 {
 	return (uint32_t)space_index(vma->space, vma->end);
 }
 
-/* Small pagers must not fill themselves with what may be needed. */
-static unsigned window_max(const struct pager *pager)
+/* Small pagers must not fill themselves with what may be needed. A stride takes a request for each page: a quarter of all, at most. */
+static unsigned window_max(const struct pager *pager, int step)
 {
-	return (unsigned)min_u64(READAHEAD_MAX, max_u64(pager->nr_limit / 64, 1));
+	unsigned max = (unsigned)min_u64(READAHEAD_MAX, max_u64(pager->nr_limit / 64, 1));
+
+	return step == 1 || step == -1 ? max : (unsigned)min_u64(max, pager->nr_io / 8);
 }
 
-/* Pages of the run that were never evicted do not fault: a stream may skip up to a window of them. */
-static bool stream_continues(const struct fault_stream *s, uint32_t index)
+/* How many pages of the stream there are in the VMA from @index on, itself included. => @index in the VMA */
+static uint32_t pages_left(const struct vma *vma, const struct fault_stream *s, uint32_t index)
 {
-	return s->window && (index - s->next <= s->window || index == s->last);
+	if (s->step > 0)
+		return (vma_end_index(vma) - 1 - index) / (uint32_t)s->step + 1;
+	return (index - vma_start_index(vma)) / (uint32_t)-s->step + 1;
+}
+
+static uint32_t page_at(const struct fault_stream *s, unsigned i)
+{
+	return s->next + i * (uint32_t)s->step;
+}
+
+/* ---- Which stream a fault belongs to ---------------------------------------------------- */
+
+/* The PTE at @index of the space; for shmem, whose PTEs hold no swap entries, the page cache's word. */
+static pte_t word_at(const struct vma *vma, uint32_t index)
+{
+	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
+	pte_t pte = ptep ? pte_load(ptep) : 0;
+
+	if (!pte_is_none(pte) || !vma->file)
+		return pte;
+	ptep = pgtable_find(&vma->file->cache, vma_page_index(vma, index_addr(vma->space, index)));
+	return ptep ? pte_load(ptep) : 0;
+}
+
+/* What was read for @nr pages, from the next one on, and is still unread goes before all others. */
+static void stream_cancel(struct vma *vma, const struct fault_stream *s, unsigned nr)
+{
+	struct pager *pager = vma->space->pager;
+
+	for (unsigned i = 0; i < nr && i < pages_left(vma, s, s->next); i++) {
+		pte_t pte = word_at(vma, page_at(s, i));
+		struct page *page = pte_is_swap(pte) ? slot_page(pager, pte_entry(pte)) : NULL;
+
+		if (page && page_has(page, PG_readahead)) {
+			page_clear(page, PG_active);
+			lru_requeue(pager, page);
+			rotate_reclaimable_page(pager, page);
+		}
+	}
+}
+
+static bool in_vma(const struct vma *vma, uint32_t index)
+{
+	return index >= vma_start_index(vma) && index < vma_end_index(vma);
+}
+
+static void stream_end(struct vma *vma, struct fault_stream *s)
+{
+	if (in_vma(vma, s->next))
+		stream_cancel(vma, s, s->ahead);
+	s->window = 0;
+}
+
+/*
+ * Is @index where the stream was expected, or behind that within its window? Pages of the run that were never evicted
+ * do not fault, so it may skip some.
+ */
+static bool stream_reaches(const struct fault_stream *s, uint32_t index, uint32_t *skipped)
+{
+	uint32_t stride = (uint32_t)(s->step > 0 ? s->step : -s->step);
+	uint32_t way = s->step > 0 ? index - s->next : s->next - index;
+
+	if (way > s->window * stride || way % stride)
+		return false;
+	*skipped = way / stride;
+	return true;
+}
+
+/* If the page that was expected is out, and the program has gone past it, the window closes. */
+static void stream_go_on(struct vma *vma, struct fault_stream *s, uint32_t index, uint32_t skipped)
+{
+	unsigned max = window_max(vma->space->pager, s->step);
+	bool missed = skipped > 0 && in_vma(vma, s->next) && !pte_is_present(word_at(vma, s->next));
+
+	if (missed)
+		stream_cancel(vma, s, (unsigned)min_u64(skipped, s->ahead));
+	s->window = (uint16_t)(missed ? 1 : min_u64(s->window * 2u, max));
+	s->ahead -= (uint16_t)min_u64(s->ahead, skipped);
+	s->next = s->last = index;
+}
+
+static struct fault_stream *stream_find(struct vma *vma, uint32_t index)
+{
+	struct fault_streams *streams = &vma->streams;
+
+	for (unsigned i = 0; i < NR_STREAMS; i++) {
+		struct fault_stream *s = &streams->at[i];
+		uint32_t skipped;
+
+		if (!s->window)
+			continue;
+		if (index == s->last)
+			return s;
+		if (stream_reaches(s, index, &skipped)) {
+			stream_go_on(vma, s, index, skipped);
+			return s;
+		}
+		if ((uint16_t)(streams->clock - s->used) > STREAM_LIFE)
+			stream_end(vma, s);
+	}
+	return NULL;
+}
+
+/* ---- How one begins ------------------------------------------------------------------------ */
+
+static bool was_recent(const struct fault_streams *streams, uint32_t index)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < NR_RECENT; i++)
+		found |= streams->recent[i] == ~index;
+	return found;
+}
+
+/* What led from the recent faults to @index: 1 or -1 from one of the latest, or three equal steps. 0: nothing. */
+static int step_to(const struct fault_streams *streams, uint32_t index)
+{
+	for (unsigned i = 0; i < NR_RECENT && streams->recent[i]; i++) {
+		uint32_t step = index - ~streams->recent[i];
+
+		if (step + STRIDE_MAX > 2 * STRIDE_MAX)
+			continue;
+		if (i < NEIGHBOURS && step + 1 <= 2)
+			return (int)step;
+		if (was_recent(streams, index - 2 * step) && was_recent(streams, index - 3 * step))
+			return (int)step;
+	}
+	return 0;
+}
+
+/* What lies further back than a stream's life has nothing to do with now. */
+static void forget(struct fault_streams *streams)
+{
+	if ((uint16_t)(streams->clock - streams->remembered) > STREAM_LIFE)
+		memset(streams->recent, 0, sizeof(streams->recent));
+	streams->remembered = streams->clock;
+}
+
+static void remember(struct fault_streams *streams, uint32_t index)
+{
+	memmove(&streams->recent[1], &streams->recent[0], (NR_RECENT - 1) * sizeof(streams->recent[0]));
+	streams->recent[0] = ~index;
+}
+
+/* In place of an unused one, or the one that has been quiet for longest. */
+static struct fault_stream *stream_begin(struct vma *vma, uint32_t index, int step)
+{
+	struct fault_streams *streams = &vma->streams;
+	struct fault_stream *oldest = &streams->at[0];
+
+	for (unsigned i = 1; i < NR_STREAMS && oldest->window; i++) {
+		struct fault_stream *s = &streams->at[i];
+
+		if (!s->window ||
+			(uint16_t)(streams->clock - s->used) > (uint16_t)(streams->clock - oldest->used))
+			oldest = s;
+	}
+	if (oldest->window)
+		stream_end(vma, oldest);
+	*oldest = (struct fault_stream){.next = index,
+		.last = index,
+		.window = (uint16_t)min_u64(2, window_max(vma->space->pager, step)),
+		.step = (int16_t)step};
+	return oldest;
+}
+
+/* A fault of no stream: does one begin here? */
+static struct fault_stream *stream_new(struct vma *vma, uint32_t index)
+{
+	struct fault_streams *streams = &vma->streams;
+
+	forget(streams);
+	if (was_recent(streams, index))
+		return NULL;
+	int step = step_to(streams, index);
+
+	if (!step && (vma->flags & VM_SEQ_READ))
+		step = 1;
+	remember(streams, index);
+	return step ? stream_begin(vma, index, step) : NULL;
 }
 
 struct fault_stream *stream_for(struct vma *vma, uint32_t index)
 {
-	struct fault_stream *oldest = &vma->streams.at[0], *found = NULL;
-	unsigned max = window_max(vma->space->pager);
+	struct fault_streams *streams = &vma->streams;
 
-	for (unsigned i = 0; i < NR_STREAMS; i++) {
-		struct fault_stream *s = &vma->streams.at[i];
-
-		if (s->age < UINT16_MAX)
-			s->age++;
-		if (!found && stream_continues(s, index))
-			found = s;
-		if (s->age > oldest->age || (!s->window && oldest->window))
-			oldest = s;
-	}
 	if (vma->flags & VM_RAND_READ)
-		found = NULL;
-	if (!found) {
-		found = oldest;
-		*found = (struct fault_stream){.next = index, .ahead = index, .window = 1};
-	} else if (index != found->last) {
-		found->window = (uint16_t)min_u64(found->window * 2u, max);
-	}
-	found->last = index;
+		return NULL;
+	streams->clock++;
+	struct fault_stream *s = stream_find(vma, index);
+
+	if (!s)
+		s = stream_new(vma, index);
+	if (!s)
+		return NULL;
 	if (vma->flags & VM_SEQ_READ)
-		found->window = (uint16_t)max;
-	found->age = 0;
-	return found;
+		s->window = (uint16_t)window_max(vma->space->pager, s->step);
+	s->used = streams->clock;
+	return s;
 }
 
 unsigned stream_around(const struct vma *vma, const struct fault_stream *stream, uint32_t index)
 {
-	return (unsigned)min_u64(min_u64(stream->window, FAULT_AROUND), vma_end_index(vma) - index);
+	if (!stream)
+		return 1;
+	return (unsigned)min_u64(min_u64(stream->window, FAULT_AROUND), pages_left(vma, stream, index));
 }
 
-void stream_served(struct fault_stream *stream, uint32_t next)
+void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr)
 {
-	stream->next = next;
-	if ((int32_t)(stream->ahead - next) < 0)
-		stream->ahead = next;
+	if (!stream || stream->next != index) /* it came back to a page behind */
+		return;
+	stream->next = index + nr * (uint32_t)stream->step;
+	stream->ahead -= (uint16_t)min_u64(stream->ahead, nr);
 }
 
 /* ---- Reading ------------------------------------------------------------------------------ */
@@ -74,6 +258,14 @@ static uint32_t workingset_refault(struct pager *pager, struct page *page, swp_e
 	uint32_t distance = ((uint32_t)node->evictions - then) & SHADOW_MASK;
 
 	return distance <= node->nr_pages[LIST_ACTIVE_ANON] ? PG_active | PG_workingset : 0;
+}
+
+void readahead_hit(struct pager *pager, struct page *page)
+{
+	if (!page_has(page, PG_readahead))
+		return;
+	page_clear(page, PG_readahead);
+	pager->stats->readahead_hits++;
 }
 
 int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
@@ -93,6 +285,7 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, st
 
 	if (error) {
 		page_unlock(pager, page);
+		page_clear(page, PG_readahead); /* it was never read */
 		delete_from_swap_cache(pager, page, NO_SHADOW);
 		page_put(pager, page);
 		return error;
@@ -103,18 +296,6 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, st
 	if (ahead)
 		pager->stats->readahead++;
 	return 0;
-}
-
-/* The PTE at @index of the space; for shmem, whose PTEs hold no swap entries, the page cache's word. */
-static pte_t word_at(const struct vma *vma, uint32_t index)
-{
-	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
-	pte_t pte = ptep ? pte_load(ptep) : 0;
-
-	if (!pte_is_none(pte) || !vma->file)
-		return pte;
-	ptep = pgtable_find(&vma->file->cache, vma_page_index(vma, index_addr(vma->space, index)));
-	return ptep ? pte_load(ptep) : 0;
 }
 
 /* Is there something at @index to read ahead? */
@@ -128,34 +309,24 @@ static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, 
 	return !slot_page(pager, *entry) && !(swap_slot(pager, *entry)->flags & (SLOT_POISONED | SLOT_ALONE));
 }
 
-static unsigned read_range(
-	struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
+/* false: no more pages for now. */
+static bool read_one(struct pager *pager, struct vma *vma, uint32_t index, struct plug *plug)
 {
-	unsigned nr = 0;
+	swp_entry_t entry;
 
-	for (; index < end && !frames_below_low(pager); index++) {
-		swp_entry_t entry;
-
-		if (!wants_reading(pager, vma, index, &entry))
-			continue;
-		if (read_swap_cache_async(pager, entry, true, plug))
-			break;
-		nr++;
-	}
-	return nr;
+	if (frames_below_low(pager))
+		return false;
+	return !wants_reading(pager, vma, index, &entry) || !read_swap_cache_async(pager, entry, true, plug);
 }
 
-void swapin_ahead(
-	struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index, struct plug *plug)
+void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, struct plug *plug)
 {
-	uint32_t end = (uint32_t)min_u64(index + 2ull * stream->window, vma_end_index(vma));
-
-	if (stream->window < 2 || stream->ahead > index + stream->window || stream->ahead >= end)
+	if (!stream || stream->window < 2 || stream->ahead > stream->window || !in_vma(vma, stream->next))
 		return;
-	uint32_t from = (uint32_t)max_u64(stream->ahead, index);
+	unsigned want = (unsigned)min_u64(2u * stream->window, pages_left(vma, stream, stream->next));
 
-	read_range(pager, vma, from, end, plug);
-	stream->ahead = end;
+	while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
+		stream->ahead++;
 }
 
 int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
@@ -164,15 +335,27 @@ int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *
 	bool alone = swap_slot(pager, entry)->flags & SLOT_ALONE;
 	int error = read_swap_cache_async(pager, entry, false, plug);
 
-	if (error || alone)
+	if (error || alone || !stream || stream->next != index)
 		return error;
-	stream->ahead = index + 1;
-	swapin_ahead(pager, vma, stream, index, plug);
+	if (stream->ahead > 0) /* it was read, and evicted before anybody came: too early */
+		stream->window = (uint16_t)max_u64(stream->window / 2u, 1);
+	stream->ahead = 1;
+	swapin_ahead(pager, vma, stream, plug);
 	return 0;
 }
 
-unsigned swapin_willneed(
-	struct pager *pager, struct vma *vma, uint32_t index, uint32_t end, struct plug *plug)
+unsigned swapin_willneed(struct pager *pager, struct vma *vma, uint32_t index, uint32_t end)
 {
-	return read_range(pager, vma, index, end, plug);
+	uint64_t before = pager->stats->readahead;
+	bool more = true;
+
+	while (more && index < end) {
+		struct plug plug;
+
+		plug_init(&plug);
+		for (unsigned i = 0; more && i < SWAP_IO_PAGES && index < end; i++)
+			more = read_one(pager, vma, index++, &plug);
+		plug_submit(pager, &plug);
+	}
+	return (unsigned)(pager->stats->readahead - before);
 }

@@ -376,7 +376,8 @@ static bool referenced_one(void *ctx, struct page *page, struct vma *vma, uint64
 		asking->ref.vm_locked = true;
 		return false;
 	}
-	if (pte_clear_bits(ptep, PTE_ACCESSED) & PTE_ACCESSED) {
+	/* What is read in order is not read again soon: pages behind go first. */
+	if ((pte_clear_bits(ptep, PTE_ACCESSED) & PTE_ACCESSED) && !(vma->flags & VM_SEQ_READ)) {
 		asking->ref.nr++;
 		asking->ref.vm_exec |= vma->file && (vma->prot & PROT_EXEC);
 		if (asking->pager->machine->ops->flush)

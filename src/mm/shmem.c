@@ -42,6 +42,7 @@ void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struc
 
 	page_trylock(pager, page);
 	page_get(page);
+	readahead_hit(pager, page);
 	delete_from_swap_cache(pager, page, NO_SHADOW);
 	page->mapping = NULL;
 	int error = add_to_page_cache(file, page, index); /* replaces the entry; its table is there */
@@ -49,7 +50,7 @@ void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struc
 	assert(!error);
 	(void)error;
 	swap_free(pager, entry);
-	page_clear(page, PG_readahead | PG_fresh);
+	page_clear(page, PG_fresh);
 	page_set(page, PG_dirty);
 	page_unlock(pager, page);
 	page_step(pager, page, "shmem_swapin_page", addr);

@@ -338,13 +338,9 @@ static void advise_reclaim(struct space *space, uint64_t start, uint64_t end, bo
 
 static void advise_willneed(struct space *space, uint64_t start, uint64_t end)
 {
-	struct plug plug;
-
-	plug_init(&plug);
 	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
 		swapin_willneed(space->pager, vma, (uint32_t)space_index(space, max_u64(start, vma->start)),
-			(uint32_t)space_index(space, min_u64(end, vma->end)), &plug);
-	plug_submit(space->pager, &plug);
+			(uint32_t)space_index(space, min_u64(end, vma->end)));
 }
 
 enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_LOCK };

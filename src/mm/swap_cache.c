@@ -36,6 +36,7 @@ void delete_from_swap_cache(struct pager *pager, struct page *page, uint32_t sha
 	swp_entry_t entry = page_entry(page);
 
 	assert(!page_has(page, PG_writeback));
+	pager->stats->readahead_misses += page_has(page, PG_readahead);
 	page_clear(page, PG_swapcache | PG_readahead);
 	page->private = 0;
 	/* Frozen at 0 by __remove_mapping(), which took the cache's reference with it. */

@@ -169,7 +169,7 @@ static void off_mlock(struct pager *pager, const struct vma *vma, struct page *p
 /* The last name of the slot has gone: the page is nobody's but those who map it. */
 static void off_free_slot(struct pager *pager, struct page *page)
 {
-	page_clear(page, PG_readahead);
+	readahead_hit(pager, page);
 	if (try_to_free_swap(pager, page))
 		page_step(pager, page, "try_to_free_swap", 0);
 }

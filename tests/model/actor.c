@@ -18,6 +18,7 @@ static const struct {
 	{"word", do_word, 100},
 	{"cross", do_cross, 40},
 	{"scan", do_scan, 30},
+	{"stride", do_stride, 20},
 	{"fill run", do_fill_run, 40},
 	{"mmap", do_mmap, 40},
 	{"munmap", do_munmap, 20},

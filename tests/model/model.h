@@ -120,6 +120,7 @@ void do_silent_store(struct actor *a);
 void do_word(struct actor *a);
 void do_cross(struct actor *a);
 void do_scan(struct actor *a);
+void do_stride(struct actor *a);
 void do_fill_run(struct actor *a);
 
 void do_mmap(struct actor *a);

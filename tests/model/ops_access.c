@@ -171,14 +171,30 @@ void do_scan(struct actor *a)
 		check_page(a, i);
 }
 
+/* The same from its end, or by wide steps either way. */
+void do_stride(struct actor *a)
+{
+	unsigned first, nr, step = 1 + below(a, 4);
+	bool down = below(a, 2);
+
+	pick_run(a, 128, &first, &nr);
+	for (unsigned i = 0; i < nr; i += step)
+		check_page(a, down ? first + nr - 1 - i : first + i);
+}
+
 void do_fill_run(struct actor *a)
 {
 	uint8_t bytes[64];
 	unsigned first, nr, offset = below(a, PAGE_BYTES - sizeof(bytes));
 
 	pick_run(a, 128, &first, &nr);
+	bool down = below(a, 3) == 0;
+
 	random_bytes(a, bytes, sizeof(bytes));
-	for (unsigned i = first; i < first + nr; i++)
-		if (page_at(a, i)->mapped)
-			write_part(a, i, offset, bytes, sizeof(bytes));
+	for (unsigned i = 0; i < nr; i++) {
+		unsigned number = down ? first + nr - 1 - i : first + i;
+
+		if (page_at(a, number)->mapped)
+			write_part(a, number, offset, bytes, sizeof(bytes));
+	}
 }
