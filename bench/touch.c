@@ -32,6 +32,8 @@ static struct {
 	uint8_t *versions; /* how often each page was written, modulo 256 */
 	uint64_t nr_pages;
 	unsigned nr_threads;
+	bool backward, fill_too;
+	uint64_t stride; /* 1: every page */
 	double seconds[PHASES];
 	pthread_barrier_t barrier;
 } region;
@@ -102,6 +104,17 @@ static void verify_page(uint64_t page)
 static void (*const phase_access[PHASES])(uint64_t page) = {
 	fill_page, read_page, write_page, read_page, write_page, verify_page};
 
+/* In which order fill, scans and verify visit the @nr pages of a part: its @i-th page. */
+static uint64_t ordered_page(uint64_t i, uint64_t nr)
+{
+	uint64_t rows = nr / region.stride;
+
+	if (region.backward)
+		i = nr - 1 - i;
+	/* As a matrix by its columns: each round visits every stride-th page. */
+	return i < rows * region.stride ? i % rows * region.stride + i / rows : i;
+}
+
 static uint64_t random_page(struct part *part)
 {
 	part->random += 0x9e3779b97f4a7c15;
@@ -111,9 +124,11 @@ static uint64_t random_page(struct part *part)
 static void touch_part(struct part *part, enum phase phase)
 {
 	bool random = phase == RANDOM_READ || phase == RANDOM_WRITE;
+	bool forward = phase == FILL && !region.fill_too;
 
 	for (uint64_t i = 0; i < part->nr; i++)
-		phase_access[phase](random ? random_page(part) : part->first + i);
+		phase_access[phase](
+			random ? random_page(part) : part->first + (forward ? i : ordered_page(i, part->nr)));
 }
 
 static double now(void)
@@ -212,27 +227,52 @@ static void region_make(uint64_t bytes, bool map)
 	region.words = (uint64_t *)(((uintptr_t)memory + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
 }
 
+/* "forward", "backward", "stride:N". Fill goes forward, unless "fill:" stands before. false: none of these. */
+static bool parse_pattern(const char *text)
+{
+	char *end;
+
+	if (strncmp(text, "fill:", 5) == 0) {
+		region.fill_too = true;
+		text += 5;
+	}
+	if (strcmp(text, "forward") == 0)
+		return true;
+	region.backward = strcmp(text, "backward") == 0;
+	if (region.backward)
+		return true;
+	if (strncmp(text, "stride:", 7) != 0)
+		return false;
+	region.backward = text[7] == '-';
+	region.stride = strtoull(text + 7 + region.backward, &end, 10);
+	return region.stride > 0 && *end == '\0';
+}
+
 static void usage(FILE *out)
 {
-	fprintf(out, "touch SIZE [--threads N] [--mmap] [--json]\n\n"
-		     "Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading and for writing,\n"
-		     "read and write it at random, verify it; print the time of each by pages of 4 KiB\n"
-		     "touched.\n\n"
-		     "  --threads N  share the region among N threads (1 .. 64)\n"
-		     "  --mmap       take the memory from mmap() rather than malloc()\n"
-		     "  --json       print JSON\n\n"
-		     "Exit status 1: a page did not hold what was written to it.\n");
+	fprintf(out,
+		"touch SIZE [--threads N] [--mmap] [--json]\n\n"
+		"Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading and for writing,\n"
+		"read and write it at random, verify it; print the time of each by pages of 4 KiB\n"
+		"touched.\n\n"
+		"  --threads N  share the region among N threads (1 .. 64)\n"
+		"  --mmap       take the memory from mmap() rather than malloc()\n"
+		"  --pattern P  scan forward, backward, or by a stride of N pages: stride:N, stride:-N.\n"
+		"               Pages are filled forward all the same, but for fill:P\n"
+		"  --json       print JSON\n\n"
+		"Exit status 1: a page did not hold what was written to it.\n");
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"threads", required_argument, NULL, 't'},
-		{"mmap", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+		{"mmap", no_argument, NULL, 'm'}, {"pattern", required_argument, NULL, 'p'},
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	bool json = false, map = false;
 	int option;
 
 	region.nr_threads = 1;
+	region.stride = 1;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 't')
 			region.nr_threads = (unsigned)atoi(optarg);
@@ -240,6 +280,8 @@ int main(int argc, char **argv)
 			map = true;
 		else if (option == 'j')
 			json = true;
+		else if (option == 'p' && parse_pattern(optarg))
+			continue;
 		else {
 			usage(option == 'h' ? stdout : stderr);
 			return option == 'h' ? 0 : 2;

@@ -30,7 +30,6 @@ static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
 	page_trylock(f->pager, page);
 	page_set(page, PG_uptodate | PG_swapbacked | list);
 	page_add_anon_rmap(page, f->vma, addr, true);
-	lru_cache_add_vma(f, page);
 	pte_store(ptep, new_pte(f, page, f->nr == 0, writable, true));
 	run_add(f, page, FRAME_ZERO);
 }
@@ -86,6 +85,8 @@ int do_anonymous_page(struct fault *f)
 		return FAULT_NO_FRAME;
 	for (unsigned i = 0; i < got; i++) /* frames ascend with the addresses */
 		birth(f, first + (f->step > 0 ? i : got - 1 - i), run_ptep(f, i));
+	for (unsigned i = 0; i < got; i++) /* so that they are found together when they leave */
+		lru_cache_add_vma(f, first + i);
 	run_served(f);
 	run_map(f);
 	return births_finish(f);

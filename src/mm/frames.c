@@ -270,10 +270,17 @@ bool frames_below_min(const struct pager *pager)
 	return true;
 }
 
-bool frames_below_low(const struct pager *pager)
+uint32_t frames_above_low(const struct pager *pager)
 {
+	uint32_t nr = 0;
+
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		if (pager->nodes[n].nr_free > pager->nodes[n].wmark_low)
-			return false;
-	return true;
+			nr += pager->nodes[n].nr_free - pager->nodes[n].wmark_low;
+	return nr;
+}
+
+bool frames_below_low(const struct pager *pager)
+{
+	return frames_above_low(pager) == 0;
 }

@@ -81,5 +81,6 @@ void frame_free(struct pager *pager, struct page *page);
 uint32_t frames_free(const struct pager *pager);
 bool frames_below_min(const struct pager *pager);
 bool frames_below_low(const struct pager *pager);
+uint32_t frames_above_low(const struct pager *pager);
 
 #endif

@@ -85,11 +85,19 @@ static void plug_close(struct plug *plug)
 	plug->open = NULL;
 }
 
-/* A request takes this slot when it is the next one on its device. */
-static bool io_continues(struct pager *pager, const struct swap_io *io, enum swap_dir dir, swp_entry_t entry)
+/* A request takes this slot when it lies on its device beside what it has. */
+static bool io_takes(struct pager *pager, const struct swap_io *io, enum swap_dir dir, swp_entry_t entry)
 {
 	return io && io->dir == dir && io->nr < SWAP_IO_PAGES && io->owner == &pager->areas[entry.type] &&
-	       io->slot + io->nr == entry.slot;
+	       (io->slot + io->nr == entry.slot || io->slot == entry.slot + 1);
+}
+
+/* Room for one page at its begin: what was written going down is read going up. */
+static void io_make_room(struct swap_io *io)
+{
+	memmove(&io->pfn[1], &io->pfn[0], io->nr * sizeof(io->pfn[0]));
+	memmove(&io->iov[1], &io->iov[0], io->nr * sizeof(io->iov[0]));
+	io->slot--;
 }
 
 static void end_swap_bio(struct swap_io *io);
@@ -119,7 +127,7 @@ static int plug_add(struct pager *pager, struct plug *plug, enum swap_dir dir, s
 {
 	swp_entry_t entry = word_entry(page->private);
 
-	if (!io_continues(pager, plug->open, dir, entry)) {
+	if (!io_takes(pager, plug->open, dir, entry)) {
 		struct swap_io *io = io_start(pager, dir, entry);
 
 		if (!io)
@@ -129,10 +137,24 @@ static int plug_add(struct pager *pager, struct plug *plug, enum swap_dir dir, s
 	}
 	struct swap_io *io = plug->open;
 
-	io->pfn[io->nr] = page_pfn(pager, page);
-	io->iov[io->nr] = (struct swap_iov){frame_bytes(pager, page), PAGE_BYTES};
+	if (entry.slot < io->slot)
+		io_make_room(io);
+	unsigned at = entry.slot - io->slot;
+
+	io->pfn[at] = page_pfn(pager, page);
+	io->iov[at] = (struct swap_iov){frame_bytes(pager, page), PAGE_BYTES};
 	io->nr++;
 	return 0;
+}
+
+/* How many frames follow each other from the @i-th on, by @step: 1, or -1. */
+static unsigned frames_run(const struct swap_io *io, unsigned i, int step)
+{
+	unsigned run = 1;
+
+	while (i + run < io->nr && io->pfn[i + run] == io->pfn[i] + run * (pfn_t)step)
+		run++;
+	return run;
 }
 
 /*
@@ -142,9 +164,11 @@ static int plug_add(struct pager *pager, struct plug *plug, enum swap_dir dir, s
 static int populate(struct pager *pager, const struct swap_io *io)
 {
 	for (unsigned i = 0, run; i < io->nr; i += run) {
-		for (run = 1; i + run < io->nr && io->pfn[i + run] == io->pfn[i] + run;)
-			run++;
-		int error = pager->machine->ops->frame_populate(pager->machine, io->pfn[i], run);
+		unsigned up = frames_run(io, i, 1), down = frames_run(io, i, -1);
+
+		run = up > down ? up : down;
+		pfn_t first = up > down ? io->pfn[i] : io->pfn[i] - (run - 1);
+		int error = pager->machine->ops->frame_populate(pager->machine, first, run);
 
 		if (error)
 			return error;

@@ -319,12 +319,26 @@ static bool read_one(struct pager *pager, struct vma *vma, uint32_t index, struc
 	return !wants_reading(pager, vma, index, &entry) || !read_swap_cache_async(pager, entry, true, plug);
 }
 
+/*
+ * A window behind is read from its far end on, so that frames ascend with the addresses and machines move the pages in
+ * one go. => there are frames for all of it
+ */
+static void read_upwards(
+	struct pager *pager, struct vma *vma, struct fault_stream *stream, unsigned want, struct plug *plug)
+{
+	for (unsigned i = want; i-- > stream->ahead && read_one(pager, vma, page_at(stream, i), plug);)
+		;
+	stream->ahead = (uint16_t)max_u64(stream->ahead, want);
+}
+
 void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, struct plug *plug)
 {
 	if (!stream || stream->window < 2 || stream->ahead > stream->window || !in_vma(vma, stream->next))
 		return;
 	unsigned want = (unsigned)min_u64(2u * stream->window, pages_left(vma, stream, stream->next));
 
+	if (stream->step == -1 && frames_above_low(pager) >= want)
+		read_upwards(pager, vma, stream, want, plug);
 	while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
 		stream->ahead++;
 }

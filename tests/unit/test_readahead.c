@@ -192,7 +192,8 @@ static void streams_may_be_interleaved(void **state)
 	}
 	struct anonmm_stats n = news();
 
-	assert_in_range(n.major_faults, 4 * 4, 4 * 5); /* a neighbour is seen among the last two faults only */
+	/* A neighbour is seen among the last two faults only: four for each. Where two of them meet, some are there already. */
+	assert_in_range(n.major_faults, 3 * 4, 4 * 5);
 	assert_true(n.readahead_hits >= 500 * 4 - 4 * 5);
 }
 
@@ -437,7 +438,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(frames_ascend_with_addresses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sequential_is_wide_from_the_first_fault, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sequential_pages_go_first, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(random_is_one_page_whatever_the_program_does, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			random_is_one_page_whatever_the_program_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(willneed_reads_a_range, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(willneed_leaves_the_low_watermark, set_up, tear_down),
 	};
