@@ -11,6 +11,8 @@
  */
 #include "mm/mm.h"
 
+#define STUCK_PAGES 1024 /* that kswapd looks at before it gives up again */
+
 /* One thread's pass over a node. */
 struct scan {
 	struct pager *pager;
@@ -74,10 +76,14 @@ void deactivate_pages(struct pager *pager, struct page_head *list)
 	}
 }
 
-/* Pages of executable file mappings that were used stay active: a program's text is worth more than its data. */
-static void keep_executable(struct pager *pager, struct page_head *list)
+/*
+ * Pages of executable file mappings that were used stay active: a program's text is worth more than its data. Returns
+ * how many do.
+ */
+static unsigned keep_executable(struct pager *pager, struct page_head *list)
 {
 	struct page *page, *next;
+	unsigned kept = 0;
 
 	for (page = TAILQ_FIRST(list); page; page = next) {
 		struct referenced ref;
@@ -86,20 +92,32 @@ static void keep_executable(struct pager *pager, struct page_head *list)
 		if (page_has(page, PG_locked))
 			continue;
 		ref = page_referenced(pager, page);
-		if (ref.nr && ref.vm_exec)
-			putback_page(pager, page, list);
+		if (!ref.nr || !ref.vm_exec)
+			continue;
+		putback_page(pager, page, list);
+		kept++;
 	}
+	return kept;
 }
 
-/* From the active tail to the inactive head, accessed marks cleared. Drops the lock. */
-static void shrink_active_list(struct pager *pager, struct node *node, enum page_list from, unsigned nr)
+/* All pages looked at, and nothing gained. */
+static bool node_is_desperate(const struct scan *scan, const struct node *node);
+
+/*
+ * From the active tail to the inactive head, accessed marks cleared. What is kept was looked at, too: else text that is
+ * always in use would be gone through for ever. Drops the lock. Returns how many stay.
+ */
+static unsigned shrink_active_list(struct scan *scan, struct node *node, enum page_list from, unsigned nr)
 {
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
+	unsigned kept = 0;
 
-	isolate_lru_pages(pager, node, from, nr, &list);
-	if (from == LIST_ACTIVE_FILE)
-		keep_executable(pager, &list);
-	deactivate_pages(pager, &list);
+	isolate_lru_pages(scan->pager, node, from, nr, &list);
+	if (from == LIST_ACTIVE_FILE && !node_is_desperate(scan, node))
+		kept = keep_executable(scan->pager, &list);
+	deactivate_pages(scan->pager, &list);
+	scan->nr_scanned += kept;
+	return kept;
 }
 
 /* ---- shrink_page_list, page by page ----------------------------------------------------- */
@@ -483,7 +501,6 @@ static uint32_t node_reclaimable(const struct node *node)
 	return node_anon_pages(node) + node_file_pages(node);
 }
 
-/* All pages looked at, and nothing gained. */
 static bool node_is_desperate(const struct scan *scan, const struct node *node)
 {
 	return scan->nr_reclaimed + scan->nr_written == 0 &&
@@ -540,15 +557,16 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 	enum page_list active = file ? LIST_ACTIVE_FILE : LIST_ACTIVE_ANON;
 	enum page_list inactive = file ? LIST_INACTIVE_FILE : LIST_INACTIVE_ANON;
 	unsigned before = scan->nr_scanned;
-	uint64_t rotated = scan->pager->stats->activated;
+	uint64_t activated = scan->pager->stats->activated;
+	unsigned kept = 0;
 
 	if (nr == 0)
 		return;
 	if (inactive_is_low(node, file, looks_are_dear(scan->pager)) || node->nr_pages[inactive] == 0)
-		shrink_active_list(scan->pager, node, active, nr);
+		kept = shrink_active_list(scan, node, active, nr);
 	shrink_inactive_list(scan, node, inactive, nr);
-	note_scanned(
-		node, file, scan->nr_scanned - before, (unsigned)(scan->pager->stats->activated - rotated));
+	note_scanned(node, file, scan->nr_scanned - before,
+		kept + (unsigned)(scan->pager->stats->activated - activated));
 }
 
 /* @nr: at most SWAP_CLUSTER_MAX */
@@ -560,10 +578,15 @@ static void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 	shrink_lists(scan, node, false, nr - nr_file);
 }
 
+static uint32_t hopeless_after(const struct node *node)
+{
+	return 2 * node_reclaimable(node) + 4 * SWAP_CLUSTER_MAX;
+}
+
 /* Twice through both lists without a gain: every page was aged once and then looked at. */
 static bool node_hopeless(const struct node *node, unsigned scanned)
 {
-	return scanned > 2 * node_reclaimable(node) + 4 * SWAP_CLUSTER_MAX;
+	return scanned > hopeless_after(node);
 }
 
 static bool node_balanced(const struct node *node)
@@ -603,10 +626,13 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, un
 	return node_hopeless(node, node->fruitless) ? KSWAPD_STUCK : KSWAPD_PROGRESS;
 }
 
-/* Nothing can be reclaimed: try again from the start when woken, and let the limit be until something changes. */
+/*
+ * Nothing can be reclaimed: let the limit be until something changes. Who calls again looks at a few pages only, from
+ * where it stopped, until there is a gain: else all pages would be aged, and touched again, for nothing all the time.
+ */
 static void node_give_up(struct node *node)
 {
-	node->fruitless = 0;
+	node->fruitless = hopeless_after(node) - (uint32_t)min_u64(STUCK_PAGES, hopeless_after(node));
 	node->stalled = node->nr_reserved < node->wanted;
 }
 

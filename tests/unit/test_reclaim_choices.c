@@ -486,6 +486,40 @@ static void program_text_is_worth_more_than_data(void **state)
 	close_file(file);
 }
 
+/* All there is is text, in use again whenever it was looked at: reclaim ends, and says that there is nothing. */
+static void text_that_is_always_in_use_is_not_scanned_for_ever(void **state)
+{
+	struct node *node = &world.pager->nodes[0];
+	uint64_t text = 0, used = world.pager->nr_used;
+	struct file *file;
+
+	(void)state;
+	assert_int_equal(file_create(world.pager, &ops, NULL, 40 * PAGE_BYTES, &file), 0);
+	assert_int_equal(
+		place_mmap_file(&place, &text, 40 * PAGE_BYTES, PROT_READ | PROT_EXEC, 0, file, 0), 0);
+	for (unsigned i = 0; i < 40; i++)
+		load(text + i * PAGE_BYTES);
+	at_flush = touch_again;
+	assert_int_equal(pager_reclaim(world.pager, 1), 0);
+	world.pager->nr_used = world.pager->nr_frames; /* no frame is free */
+	assert_int_equal(try_to_free_pages(world.pager), RECLAIM_NOTHING);
+	world.pager->nr_used = (uint32_t)used + 40;
+	node->wmark_high = UINT32_MAX;
+	enum kswapd_result result;
+	unsigned steps = 0;
+
+	while ((result = kswapd_step(world.pager, KSWAPD_PAGES)) == KSWAPD_PROGRESS)
+		assert_true(steps++ < 10);
+	assert_int_equal(result, KSWAPD_STUCK);
+	node_set_watermarks(node, node->nr);
+	assert_int_equal(node->nr_pages[LIST_ACTIVE_FILE], 40);
+	at_flush = NULL;
+	assert_true(pager_reclaim(world.pager, 40) > 0);
+	valid();
+	assert_int_equal(place_munmap(&place, text, 40 * PAGE_BYTES), 0);
+	close_file(file);
+}
+
 /* Nothing more can be swapped out: anonymous pages are not looked at. */
 static void without_a_free_slot_files_alone_are_reclaimed(void **state)
 {
@@ -701,6 +735,7 @@ int main(void)
 		TEST(a_file_s_page_that_nobody_maps_is_dropped),
 		TEST(a_file_s_page_that_another_holds_stays),
 		TEST(program_text_is_worth_more_than_data),
+		TEST(text_that_is_always_in_use_is_not_scanned_for_ever),
 		TEST(without_a_free_slot_files_alone_are_reclaimed),
 		TEST(shared_memory_stays_when_no_slot_is_free),
 		TEST(zeros_of_shared_memory_that_another_holds_get_a_slot),

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ageing costs faults where a machine sees no accesses: as real memory is, but run step by step. What fits is left alone,
+ * and where nothing can be had little is looked at.
+ */
+#define _GNU_SOURCE
+#include "../world.h"
+#include "mm/mm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#define RW (PROT_READ | PROT_WRITE)
+#define NR_FRAMES 2048u
+
+static struct world world;
+static struct place place;
+static uint64_t base;
+
+static int open_world(const char *swap)
+{
+	struct world_config config = {
+		.kind = ANONMM_SOFT, .nr_frames = NR_FRAMES, .space_bytes = 64 * MIB, .swap = swap};
+
+	base = 0;
+	memset(&world, 0, sizeof(world));
+	if (world_open_machine(&world, &config))
+		return -1;
+	world.ops.can_share = world.ops.sees_access = world.ops.sees_write = false;
+	world.ops.flush = NULL;
+	if (world_open_pager(&world, &config) || place_open(&place, &world))
+		return -1;
+	return place_mmap(&place, &base, 2 * NR_FRAMES * PAGE_BYTES, RW, SPACE_NORESERVE);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return open_world("mem:?size=32M");
+}
+
+static int set_up_without_swap(void **state)
+{
+	(void)state;
+	return open_world(NULL);
+}
+
+static int tear_down(void **state)
+{
+	char why[200];
+	const char *wrong = pager_validate(world.pager, why, sizeof(why));
+
+	(void)state;
+	if (wrong)
+		fail_msg("%s", wrong);
+	place_close(&place);
+	while (pager_poll(world.pager, SWAP_READ, 1) + pager_poll(world.pager, SWAP_WRITE, 1) > 0)
+		;
+	world_close(&world);
+	return 0;
+}
+
+static struct anonmm_stats stats(void)
+{
+	struct anonmm_stats now;
+
+	pager_stats(world.pager, &now);
+	return now;
+}
+
+/* The first @nr pages are written for the first time: this MMU is told of later writes only where it may not write. */
+static void fill(unsigned nr)
+{
+	for (unsigned page = 0; page < nr; page++)
+		assert_int_equal(soft_store64(place.mmu, base + page * PAGE_BYTES, page + 1), 0);
+}
+
+/* They are used, and reclaim has the time that it wants. */
+static void round_over(unsigned nr)
+{
+	for (unsigned page = 0; page < nr; page++) {
+		uint64_t value = 0;
+
+		assert_int_equal(soft_load64(place.mmu, base + page * PAGE_BYTES, &value), 0);
+		assert_int_equal(value, page + 1);
+		soft_machine_tick(world.machine);
+	}
+}
+
+/* Armed faults, pages looked at and read of ten more rounds: all 0. */
+static void assert_left_alone(unsigned nr)
+{
+	struct anonmm_stats before = stats(), after;
+
+	for (unsigned i = 0; i < 10; i++) {
+		round_over(nr);
+		kswapd_step(world.pager, KSWAPD_PAGES);
+	}
+	after = stats();
+	assert_int_equal(after.armed_faults, before.armed_faults);
+	assert_int_equal(after.faults, before.faults);
+	assert_int_equal(after.deactivated, before.deactivated);
+	assert_int_equal(after.scanned, before.scanned);
+}
+
+static void what_fits_is_never_armed(void **state)
+{
+	(void)state;
+	fill(NR_FRAMES * 9 / 10);
+	assert_int_equal(stats().armed_faults, 0);
+	assert_left_alone(NR_FRAMES * 9 / 10);
+}
+
+/* It has used twice the memory, then works on 60 % of it: a few rounds, and it has settled. */
+static void what_fits_by_now_is_left_alone(void **state)
+{
+	(void)state;
+	fill(2 * NR_FRAMES);
+	assert_true(stats().swapped_out > 0);
+	for (unsigned i = 0; i < 3; i++)
+		round_over(NR_FRAMES * 6 / 10);
+	while (kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_BALANCED)
+		pager_poll(world.pager, SWAP_WRITE, 1);
+	round_over(NR_FRAMES * 6 / 10);
+	assert_left_alone(NR_FRAMES * 6 / 10);
+}
+
+/* Frames are free enough, whatever the lists look like. */
+static void kswapd_at_rest_looks_at_nothing(void **state)
+{
+	struct anonmm_stats before, after;
+
+	(void)state;
+	fill(2 * NR_FRAMES);
+	while (kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_BALANCED)
+		pager_poll(world.pager, SWAP_WRITE, 1);
+	before = stats();
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(kswapd_step(world.pager, KSWAPD_PAGES), KSWAPD_BALANCED);
+	after = stats();
+	assert_int_equal(after.deactivated, before.deactivated);
+	assert_int_equal(after.scanned, before.scanned);
+}
+
+/* To free some frames as many pages are armed, give or take a few batches, and not all. */
+static void pages_are_armed_as_frames_are_needed(void **state)
+{
+	struct anonmm_stats before, after;
+	uint32_t fits = NR_FRAMES - world.pager->nodes[0].wmark_low;
+
+	(void)state;
+	fill(fits);
+	before = stats();
+	assert_int_equal(before.deactivated, 0);
+	for (unsigned page = fits; page < fits + 64; page++)
+		assert_int_equal(soft_store64(place.mmu, base + page * PAGE_BYTES, 1), 0);
+	while (kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_BALANCED)
+		pager_poll(world.pager, SWAP_WRITE, 1);
+	after = stats();
+	assert_true(after.swapped_out - before.swapped_out >= 64);
+	assert_true(after.deactivated - before.deactivated <= NR_FRAMES / 2);
+}
+
+/* Steps until kswapd gives up; how many pages it has armed. */
+static uint64_t armed_in_vain(void)
+{
+	uint64_t before = stats().deactivated;
+
+	for (unsigned i = 0; kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_STUCK; i++)
+		assert_true(i < 10 * NR_FRAMES);
+	return stats().deactivated - before;
+}
+
+/* No swap, and frames are few: kswapd says so after it has seen all, and then after it has seen some. */
+static void where_nothing_can_be_had_little_is_looked_at(void **state)
+{
+	(void)state;
+	fill(NR_FRAMES - world.pager->nodes[0].wmark_low / 2);
+	while (kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_STUCK)
+		;
+	for (unsigned i = 0; i < 20; i++)
+		assert_true(armed_in_vain() <= 1024 + KSWAPD_PAGES);
+	assert_int_equal(place_munmap(&place, base, 512 * PAGE_BYTES), 0);
+	assert_int_equal(kswapd_step(world.pager, KSWAPD_PAGES), KSWAPD_BALANCED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_fits_is_never_armed),
+		TEST(what_fits_by_now_is_left_alone),
+		TEST(kswapd_at_rest_looks_at_nothing),
+		TEST(pages_are_armed_as_frames_are_needed),
+		cmocka_unit_test_setup_teardown(
+			where_nothing_can_be_had_little_is_looked_at, set_up_without_swap, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
