@@ -104,6 +104,8 @@ struct anonmm_stats {
 	uint64_t written; /* pages written to devices */
 	uint64_t clean_dropped; /* of swapped_out: the slot still held the content, nothing was written */
 	uint64_t zero_dropped; /* pages found to be all zero, dropped without a slot */
+	uint64_t
+		shared_slots; /* of swapped_out: equal to a page that was out, whose slot they share; nothing was written */
 	uint64_t swapped_in; /* pages read from devices */
 	uint64_t readahead; /* of them, before anybody asked */
 	uint64_t readahead_hits; /* of those, touched later */

@@ -170,6 +170,7 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, con
 		.nr_nodes = config->nodes,
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
+		.policy = PAGER_SHARE_SLOTS,
 		.stats = config->stats,
 	};
 	int error;

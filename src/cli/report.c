@@ -35,6 +35,7 @@ static const struct stats_field fields[] = {
 	COUNTER(written),
 	COUNTER(clean_dropped),
 	COUNTER(zero_dropped),
+	COUNTER(shared_slots),
 	COUNTER(swapped_in),
 	COUNTER(readahead),
 	COUNTER(readahead_hits),

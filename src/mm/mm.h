@@ -33,6 +33,7 @@
 #include "mm/swap_cache.h"
 #include "mm/lend.h"
 #include "mm/page_io.h"
+#include "mm/twins.h"
 #include "mm/readahead.h"
 #include "mm/vmscan.h"
 #include "mm/migrate.h"
@@ -84,6 +85,9 @@ struct pager {
 	struct swap_lease_list leases; /* [L] */
 	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
 	uint32_t owed; /* [L] free frames that they are to have next */
+
+	struct twin *twins; /* [I] the array, NULL: none, [L] what is in it; twins.h */
+	uint32_t twin_mask; /* [I] how many there are, minus one */
 
 	struct swap_io *io_array; /* [I] */
 	unsigned nr_io; /* [I] */

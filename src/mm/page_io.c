@@ -225,6 +225,7 @@ int swap_writepage(struct pager *pager, struct page *page, const struct content 
 	slot->hash[0] = content->hash[0];
 	slot->hash[1] = content->hash[1];
 	slot->flags |= SLOT_HASHED;
+	twin_note(pager, entry, content);
 	page_set(page, PG_writeback | PG_reclaim);
 	pager->nr_writeback++;
 	page_unlock(pager, page);

@@ -85,14 +85,14 @@ void pager_say(struct pager *pager, const char *format, ...)
 /* ---- Opening and closing ------------------------------------------------------------------------ */
 
 /*
- * What one frame costs: itself, its struct page, its PTE; and for as many swapped-out pages as four times the frames, a
+ * What one frame costs: itself, its struct page, its PTE, its part of the twins; and for as many swapped-out pages as four times the frames, a
  * program in a quarter of its memory, the PTE and slot of each.
  */
 uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots)
 {
-	uint64_t each = PAGE_BYTES + sizeof(struct page) + sizeof(pte_t);
+	uint64_t each = PAGE_BYTES + sizeof(struct page) + sizeof(pte_t) + TWINS_BYTES_EACH;
 	uint64_t swapped_each = sizeof(struct swap_slot) + sizeof(pte_t);
-	uint64_t fixed = 64 * sizeof(struct swap_io) + 64 * KIB;
+	uint64_t fixed = 64 * sizeof(struct swap_io) + 72 * KIB;
 
 	if (limit_bytes <= fixed)
 		return 0;
@@ -153,6 +153,7 @@ static void pager_free(struct pager *pager)
 		dev->ops->close(dev);
 	}
 	pools_destroy(pager);
+	twins_destroy(pager);
 	page_io_destroy(pager);
 	frames_destroy(pager);
 	machine->pager = NULL;
@@ -192,6 +193,8 @@ int pager_open(const struct pager_config *config, struct pager **out)
 
 	if (!error)
 		error = page_io_init(pager);
+	if (!error)
+		error = twins_init(pager);
 	if (!error)
 		error = zero_page_init(pager);
 	if (error)

@@ -52,6 +52,9 @@ struct pager_config {
 #define PAGER_NO_SHADOWS                                                                                     \
 	0x2 /* Linux 4.0: anonymous pages leave no shadow, refaults start on the inactive list */
 
+/* Ours, no kernel's: */
+#define PAGER_SHARE_SLOTS 0x4 /* equal pages share a swap slot (twins.h) */
+
 /* -EINVAL: too few frames or no machine. -ENOMEM. */
 int pager_open(const struct pager_config *config, struct pager **out);
 

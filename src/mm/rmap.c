@@ -513,6 +513,7 @@ enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, str
 struct unmapping {
 	struct pager *pager;
 	bool zero;
+	swp_entry_t entry; /* what PTEs become otherwise */
 };
 
 static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
@@ -523,8 +524,8 @@ static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_
 	if (u->zero || !page_is_anon(page)) {
 		pte_store(ptep, 0);
 	} else {
-		swap_duplicate(u->pager, word_entry(page->private));
-		pte_store(ptep, pte_swap(word_entry(page->private)));
+		swap_duplicate(u->pager, u->entry);
+		pte_store(ptep, pte_swap(u->entry));
 	}
 	if (old & PTE_DIRTY)
 		page_set(page, PG_dirty);
@@ -533,14 +534,26 @@ static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_
 	return true;
 }
 
-enum unmap_result try_to_unmap_end(struct pager *pager, struct page *page, bool zero)
+static enum unmap_result unmap_end(struct pager *pager, struct page *page, struct unmapping *u)
 {
-	struct unmapping u = {.pager = pager, .zero = zero};
-
 	/* A thread has touched it while it went, and waits for the lock: the page is in use. */
 	if (page_has(page, PG_waiters) && page_mapped(page))
 		return UNMAP_ACCESSED;
-	rmap_walk(pager, page, unmap_end_one, &u);
+	rmap_walk(pager, page, unmap_end_one, u);
 	page_step(pager, page, "try_to_unmap", 0);
 	return page_mapped(page) ? UNMAP_ACCESSED : UNMAP_DONE;
+}
+
+enum unmap_result try_to_unmap_end(struct pager *pager, struct page *page, bool zero)
+{
+	struct unmapping u = {.pager = pager, .zero = zero, .entry = word_entry(page->private)};
+
+	return unmap_end(pager, page, &u);
+}
+
+enum unmap_result try_to_unmap_to(struct pager *pager, struct page *page, swp_entry_t entry)
+{
+	struct unmapping u = {.pager = pager, .entry = entry};
+
+	return unmap_end(pager, page, &u);
 }

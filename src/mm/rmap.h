@@ -146,5 +146,7 @@ enum unmap_result {
 enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, struct unmap_batch *batch);
 /* Second half, after unmap_batch_run: each PTE becomes the page's swap entry (@zero: none), the slot's count rises, dirt moves to the page. */
 enum unmap_result try_to_unmap_end(struct pager *pager, struct page *page, bool zero);
+/* The same, but its PTEs come to name @entry, which is not its own slot. => anonymous */
+enum unmap_result try_to_unmap_to(struct pager *pager, struct page *page, swp_entry_t entry);
 
 #endif

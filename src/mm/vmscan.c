@@ -358,6 +358,30 @@ static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_
 	page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference is the last */
 }
 
+/* Another slot holds this content: its PTEs come to name that one, its own slot goes with it, and nothing is written. */
+static bool share_slot(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+	swp_entry_t own = word_entry(page->private), entry;
+
+	if (!page_has(page, PG_swapcache) || swap_slot(pager, own)->count > 0 || page_stable_node(page) ||
+		slot_holds(pager, own, &c->content) || !twin_find(pager, page, &c->content, &entry) ||
+		(entry.type == own.type && entry.slot == own.slot))
+		return false;
+	if (try_to_unmap_to(pager, page, entry) != UNMAP_DONE)
+		return false;
+	pager->stats->shared_slots++;
+	if (__remove_mapping(pager, page, list)) {
+		pager->stats->freed--; /* not an end: it is on a device */
+		pager->stats->swapped_out++;
+		scan->nr_reclaimed++;
+	} else {
+		page_keep(scan, page, list, FATE_KEEP);
+	}
+	return true;
+}
+
 /* try_to_unmap has hidden its PTEs and the content is known: finish. */
 static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
@@ -368,6 +392,8 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 		return;
 	if (page_mapped(page) && page_is_lazyfree(page))
 		lazyfree_finish(scan, c, list);
+	else if (page_mapped(page) && page_is_anon(page) && share_slot(scan, c, list))
+		return;
 	else if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE)
 		page_keep(scan, page, list, FATE_ACTIVATE);
 	else if (page_has(page, PG_swapcache))

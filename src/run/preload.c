@@ -266,6 +266,7 @@ static int pager_start(struct swaps *swaps, uint32_t nr_frames, uint32_t nr_limi
 		.nr_frames = nr_frames,
 		.nr_limit = nr_limit,
 		.swappiness = -1,
+		.policy = PAGER_SHARE_SLOTS,
 		.stats = &run.record->live,
 	};
 	int error;

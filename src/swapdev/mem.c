@@ -104,12 +104,19 @@ static void mem_close(struct swapdev *dev)
 	device_free(mem, sizeof(*mem));
 }
 
+static bool mem_peek(struct swapdev *dev, uint32_t slot, void *page)
+{
+	memcpy(page, mem_of(dev)->bytes + ((size_t)slot << PAGE_SHIFT), PAGE_BYTES);
+	return true;
+}
+
 static const struct swapdev_ops mem_ops = {
 	.scheme = "mem",
 	.submit = mem_submit,
 	.poll = mem_poll,
 	.poll_fd = mem_poll_fd,
 	.discard = mem_discard,
+	.peek = mem_peek,
 	.fork_child = mem_fork_child,
 	.close = mem_close,
 };

@@ -100,6 +100,12 @@ struct swapdev_ops {
 	 */
 	void (*discard)(struct swapdev *, uint32_t slot, uint32_t nr);
 
+	/*
+	 * What the slot holds, to @page, if that takes no I/O: the device is memory. false: it would. The core calls it with its lock
+	 * held, not while the slot is being written. NULL: always false.
+	 */
+	bool (*peek)(struct swapdev *, uint32_t slot, void *page);
+
 	/* A little upkeep, called now and then by the reclaimer without any lock; never in an heir. NULL: none. */
 	void (*background)(struct swapdev *);
 

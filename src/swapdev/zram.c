@@ -238,6 +238,13 @@ int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *a
 	return result;
 }
 
+static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
+{
+	uint32_t at;
+
+	return zram_take_page(zram_of(dev), slot, page, &at) == 0;
+}
+
 /* ---- Requests --------------------------------------------------------------------------------- */
 
 /* No room for page @i: it alone has failed. */
@@ -391,6 +398,7 @@ static const struct swapdev_ops zram_ops = {
 	.poll = zram_poll,
 	.poll_fd = zram_poll_fd,
 	.discard = zram_discard,
+	.peek = zram_peek,
 	.background = zram_background,
 	.memory_wanted = zram_memory_wanted,
 	.memory_grant = zram_memory_grant,

@@ -105,6 +105,7 @@ static struct world_config config_of(const struct run *run)
 		.space_bytes = ORACLE_PAGES * PAGE_BYTES,
 		.swap = run->swap[0] ? run->swap : NULL, /* none: only zeros can go */
 		.seed = seed,
+		.policy = seed % 3 ? PAGER_SHARE_SLOTS : 0,
 	};
 }
 
