@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define POISON 0x5a
+#define MOST_FREE 16 /* the high watermark never asks for more than this part of the frames */
+#define CALM_ROUNDS 4 /* of kswapd, before the watermarks come down a step */
 
 /*
  * @usable: the frames that are not reserved.
@@ -12,15 +14,37 @@
  * min: what a burst of faults takes while reclaim gets going. Free frames are memory that the program does not
  * have: 1/512 of them, but a run of readahead at least where that is little, and no more than 4 MiB.
  * low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU
- * costs as much as reclaiming tens of pages.
+ * costs as much as reclaiming tens of pages; and they lie higher, by the reach, where faults outrun kswapd.
  */
+static void place_low_and_high(struct node *node)
+{
+	node->wmark_low = (2 + node->reach) * node->wmark_min;
+	node->wmark_high = (4 + 2 * node->reach) * node->wmark_min;
+}
+
 void node_set_watermarks(struct node *node, uint32_t usable)
 {
 	uint32_t run = (uint32_t)min_u64(usable / 64, 64);
 
 	node->wmark_min = (uint32_t)min_u64(max_u64(max_u64(usable / 512, run), 4), 1024);
-	node->wmark_low = 2 * node->wmark_min;
-	node->wmark_high = 4 * node->wmark_min;
+	node->usable = usable;
+	node->reach = node->calm = 0;
+	place_low_and_high(node);
+}
+
+void node_adapt_watermarks(struct node *node, bool outrun)
+{
+	uint32_t most = node->usable / MOST_FREE / node->wmark_min;
+
+	node->calm = outrun ? 0 : node->calm + 1;
+	if (outrun && 4 + 2 * (node->reach + 1) <= most)
+		node->reach++;
+	else if (node->calm >= CALM_ROUNDS && node->reach > 0)
+		node->reach--;
+	else
+		return;
+	node->calm = 0;
+	place_low_and_high(node);
 }
 
 /* Struct pages that were never touched take no memory, and are not counted. */

@@ -106,6 +106,7 @@ struct pager {
 	_Atomic(uint32_t) events; /* [a] moves on when somebody who waits may go on */
 	bool frame_waiters; /* [L] somebody waits for a free frame */
 	bool kswapd_woken; /* [L] */
+	uint64_t direct_seen; /* [L] direct reclaims until kswapd's last round */
 	bool rotated; /* [L] written pages went to the inactive tail since kswapd looked */
 	bool frozen; /* [L] for a fork */
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */

@@ -69,7 +69,7 @@ static const void *bytes_of(struct pager *pager, swp_entry_t entry)
 
 	if (!page)
 		return dev->ops->peek && dev->ops->peek(dev, entry.slot, peeked(pager)) ? peeked(pager)
-											  : NULL;
+											: NULL;
 	if (page_mapped(page) || !page_has(page, PG_uptodate) || page_has(page, PG_locked))
 		return NULL;
 	return frame_bytes(pager, page);

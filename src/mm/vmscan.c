@@ -671,6 +671,17 @@ static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)
 	return rank[a] > rank[b] ? a : b;
 }
 
+/* From its wake-up until it may sleep again. No clock: a round is as long as its work. */
+static void kswapd_round_ends(struct pager *pager)
+{
+	bool outrun = pager->stats->direct_reclaims != pager->direct_seen;
+
+	pager->direct_seen = pager->stats->direct_reclaims;
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		node_adapt_watermarks(&pager->nodes[n], outrun);
+	pager->kswapd_woken = false;
+}
+
 enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 {
 	enum kswapd_result result = KSWAPD_BALANCED;
@@ -684,8 +695,8 @@ enum kswapd_result kswapd_step(struct pager *pager, unsigned pages)
 			result = worse(result, kswapd_node(pager, &pager->nodes[n], pages));
 		pager->nr_reclaimers--;
 	}
-	if (result == KSWAPD_BALANCED || result == KSWAPD_STUCK)
-		pager->kswapd_woken = false;
+	if (pager->kswapd_woken && (result == KSWAPD_BALANCED || result == KSWAPD_STUCK))
+		kswapd_round_ends(pager);
 	if (result == KSWAPD_STUCK)
 		for (unsigned n = 0; n < pager->nr_nodes; n++)
 			node_give_up(&pager->nodes[n]);

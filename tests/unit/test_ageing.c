@@ -185,6 +185,56 @@ static void where_nothing_can_be_had_little_is_looked_at(void **state)
 	assert_int_equal(kswapd_step(world.pager, KSWAPD_PAGES), KSWAPD_BALANCED);
 }
 
+/* Low and high go up while faults have to reclaim by themselves, to a sixteenth of the frames; calm brings them down. */
+static void watermarks_follow_the_faults(void **state)
+{
+	struct node *node = &world.pager->nodes[0];
+	uint32_t min = node->wmark_min, low = node->wmark_low, high = node->wmark_high;
+
+	(void)state;
+	node_set_watermarks(node, 64 * NR_FRAMES);
+	min = node->wmark_min;
+	low = node->wmark_low;
+	high = node->wmark_high;
+	for (unsigned i = 0; i < 100; i++)
+		node_adapt_watermarks(node, true);
+	assert_int_equal(node->wmark_min, min);
+	assert_true(node->wmark_low >= 2 * low && node->wmark_high >= 2 * high);
+	assert_true(node->wmark_high <= 64 * NR_FRAMES / 16);
+	assert_true(node->wmark_low < node->wmark_high);
+	for (unsigned i = 0; i < 3; i++)
+		node_adapt_watermarks(node, false);
+	assert_true(node->wmark_high > high);
+	for (unsigned i = 0; i < 400; i++)
+		node_adapt_watermarks(node, false);
+	assert_int_equal(node->wmark_low, low);
+	assert_int_equal(node->wmark_high, high);
+	node_set_watermarks(node, PAGER_MIN_FRAMES); /* where that is no room, they stay */
+	high = node->wmark_high;
+	node_adapt_watermarks(node, true);
+	assert_int_equal(node->wmark_high, high);
+	node_set_watermarks(node, NR_FRAMES);
+}
+
+/* A fault that finds no frame in time counts; the round of kswapd that follows sees it. */
+static void a_direct_reclaim_raises_them(void **state)
+{
+	struct node *node = &world.pager->nodes[0];
+
+	(void)state;
+	node_set_watermarks(node, 64 * NR_FRAMES);
+	uint32_t high = node->wmark_high;
+
+	world.pager->kswapd_woken = true;
+	kswapd_step(world.pager, KSWAPD_PAGES);
+	assert_int_equal(node->wmark_high, high);
+	try_to_free_pages(world.pager);
+	world.pager->kswapd_woken = true;
+	kswapd_step(world.pager, KSWAPD_PAGES);
+	assert_true(node->wmark_high > high);
+	node_set_watermarks(node, NR_FRAMES);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -194,6 +244,8 @@ int main(void)
 		TEST(what_fits_by_now_is_left_alone),
 		TEST(kswapd_at_rest_looks_at_nothing),
 		TEST(pages_are_armed_as_frames_are_needed),
+		TEST(watermarks_follow_the_faults),
+		TEST(a_direct_reclaim_raises_them),
 		cmocka_unit_test_setup_teardown(
 			where_nothing_can_be_had_little_is_looked_at, set_up_without_swap, tear_down),
 	};
