@@ -125,15 +125,15 @@ def build_id(build):
 # ---- Running -----------------------------------------------------------------------------------
 
 
-def run(command, seconds=300, env=None, keep_output=False, may_refuse=False):
+def run(command, seconds=300, env=None, keep_output=False, before=(), build=BUILD):
     """
-    Run a command with its output in a pipe, so that no page cache is charged to it. Gives {"seconds": .., "peak_kib": ..,
-    "digest": ..} and, if wished, the output.
+    Run a command with its output in a pipe, so that no page cache is charged to it; `before` is put before it, and is no part
+    of what is measured. Gives {"seconds": .., "peak_kib": .., "digest": ..} and, if wished, the output.
     """
     digest, output = hashlib.sha256(), []
-    with tempfile.TemporaryFile() as err:
-        begin = time.monotonic()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, stdin=subprocess.DEVNULL,
+    with tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r", suffix=".json") as report:
+        whole = [*before, os.path.join(build, "bench", "peak"), report.name, *command]
+        with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=err, stdin=subprocess.DEVNULL,
                               env=dict(os.environ, **(env or {}))) as child:
             late = threading.Event()
             timer = threading.Timer(seconds, lambda: (late.set(), child.terminate()))
@@ -143,44 +143,40 @@ def run(command, seconds=300, env=None, keep_output=False, may_refuse=False):
                     digest.update(part)
                     if keep_output:
                         output.append(part)
-                _, status, usage = os.wait4(child.pid, 0)
-                child.returncode = os.waitstatus_to_exitcode(status)
+                child.wait()
             except BaseException:
                 child.terminate()
                 raise
             finally:
                 timer.cancel()
-        wall = time.monotonic() - begin
         err.seek(0)
         words = err.read().decode(errors="replace").strip()
-    if late.is_set():
-        raise Failed(f"took more than {seconds} s")
-    if child.returncode == 125 and may_refuse:
-        raise Skipped(words.splitlines()[-1] if words else "cannot be set up here")
-    if child.returncode != 0:
-        raise Failed(f"exit status {child.returncode}: {words[-400:]}")
-    result = {"seconds": wall, "peak_kib": usage.ru_maxrss, "digest": digest.hexdigest()[:16]}
+        if late.is_set():
+            raise Failed(f"took more than {seconds} s")
+        if child.returncode == 125 and before:
+            raise Skipped(words.splitlines()[-1] if words else "cannot be set up here")
+        if child.returncode != 0:
+            raise Failed(f"exit status {child.returncode}: {words[-400:]}")
+        result = {**json.load(report), "digest": digest.hexdigest()[:16]}
     return (result, b"".join(output).decode()) if keep_output else result
 
 
 def run_on_linux(backend, limit, command, directory, tries=8, **options):
     """
-    As run(), on Linux's own swap; setting it up and taking it down again is not counted. Linux may kill the
-    program although there is swap, now and then: it is run again, and "killed" says how often that was needed.
+    As run(), on Linux's own swap. Linux may kill the program although there is swap, now and then: it is
+    run again, and "killed" says how often that was needed.
     """
     for killed in range(tries):
         with tempfile.NamedTemporaryFile("r", suffix=".json") as report:
-            whole = [os.path.join(HERE, "linux-swap"), backend, str(limit), "--dir", directory, "--report", report.name,
-                     "--", *command]
+            before = [os.path.join(HERE, "linux-swap"), backend, str(limit), "--dir", directory, "--report", report.name,
+                      "--"]
             try:
-                result = run(whole, may_refuse=True, **options)
+                result = run(command, before=before, **options)
             except Failed:
                 if not json.loads(report.read() or "{}").get("oom_kills"):
                     raise
                 continue
-            times = json.load(report)
-            (result[0] if isinstance(result, tuple) else result).update(
-                seconds=times["seconds"], peak_kib=times["peak_kib"], killed=killed)
+            (result[0] if isinstance(result, tuple) else result)["killed"] = killed
             return result
     raise Failed(f"Linux's OOM killer ended each of {tries} tries")
 
