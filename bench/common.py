@@ -214,17 +214,18 @@ def print_table(title, head, rows, widths=None):
                                   for i, (cell, width) in enumerate(zip(row, widths)))).rstrip())
 
 
-def print_reasons(records, keys, out=sys.stdout):
-    """What is missing and why, one line for each reason."""
+def print_reasons(records, keys, out=None):
+    """What is missing and why, one line for each reason. => whether something of anonmm's failed"""
     reasons = {}
     for key in keys:
         found = records.why_not(key)
         if found:
-            reasons.setdefault(found, []).append(name_of(key))
-    for (word, why), names in reasons.items():
+            reasons.setdefault(found, []).append(key)
+    for (word, why), found in reasons.items():
+        names = [name_of(key) for key in found]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        print(f"\n{'FAILED' if word == 'failed' else 'skipped'} {shown}: {why}", file=out)
-    return any(word == "failed" for word, _ in reasons)
+        print(f"\n{'FAILED' if word == 'failed' else 'skipped'} {shown}: {why}", file=out or sys.stdout)
+    return any(word == "failed" and "build" in key for (word, _), found in reasons.items() for key in found)
 
 
 def comma_list(text):
