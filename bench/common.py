@@ -127,8 +127,8 @@ def build_id(build):
 
 def run(command, seconds=300, env=None, keep_output=False, before=(), build=BUILD):
     """
-    Run a command with its output in a pipe, so that no page cache is charged to it; `before` is put before it, and is no part
-    of what is measured. Gives {"seconds": .., "peak_kib": .., "digest": ..} and, if wished, the output.
+    Run a command with its output in a pipe, so that no page cache is charged to it; `before` is put before it, and
+    is no part of what is measured. Gives {"seconds": .., "peak_kib": .., "digest": ..} and, if wished, the output.
     """
     digest, output = hashlib.sha256(), []
     with tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r", suffix=".json") as report:
