@@ -58,7 +58,7 @@ static void say(const char *format, va_list args)
 	int more = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	used = min_u64(used + (more > 0 ? (size_t)more : 0), sizeof(line) - 2);
 	line[used++] = '\n';
-	ssize_t written = write(STDERR_FILENO, line, used);
+	long written = syscall(SYS_write, STDERR_FILENO, line, used);
 	(void)written; /* nowhere else to say it */
 }
 

@@ -114,7 +114,7 @@ int signals_start(void)
 
 	if (!run.signal_mode)
 		return 0;
-	sigfillset(&action.sa_mask);
+	raw_fill(&action.sa_mask);
 	sigdelset(&action.sa_mask, SIGSYS);
 	return signals_take(SIGBUS, &action);
 }

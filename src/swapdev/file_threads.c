@@ -187,7 +187,7 @@ static void threads_reap(struct file_queue *q, struct swap_io_list *ended)
 
 	if (STAILQ_EMPTY(&q->threads.ended))
 		return;
-	if (read(q->threads.event_fd, &count, sizeof(count)) < 0)
+	if (device_read(q->threads.event_fd, &count, sizeof(count)) < 0)
 		count = 0;
 	STAILQ_CONCAT(ended, &q->threads.ended);
 }
