@@ -137,6 +137,8 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 	m->pool_bytes = bytes;
 	m->place_bytes = page_align_up(m->nr_frames);
 	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
+	if (m->pool) /* frames at no address: nobody could tell what they were */
+		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
 	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
 	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "file.h"
 
+#include <sys/prctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -80,6 +81,7 @@ static void *worker(void *arg)
 	struct file_queue *q = arg;
 	int keep[] = {q->file->fd, q->threads.event_fd};
 
+	prctl(PR_SET_NAME, "anonmm-io");
 	keep_only(keep, ARRAY_SIZE(keep));
 	pthread_mutex_lock(&q->lock);
 	while (!q->threads.stop) {

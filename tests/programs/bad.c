@@ -166,7 +166,7 @@ static void writes_read_only(void)
 
 static void writes_constant(void)
 {
-	*(volatile char *)(uintptr_t)"constant" = 1;
+	*(volatile char *)(uintptr_t) "constant" = 1;
 	say("not reached\n");
 }
 
@@ -340,7 +340,8 @@ static void fixed(void)
 	CHECK(mmap(native + 256 * 1024, 256 * 1024, RW, ANON | MAP_FIXED, -1, 0) == native + 256 * 1024);
 	CHECK(is_zero(native + 256 * 1024, 256 * 1024));
 	churn();
-	CHECK(is_filled(p, 0, MIB, 12) && is_filled(p, 3 * MIB, 4 * MIB, 12) && is_filled(p, 5 * MIB, 8 * MIB, 12));
+	CHECK(is_filled(p, 0, MIB, 12) && is_filled(p, 3 * MIB, 4 * MIB, 12) &&
+		is_filled(p, 5 * MIB, 8 * MIB, 12));
 	CHECK(is_filled(p + 4 * MIB, 0, MIB, 14) && is_filled(native, 0, 256 * 1024, 13));
 	CHECK(munmap(p, 8 * MIB) == 0 && munmap(native, MIB) == 0);
 }
@@ -519,15 +520,36 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-	{"closes-all", closes_all}, {"closes-range", closes_range}, {"no-descriptors", no_descriptors},
-	{"unmaps-others", unmaps_others}, {"null-read", null_read}, {"null-call", null_call},
-	{"writes-read-only", writes_read_only}, {"writes-constant", writes_constant}, {"uses-freed", uses_freed},
-	{"guard-page", guard_page}, {"beyond-file", beyond_file}, {"recursion", recursion},
-	{"thread-recursion", thread_recursion}, {"recursion-handled", recursion_handled}, {"aborts", double_free},
-	{"kills-itself", kills_itself}, {"divides", divides}, {"traps", traps}, {"fork-bomb", fork_bomb},
-	{"limited-data", limited_data}, {"limited-as", limited_as}, {"locks-all", locks_all}, {"fixed", fixed},
-	{"reservation", reservation}, {"remaps", remaps}, {"advises", advises}, {"many-maps", many_maps},
-	{"thread-drops", thread_drops}, {"process-drops", process_drops}, {"not-dumpable", not_dumpable},
+	{"closes-all", closes_all},
+	{"closes-range", closes_range},
+	{"no-descriptors", no_descriptors},
+	{"unmaps-others", unmaps_others},
+	{"null-read", null_read},
+	{"null-call", null_call},
+	{"writes-read-only", writes_read_only},
+	{"writes-constant", writes_constant},
+	{"uses-freed", uses_freed},
+	{"guard-page", guard_page},
+	{"beyond-file", beyond_file},
+	{"recursion", recursion},
+	{"thread-recursion", thread_recursion},
+	{"recursion-handled", recursion_handled},
+	{"aborts", double_free},
+	{"kills-itself", kills_itself},
+	{"divides", divides},
+	{"traps", traps},
+	{"fork-bomb", fork_bomb},
+	{"limited-data", limited_data},
+	{"limited-as", limited_as},
+	{"locks-all", locks_all},
+	{"fixed", fixed},
+	{"reservation", reservation},
+	{"remaps", remaps},
+	{"advises", advises},
+	{"many-maps", many_maps},
+	{"thread-drops", thread_drops},
+	{"process-drops", process_drops},
+	{"not-dumpable", not_dumpable},
 	{"plain", plain},
 };
 

@@ -294,16 +294,16 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-#define FAULTS(expression, sig, addr)                                                                         \
-	do {                                                                                                  \
-		last_signal = 0;                                                                              \
-		if (sigsetjmp(back, 1) == 0) {                                                                \
-			expression;                                                                           \
-			EXPECT(!"reached");                                                                   \
-		} else {                                                                                      \
-			EXPECT(last_signal == (sig));                                                         \
-			EXPECT(last_addr == (void *)(addr));                                                  \
-		}                                                                                             \
+#define FAULTS(expression, sig, addr)                                                                        \
+	do {                                                                                                 \
+		last_signal = 0;                                                                             \
+		if (sigsetjmp(back, 1) == 0) {                                                               \
+			expression;                                                                          \
+			EXPECT(!"reached");                                                                  \
+		} else {                                                                                     \
+			EXPECT(last_signal == (sig));                                                        \
+			EXPECT(last_addr == (void *)(addr));                                                 \
+		}                                                                                            \
 	} while (0)
 
 static void own_faults(unsigned flags)
@@ -522,7 +522,8 @@ static int waited(void)
 /* What a program sees of the signals that we look after. */
 static int seen(void)
 {
-	static const int sigs[] = {SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGXCPU, SIGXFSZ};
+	static const int sigs[] = {
+		SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGXCPU, SIGXFSZ};
 	make_area();
 	for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++) {
 		struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_NODEFER}, old;
@@ -532,7 +533,8 @@ static int seen(void)
 		EXPECT(signal(sigs[i], SIG_IGN) == SIG_DFL);
 		EXPECT(signal(sigs[i], SIG_DFL) == SIG_IGN);
 		EXPECT(sigaction(sigs[i], &action, &old) == 0 && old.sa_handler == SIG_DFL);
-		EXPECT(sigaction(sigs[i], NULL, &old) == 0 && old.sa_handler == on_tick && old.sa_flags & SA_NODEFER);
+		EXPECT(sigaction(sigs[i], NULL, &old) == 0 && old.sa_handler == on_tick &&
+			old.sa_flags & SA_NODEFER);
 		long before = ticks;
 		raise(sigs[i]);
 		EXPECT(ticks == before + 1);
@@ -552,10 +554,22 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{"hundreds", hundreds}, {"exits", exits}, {"cancels-async", cancels_async}, {"cancels-in-mmap", cancels_in_mmap},
-	{"cancels-deferred", cancels_deferred}, {"profiled", profiled}, {"timed", timed}, {"handles-faults", handles_faults},
-	{"handles-on-stack", handles_on_stack}, {"write-barrier", write_barrier}, {"blocked", blocked}, {"jumps", jumps},
-	{"coroutines", coroutines}, {"coroutines-timed", coroutines_timed}, {"waited", waited}, {"seen", seen},
+	{"hundreds", hundreds},
+	{"exits", exits},
+	{"cancels-async", cancels_async},
+	{"cancels-in-mmap", cancels_in_mmap},
+	{"cancels-deferred", cancels_deferred},
+	{"profiled", profiled},
+	{"timed", timed},
+	{"handles-faults", handles_faults},
+	{"handles-on-stack", handles_on_stack},
+	{"write-barrier", write_barrier},
+	{"blocked", blocked},
+	{"jumps", jumps},
+	{"coroutines", coroutines},
+	{"coroutines-timed", coroutines_timed},
+	{"waited", waited},
+	{"seen", seen},
 };
 
 int main(int argc, char **argv)
