@@ -38,17 +38,21 @@ void uffd_unlock(struct machine *machine)
 		host_futex_wake_shared(m->kick, 1);
 }
 
-void uffd_wake_kswapd(struct machine *machine)
+void uffd_wake_kswapd(struct machine *machine, bool by_fault)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
+	if (by_fault && uffd_kswapd_may_help(m)) {
+		atomic_store(&m->help_due, true);
+		return;
+	}
 	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
 		atomic_store(&m->kick_pending, true);
 }
 
 /* As above, for callers without the pager lock. */
-static void kick_kswapd(struct uffd_machine *m)
+void uffd_kick_kswapd(struct uffd_machine *m)
 {
 	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
@@ -64,7 +68,7 @@ static void poke(struct uffd_machine *m, struct sleeper *sleeper)
 		return;
 	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
 		atomic_store(&m->poke_wanted, true);
-		kick_kswapd(m);
+		uffd_kick_kswapd(m);
 	}
 }
 
@@ -205,7 +209,7 @@ void uffd_wait(struct machine *machine, const struct wait *wait)
 	struct uffd_machine *m = uffd_of(machine);
 
 	if (wait_wants_writes(wait))
-		kick_kswapd(m);
+		uffd_kick_kswapd(m);
 	if (spin_for(m, wait))
 		return;
 	if (atomic_exchange(&m->leader, 1)) {
