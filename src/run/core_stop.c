@@ -112,7 +112,8 @@ static unsigned signal_threads(int dir)
 void core_stop_threads(unsigned most_ms)
 {
 	uint64_t until = host_now_ns() + most_ms * 1000000ULL;
-	int dir = (int)host_call(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int dir = (int)host_call(
+		SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 
 	if (dir < 0 || take_signal() < 0)
 		return;
