@@ -52,7 +52,8 @@ static void fill(void)
 
 int main(int argc, char **argv)
 {
-	unsigned nr = argc > 2 ? (unsigned)atoi(argv[2]) : 64, seconds = argc > 3 ? (unsigned)atoi(argv[3]) : 5;
+	unsigned nr = argc > 2 ? (unsigned)atoi(argv[2]) : 64,
+		 seconds = argc > 3 ? (unsigned)atoi(argv[3]) : 5;
 	pthread_t thread[MOST];
 	uint64_t all = 0, least = UINT64_MAX, most = 0;
 
