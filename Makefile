@@ -7,7 +7,8 @@
 #   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
 #   make coverage branches of src/mm/ that the tests take; fails below 95 %
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
-#   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root
+#   make bench-full  the same with all settings and many rounds, two hours
 #   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
 #   make tsan     build-tsan/: asserts and TSan
@@ -51,8 +52,10 @@ coverage:
 bench-soft: all
 	@build/bench/bench-soft
 
-bench: all
-	@bench/run $(BENCH)
+# What cannot be installed is named, and its rows are left out.
+bench bench-full: all
+	@scripts/setup bench || :
+	@bench/all $(if $(filter bench-full,$@),--full) $(BENCH)
 
 debug:
 	@scripts/build debug
@@ -78,4 +81,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak fuzz coverage bench bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check soak fuzz coverage bench bench-full bench-soft debug tsan format lint install clean help
