@@ -308,6 +308,11 @@ void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (
 	m->serve_ctx = ctx;
 }
 
+void uffd_machine_ask(struct machine *machine, bool (*more)(bool urgent))
+{
+	uffd_of(machine)->more = more;
+}
+
 int uffd_machine_start(struct machine *machine, struct space *space)
 {
 	struct uffd_machine *m = uffd_of(machine);

@@ -134,6 +134,7 @@ struct uffd_machine {
 	_Atomic(uint32_t) own_kick; /* [a] */
 	void (*serve)(void *); /* [I] NULL: nothing outside asks */
 	void *serve_ctx; /* [I] */
+	bool (*more)(bool urgent); /* [I] NULL: nobody raises the limit */
 	_Atomic(bool) kswapd_asleep; /* [a] */
 	_Atomic(bool) help_in_vain; /* [a] nothing could be reclaimed: leave it to the thread */
 	_Atomic(bool) help_due; /* [a] the next fault does some of kswapd's work */

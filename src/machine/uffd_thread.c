@@ -85,7 +85,9 @@ static bool serve(struct uffd_machine *m, struct fault *fault)
 	enum fault_result result;
 
 	m->woken_end = 0;
-	result = pager_fault(m->machine.pager, fault->addr, fault->access, &fault->wait);
+	do {
+		result = pager_fault(m->machine.pager, fault->addr, fault->access, &fault->wait);
+	} while (result == FAULT_OOM && m->more && m->more(true));
 	if (result == FAULT_WAIT)
 		return false;
 	if (result != FAULT_DONE)
