@@ -269,6 +269,7 @@ void uffd_kswapd_meanwhile(struct uffd_machine *m);
 bool uffd_kswapd_may_help(struct uffd_machine *m);
 /* => a fault has just been served, no lock held */
 void uffd_kswapd_help(struct uffd_machine *m);
+bool uffd_more(struct machine *machine);
 void uffd_kick_kswapd(struct uffd_machine *m); /* => the pager lock not held */
 
 /* uffd_pair.c: => pager thread */

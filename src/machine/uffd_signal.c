@@ -64,10 +64,8 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 	if (m->faults != ANONMM_FAULTS_SIGNAL || !is_ours(m, info))
 		return false;
 	access = access_of(ucontext);
-	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT ||
-		(result == FAULT_OOM && m->more && m->more(true)))
-		if (result == FAULT_WAIT)
-			uffd_wait(machine, &wait);
+	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT)
+		uffd_wait(machine, &wait);
 	uffd_kswapd_help(m);
 	return result == FAULT_DONE ? true : fails(m, info, access, result);
 }

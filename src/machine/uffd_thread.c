@@ -85,9 +85,7 @@ static bool serve(struct uffd_machine *m, struct fault *fault)
 	enum fault_result result;
 
 	m->woken_end = 0;
-	do {
-		result = pager_fault(m->machine.pager, fault->addr, fault->access, &fault->wait);
-	} while (result == FAULT_OOM && m->more && m->more(true));
+	result = pager_fault(m->machine.pager, fault->addr, fault->access, &fault->wait);
 	if (result == FAULT_WAIT)
 		return false;
 	if (result != FAULT_DONE)

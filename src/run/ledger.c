@@ -139,7 +139,8 @@ void ledger_look(const struct ledger *ledger, unsigned me, uint64_t now_ns, stru
 			continue;
 		uint64_t share = atomic_load(&slot->share);
 
-		sum->processes += atomic_load(&slot->floor) > 0; /* not one that has become an unmanaged program */
+		sum->processes +=
+			atomic_load(&slot->floor) > 0; /* not one that has become an unmanaged program */
 		sum->shares += share;
 		sum->floors += atomic_load(&slot->floor);
 		sum->used += atomic_load(&slot->used);
@@ -157,8 +158,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 }
 
 /* What each hungry process should have, @me counted among them. */
-static uint64_t level(
-	const struct ledger *ledger, const struct ledger_sum *sum, uint64_t share, bool counted)
+static uint64_t level(const struct ledger *ledger, const struct ledger_sum *sum, uint64_t share, bool counted)
 {
 	uint64_t sated = sum->shares - sum->hungry_shares - (counted ? 0 : share);
 
@@ -173,8 +173,8 @@ static uint64_t may_grow(
 	ledger_look(ledger, me, now_ns, &sum);
 	want = min_u64(want, less(atomic_load(&ledger->limit), sum.shares));
 	if (sum.others_hungry)
-		want = min_u64(want,
-			less(level(ledger, &sum, share, is_hungry(&ledger->slots[me], now_ns)), share));
+		want = min_u64(
+			want, less(level(ledger, &sum, share, is_hungry(&ledger->slots[me], now_ns)), share));
 	return want < LEDGER_GRAIN ? 0 : want;
 }
 
@@ -217,7 +217,8 @@ static uint64_t target_over(
 	return share - (uint64_t)((double)less(share, floor) * (double)over / (double)can);
 }
 
-static uint64_t target_sated(const struct ledger *ledger, const struct ledger_sum *sum, uint64_t share, bool slowly)
+static uint64_t target_sated(
+	const struct ledger *ledger, const struct ledger_sum *sum, uint64_t share, bool slowly)
 {
 	uint64_t even = level(ledger, sum, share, false);
 

@@ -27,7 +27,7 @@
 #include <sys/types.h>
 
 #define LEDGER_SLOTS 4096
-#define LEDGER_FLOOR MIB /* beside its tables, each process has at least so much */
+#define LEDGER_FLOOR (512 * KIB) /* beside its tables, each process has at least so much */
 #define LEDGER_GRAIN (64 * KIB) /* less is not worth a change */
 #define LEDGER_HUNGRY_NS (500 * 1000000ULL)
 #define LEDGER_NONE LEDGER_SLOTS

@@ -24,7 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#define START_BYTES (LEDGER_FLOOR + MIB) /* floor of a process that has no tables yet */
+#define START_BYTES (LEDGER_FLOOR + 512 * KIB) /* floor of a process that has no tables yet */
 #define START_MODEST (8 * MIB) /* with less than this free a new process asks the others first */
 #define START_WAIT_NS (1000000LL)
 #define START_WAITS 4
@@ -38,6 +38,7 @@
 #define PRESSED_LOOK_NS (50 * 1000000LL)
 #define IDLE_LOOK_NS (1000 * 1000000LL)
 #define SLOW_NS (200 * 1000000ULL)
+#define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
 #define STACK_BYTES (64 * KIB)
 
@@ -47,10 +48,12 @@ static struct {
 	struct ledger_slot *slot; /* [I] */
 	unsigned me; /* [I] */
 	struct lock lock;
-	uint64_t bytes; /* [s] the pager's limit; the slot may say more while pages leave, or less while young */
+	uint64_t
+		bytes; /* [s] the pager's limit; the slot may say more while pages leave, or less while young */
 	uint64_t young_ns; /* [s] since when; 0: not young */
 	uint64_t first_minflt; /* [s] at that time */
 	uint64_t slow_ns, reap_ns; /* [t] when that was done last */
+	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
 	_Atomic(bool) execing; /* [a] the ledger has been told that nothing is left */
 	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */
 	uint8_t *stack; /* [I] */
@@ -220,6 +223,25 @@ static uint64_t needed(const struct step *step)
 	return step->used + step->used / 16 + LEDGER_FLOOR;
 }
 
+/* For longer than a moment the floors take more than there is: once for all processes. */
+static void tell_if_too_many(const struct step *step)
+{
+	struct ledger *ledger = share.ledger;
+	struct ledger_sum sum;
+	uint32_t told = 0;
+
+	ledger_look(ledger, share.me, step->now_ns, &sum);
+	if (sum.floors <= atomic_load(&ledger->limit))
+		share.over_ns = 0;
+	else if (!share.over_ns)
+		share.over_ns = step->now_ns;
+	else if (step->now_ns - share.over_ns > OVER_NS &&
+		 atomic_compare_exchange_strong(&ledger->told, &told, 1))
+		run_say("%u processes share %lu MiB, and need %lu MiB at least: together they take more than "
+			"the limit",
+			sum.processes, atomic_load(&ledger->limit) / MIB, sum.floors / MIB);
+}
+
 static void shrink(struct step *step)
 {
 	bool slowly = step->now_ns - share.slow_ns > SLOW_NS;
@@ -235,6 +257,7 @@ static void shrink(struct step *step)
 		ledger_look(share.ledger, share.me, step->now_ns, &sum);
 		if (sum.others_hungry || sum.shares > atomic_load(&share.ledger->limit))
 			rest_at_most(step, PRESSED_LOOK_NS);
+		tell_if_too_many(step);
 		return;
 	}
 	rest_at_most(step, SHRINKING_LOOK_NS);
@@ -297,20 +320,6 @@ static int thread_start(void)
 
 /* ---- Taking part ------------------------------------------------------------------------------ */
 
-static void tell_if_too_many(void)
-{
-	struct ledger *ledger = share.ledger;
-	struct ledger_sum sum;
-	uint32_t told = 0;
-
-	ledger_look(ledger, share.me, host_now_ns(), &sum);
-	if (sum.floors > atomic_load(&ledger->limit) &&
-		atomic_compare_exchange_strong(&ledger->told, &told, 1))
-		run_say("%u processes share %lu MiB, and need %lu MiB at least: together they take more than "
-			"the limit",
-			sum.processes, atomic_load(&ledger->limit) / MIB, sum.floors / MIB);
-}
-
 /* A slot with the least that works. false: there is none. */
 static bool claim(uint64_t floor)
 {
@@ -320,15 +329,14 @@ static bool claim(uint64_t floor)
 		share.me = ledger_claim(share.ledger, ledger_owner(getpid()), share.pid_ns);
 	}
 	if (share.me == LEDGER_NONE) {
-		run_say("more than %d processes share one limit: process %d has a limit of its own", LEDGER_SLOTS,
-			getpid());
+		run_say("more than %d processes share one limit: process %d has a limit of its own",
+			LEDGER_SLOTS, getpid());
 		return false;
 	}
 	share.slot = &share.ledger->slots[share.me];
 	atomic_store(&share.slot->hungry_ns, 0);
 	atomic_store(&share.slot->floor, floor);
 	atomic_store(&share.slot->share, floor);
-	tell_if_too_many();
 	return true;
 }
 
@@ -442,8 +450,7 @@ int share_fork_start(void)
 	if (!share.ledger)
 		return 0;
 	look(&step);
-	if (needed(&step) < share.bytes &&
-		pager_set_limit(run.pager, needed(&step), why, sizeof(why)) == 0)
+	if (needed(&step) < share.bytes && pager_set_limit(run.pager, needed(&step), why, sizeof(why)) == 0)
 		share.bytes = needed(&step);
 	return thread_start();
 }
@@ -520,7 +527,8 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 			return 0;
 	}
 	if (bytes > ledger->most) {
-		snprintf(why, why_len, "it is more than the %lu MiB that there was room made for at the start",
+		snprintf(why, why_len,
+			"it is more than the %lu MiB that there was room made for at the start",
 			ledger->most / MIB);
 		return -ERANGE;
 	}
