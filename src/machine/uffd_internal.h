@@ -138,6 +138,7 @@ struct uffd_machine {
 	_Atomic(bool) kswapd_asleep; /* [a] */
 	_Atomic(bool) help_in_vain; /* [a] nothing could be reclaimed: leave it to the thread */
 	_Atomic(bool) help_due; /* [a] the next fault does some of kswapd's work */
+	_Atomic(bool) kswapd_idle; /* [a] it sleeps until it is kicked: nothing was in flight */
 	_Atomic(bool) kick_pending; /* [a] wake it when the pager lock is dropped */
 
 	/* Threads */

@@ -31,7 +31,10 @@ static void kswapd_rest(struct uffd_machine *m)
 		uffd_reap(m, true);
 	} while (pager_in_flight(m->machine.pager, SWAP_READ) ||
 		 pager_in_flight(m->machine.pager, SWAP_WRITE));
-	kswapd_sleep(m, -1);
+	atomic_store(&m->kswapd_idle, true);
+	if (!pager_in_flight(m->machine.pager, SWAP_WRITE))
+		kswapd_sleep(m, -1);
+	atomic_store(&m->kswapd_idle, false);
 }
 
 static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
@@ -89,11 +92,12 @@ void uffd_kswapd_help(struct uffd_machine *m)
 	lock_drop(&m->kswapd_lock);
 	if (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT)
 		atomic_store(&m->help_due, true);
-	if (result == KSWAPD_STUCK) {
-		atomic_store(
-			&m->help_in_vain, true); /* kswapd tries now and then, and says when it pays again */
+	/* It tries now and then, and says when it pays again; and should nobody fault any more, it reaps what has ended. */
+	if (result == KSWAPD_STUCK)
+		atomic_store(&m->help_in_vain, true);
+	if (result == KSWAPD_STUCK ||
+		(atomic_load(&m->kswapd_idle) && pager_in_flight(m->machine.pager, SWAP_WRITE)))
 		uffd_kick_kswapd(m);
-	}
 }
 
 void *uffd_kswapd_main(void *machine)
