@@ -8,6 +8,7 @@
 #   make coverage branches of src/mm/ that the tests take; fails below 95 %
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
 #   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make bench-fork  what fork costs, beside native fork
 #   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
 #   make tsan     build-tsan/: asserts and TSan
@@ -51,6 +52,9 @@ coverage:
 bench-soft: all
 	@build/bench/bench-soft
 
+bench-fork: all
+	@bench/fork
+
 bench: all
 	@bench/run $(BENCH)
 
@@ -78,4 +82,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak fuzz coverage bench bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check soak fuzz coverage bench bench-fork bench-soft debug tsan format lint install clean help

@@ -54,7 +54,7 @@ static struct {
 	uint64_t first_minflt; /* [s] at that time */
 	uint64_t slow_ns, reap_ns; /* [t] when that was done last */
 	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
-	_Atomic(bool) execing; /* [a] the ledger has been told that nothing is left */
+	bool gone; /* [s] the process ends or execs: the slot is not written any more */
 	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */
 	uint8_t *stack; /* [I] */
 	uint64_t pid_ns; /* [I] */
@@ -110,7 +110,7 @@ static bool more(bool urgent)
 	if (!share.ledger || (!urgent && !is_short()))
 		return false;
 	if (lock_try(&share.lock)) {
-		grown = grow(0, now_ns);
+		grown = !share.gone && grow(0, now_ns);
 		lock_drop(&share.lock);
 	}
 	if (grown)
@@ -176,9 +176,6 @@ static void account(struct step *step)
 {
 	uint64_t missing = (uint64_t)step->limit.frames_missing * PAGE_BYTES;
 	uint64_t old = atomic_load(&share.slot->share), now = share.bytes + missing;
-
-	if (atomic_load(&share.execing))
-		return;
 	if (share.young_ns && step->now_ns - share.young_ns < YOUNG_NS) {
 		uint64_t touched = (minor_faults() - share.first_minflt) * PAGE_BYTES;
 
@@ -276,6 +273,10 @@ static int64_t step(void)
 	struct step step = {.now_ns = host_now_ns(), .rest_ns = INT64_MAX};
 
 	lock_take(&share.lock);
+	if (share.gone) {
+		lock_drop(&share.lock);
+		return IDLE_LOOK_NS;
+	}
 	look(&step);
 	account(&step);
 	if (step.limit.frames_missing)
@@ -398,29 +399,43 @@ int share_start(void)
 	return share.ledger ? thread_start() : 0;
 }
 
+/* A vfork's child has no share. */
+static bool is_ours(void)
+{
+	return share.ledger && atomic_load(&share.slot->owner) >> 32 == (uint64_t)getpid();
+}
+
 void share_leave(void)
 {
-	if (!share.ledger || atomic_load(&share.slot->owner) >> 32 != (uint64_t)getpid())
-		return; /* a vfork's child has no share */
+	if (!is_ours())
+		return;
+	lock_take(&share.lock);
+	share.gone = true;
 	ledger_leave(share.ledger, share.me);
+	lock_drop(&share.lock);
 	ledger_kick_others(share.ledger, share.me, true, host_now_ns());
 }
 
 /* The slot stays ours: the next program finds it. If that one is not managed, it stands there with nothing. */
 void share_exec_begin(void)
 {
-	if (!share.ledger || atomic_load(&share.slot->owner) >> 32 != (uint64_t)getpid())
+	if (!is_ours())
 		return;
-	atomic_store(&share.execing, true);
+	lock_take(&share.lock);
+	share.gone = true;
 	atomic_store(&share.slot->floor, 0);
 	atomic_store(&share.slot->share, 0);
+	lock_drop(&share.lock);
 }
 
 void share_exec_failed(void)
 {
-	if (!share.ledger || !atomic_exchange(&share.execing, false))
+	if (!is_ours())
 		return;
+	lock_take(&share.lock);
+	share.gone = false;
 	atomic_store(&share.slot->share, share.bytes);
+	lock_drop(&share.lock);
 	ledger_kick(share.ledger, share.me);
 }
 
@@ -432,7 +447,7 @@ void share_fork_child(void)
 		return;
 	lock_init(&share.lock);
 	atomic_store(&share.urgent_waits, 0);
-	atomic_store(&share.execing, false);
+	share.gone = false;
 	if (!claim(LEDGER_FLOOR)) {
 		share.ledger = NULL;
 		return;
