@@ -32,7 +32,8 @@ static int by_value(const void *a, const void *b)
 static char *make(size_t mib)
 {
 	size_t bytes = mib << 20;
-	char *area = mmap(NULL, bytes + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *area = mmap(
+		NULL, bytes + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (area == MAP_FAILED)
 		exit(2);
@@ -44,7 +45,8 @@ static char *make(size_t mib)
 
 int main(int argc, char **argv)
 {
-	size_t resident = argc > 3 ? (size_t)atol(argv[1]) : 0, swapped = argc > 3 ? (size_t)atol(argv[2]) : 0;
+	size_t resident = argc > 3 ? (size_t)atol(argv[1]) : 0,
+	       swapped = argc > 3 ? (size_t)atol(argv[2]) : 0;
 	int rounds = argc > 3 ? atoi(argv[3]) : 0;
 	static double forked[ROUNDS_MAX], started[ROUNDS_MAX];
 
@@ -70,7 +72,7 @@ int main(int argc, char **argv)
 	}
 	qsort(forked, (size_t)rounds, sizeof(double), by_value);
 	qsort(started, (size_t)rounds, sizeof(double), by_value);
-	printf("%zu MiB resident, %zu MiB swapped out: fork %.0f us, the child runs after %.0f us\n", resident, swapped,
-		forked[rounds / 2], started[rounds / 2]);
+	printf("%zu MiB resident, %zu MiB swapped out: fork %.0f us, the child runs after %.0f us\n",
+		resident, swapped, forked[rounds / 2], started[rounds / 2]);
 	return 0;
 }

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
-#define NR ((size_t)24 * 256)
+#define NR ((size_t)12 * 256)
 
 extern char **environ;
 
@@ -212,7 +212,7 @@ int main(int argc, char **argv)
 	if (!strcmp(way, "raw"))
 		wrong = way_raw();
 	else if (!strcmp(way, "deep"))
-		wrong = way_deep(4);
+		wrong = way_deep(2);
 	else if (!strcmp(way, "daemon") && argc > 2)
 		wrong = way_daemon(argv[2]);
 	else if (!strcmp(way, "threads"))

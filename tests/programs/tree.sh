@@ -138,9 +138,19 @@ sys.exit(any(os.waitpid(p, 0)[1] for p in pids))"
 done
 
 # The least that each needs does not fit: one note, and all go on.
-run_tree 4M --faults signal -- sh -c "for i in 1 2 3 4 5 6; do '$hog' 8 1 & done; wait"
-ended_well "too many" 6
+run_tree 4M --faults signal -- sh -c "for i in 1 2 3 4 5 6 7 8 9; do '$hog' 3 3 & done; wait"
+ended_well "too many" 9
 [ "$(grep -c 'together they take more' "$work/errors")" -eq 1 ] || fail "too many: said: $(cat "$work/errors")"
+
+# A program that a daemon starts when the launcher has gone has its part of the same limit.
+run_tree 24M --faults signal -- sh -c "(sleep 1; '$hog' 30 2) &"
+wait $launcher
+ready 1
+[ "$(number limit_bytes "$(hogs)")" -eq $((24 << 20)) ] || fail "daemon: $("$ANONMM" ps)"
+"$ANONMM" stat --json "$(hogs)" | grep -q '"shared": true' || fail "daemon: has a limit of its own"
+sleep 2.5
+grep -q good "$work/out" || fail "daemon: $(cat "$work/out" "$work/errors")"
+[ -z "$(members)" ] || fail "daemon: left behind: $(members)"
 
 # Without swap a process waits for what others do not use, and does not run out of memory.
 timeout 60 "$ANONMM" run --memory 64M --swap none --faults signal -- sh -c "'$hog' 20 1 & '$hog' 20 1 & wait" \
