@@ -52,7 +52,7 @@ struct ledger {
 	_Atomic(uint64_t) cap; /* [a] that it may become by itself, where it follows the host */
 	_Atomic(uint64_t) peak; /* [a] the largest sum of shares that was seen */
 	_Atomic(uint32_t) top; /* [a] slots from here on were never used */
-	_Atomic(uint32_t) told; /* [a] 1: that the floors do not fit was said */
+	_Atomic(uint32_t) told; /* [a] whether it was said that the floors do not fit (share.c) */
 	uint64_t unused[3];
 	struct ledger_slot slots[LEDGER_SLOTS];
 };

@@ -38,6 +38,8 @@
 #define PRESSED_LOOK_NS (50 * 1000000LL)
 #define IDLE_LOOK_NS (1000 * 1000000LL)
 #define SLOW_NS (200 * 1000000ULL)
+enum { TOLD_NOTHING, TOLD_SOON, TOLD };
+
 #define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
 #define STACK_BYTES (64 * KIB)
@@ -220,23 +222,33 @@ static uint64_t needed(const struct step *step)
 	return step->used + step->used / 16 + LEDGER_FLOOR;
 }
 
-/* For longer than a moment the floors take more than there is: once for all processes. */
-static void tell_if_too_many(const struct step *step)
+/* For longer than a moment the floors take more than there is. This thread has no standard error: others say it. */
+static void note_too_many(const struct step *step)
 {
 	struct ledger *ledger = share.ledger;
 	struct ledger_sum sum;
-	uint32_t told = 0;
+	uint32_t unknown = TOLD_NOTHING;
 
 	ledger_look(ledger, share.me, step->now_ns, &sum);
 	if (sum.floors <= atomic_load(&ledger->limit))
 		share.over_ns = 0;
 	else if (!share.over_ns)
 		share.over_ns = step->now_ns;
-	else if (step->now_ns - share.over_ns > OVER_NS &&
-		 atomic_compare_exchange_strong(&ledger->told, &told, 1))
-		run_say("%u processes share %lu MiB, and need %lu MiB at least: together they take more than "
-			"the limit",
-			sum.processes, atomic_load(&ledger->limit) / MIB, sum.floors / MIB);
+	else if (step->now_ns - share.over_ns > OVER_NS)
+		atomic_compare_exchange_strong(&ledger->told, &unknown, TOLD_SOON);
+}
+
+/* Once for all processes, by the next that starts, forks or ends. */
+static void tell_if_too_many(void)
+{
+	uint32_t soon = TOLD_SOON;
+
+	if (atomic_load(&share.ledger->told) == TOLD_SOON &&
+		atomic_compare_exchange_strong(&share.ledger->told, &soon, TOLD))
+		run_say("so many processes share %lu MiB that what each needs at least does not fit: "
+			"together "
+			"they take more than the limit",
+			atomic_load(&share.ledger->limit) / MIB);
 }
 
 static void shrink(struct step *step)
@@ -254,7 +266,6 @@ static void shrink(struct step *step)
 		ledger_look(share.ledger, share.me, step->now_ns, &sum);
 		if (sum.others_hungry || sum.shares > atomic_load(&share.ledger->limit))
 			rest_at_most(step, PRESSED_LOOK_NS);
-		tell_if_too_many(step);
 		return;
 	}
 	rest_at_most(step, SHRINKING_LOOK_NS);
@@ -282,6 +293,7 @@ static int64_t step(void)
 	if (step.limit.frames_missing)
 		rest_at_most(&step, step.limit.stalled ? PRESSED_LOOK_NS : SHRINKING_LOOK_NS);
 	feed(&step);
+	note_too_many(&step);
 	shrink(&step);
 	lock_drop(&share.lock);
 	if (run.follows)
@@ -378,6 +390,7 @@ void share_enter(uint64_t *memory, uint64_t *memory_max)
 		share.ledger = NULL;
 		return;
 	}
+	tell_if_too_many();
 	share.bytes = first_share(START_BYTES);
 	*memory = share.bytes;
 	*memory_max = max_u64(share.ledger->most, share.bytes);
@@ -409,6 +422,7 @@ void share_leave(void)
 {
 	if (!is_ours())
 		return;
+	tell_if_too_many();
 	lock_take(&share.lock);
 	share.gone = true;
 	ledger_leave(share.ledger, share.me);
@@ -452,6 +466,7 @@ void share_fork_child(void)
 		share.ledger = NULL;
 		return;
 	}
+	tell_if_too_many();
 	share.young_ns = host_now_ns();
 	share.first_minflt = minor_faults();
 }

@@ -76,25 +76,6 @@ for mode in $modes; do
 	[ "$kib" -gt $((40 << 10)) ] || fail "$mode: only $kib KiB are resident: the limit is not made use of"
 	ended_well "$mode, four" 4
 
-	# One that is killed gives its share back, without a word; one that is stopped keeps nobody waiting.
-	run_tree 48M --faults $mode -- sh -c "'$hog' 40 7 & '$hog' 40 7 & sleep 2.5; exec '$hog' 30 1"
-	ready 2
-	stopped=$(hogs | tail -n 1)
-	killed=$(hogs | head -n 1)
-	kill -STOP "$stopped"
-	kill -KILL "$killed"
-	ready 3
-	heir=$(members | head -n 1)
-	share=$(number share_bytes "$heir")
-	[ "${share:-0}" -ge $((22 << 20)) ] || fail "$mode: a share of $share beside one that is stopped: $("$ANONMM" ps)"
-	kill -CONT "$stopped"
-	wait $launcher
-	for _ in $(seq 100); do
-		[ "$(grep -c good "$work/out")" -eq 2 ] && break
-		sleep 0.1
-	done
-	[ "$(grep -c good "$work/out")" -eq 2 ] || fail "$mode: killed: $(cat "$work/out" "$work/errors")"
-
 	# fork without exec: parent and child write to what they share. exec under the same limit.
 	run_tree 32M --faults $mode -- /usr/bin/python3 -c "
 import os, sys, time
@@ -118,6 +99,28 @@ sys.exit(any(os.waitpid(p, 0)[1] for p in pids))"
 	read -r kib nr <<<"$(resident_kib)"
 	[ $((kib - nr * 2 * BESIDE_KIB)) -le $((32 << 10)) ] || fail "$mode, fork: $kib KiB of $nr processes in 32 MiB"
 	ended_well "$mode, fork and exec" 3
+
+	# What follows is the same code in both modes.
+	[ $mode = "${modes%% *}" ] || continue
+
+	# One that is killed gives its share back, without a word; one that is stopped keeps nobody waiting.
+	run_tree 48M --faults $mode -- sh -c "'$hog' 40 5 & '$hog' 40 5 & sleep 2; exec '$hog' 30 1"
+	ready 2
+	stopped=$(hogs | tail -n 1)
+	killed=$(hogs | head -n 1)
+	kill -STOP "$stopped"
+	kill -KILL "$killed"
+	ready 3
+	heir=$(members | head -n 1)
+	share=$(number share_bytes "$heir")
+	[ "${share:-0}" -ge $((22 << 20)) ] || fail "$mode: a share of $share beside one that is stopped: $("$ANONMM" ps)"
+	kill -CONT "$stopped"
+	wait $launcher
+	for _ in $(seq 100); do
+		[ "$(grep -c good "$work/out")" -eq 2 ] && break
+		sleep 0.1
+	done
+	[ "$(grep -c good "$work/out")" -eq 2 ] || fail "$mode: killed: $(cat "$work/out" "$work/errors")"
 
 	# The limit is one, and can be moved for all.
 	run_tree 64M --memory-max 96M --faults $mode -- sh -c "'$hog' 40 4 & '$hog' 40 4 & wait"
