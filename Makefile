@@ -7,7 +7,8 @@
 #   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
 #   make coverage branches of src/mm/ that the tests take; fails below 95 %
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
-#   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root
+#   make bench-full  the same with all settings and many rounds, two hours
 #   make bench-fork  what fork costs, beside native fork
 #   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
@@ -55,8 +56,10 @@ bench-soft: all
 bench-fork: all
 	@bench/fork
 
-bench: all
-	@bench/run $(BENCH)
+# What cannot be installed is named, and its rows are left out.
+bench bench-full: all
+	@scripts/setup bench || :
+	@bench/all $(if $(filter bench-full,$@),--full) $(BENCH)
 
 debug:
 	@scripts/build debug
@@ -82,4 +85,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak fuzz coverage bench bench-fork bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check soak fuzz coverage bench bench-full bench-fork bench-soft debug tsan format lint install clean help

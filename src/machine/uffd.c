@@ -138,6 +138,8 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 	m->pool_bytes = bytes;
 	m->place_bytes = page_align_up(m->nr_frames);
 	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
+	if (m->pool) /* frames at no address: nobody could tell what they were */
+		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
 	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
 	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
@@ -192,7 +194,7 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 	}
 	m->machine.ops = &uffd_ops;
 	m->nr_frames = config->nr_frames;
-	m->fd = m->leader_sleep.fd = m->pager_sleep.fd = -1;
+	m->fd = m->node = m->leader_sleep.fd = m->pager_sleep.fd = -1;
 	m->kick = &m->own_kick;
 	m->pair_cpu = -1;
 	m->faults = uffd_faults_choose(config->faults, NULL);
@@ -281,6 +283,8 @@ static void find_own_fds(struct uffd_machine *m)
 
 	m->nr_own_fds = 0;
 	keep_fd(m, m->fd);
+	if (m->node >= 0)
+		keep_fd(m, m->node);
 	keep_fd(m, m->leader_sleep.fd);
 	keep_fd(m, m->pager_sleep.fd);
 	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
@@ -347,12 +351,11 @@ void uffd_machine_close(struct machine *machine)
 
 	uffd_threads_stop(m);
 	uffd_remove_sigbus(machine);
-	for (unsigned i = 0; i < 3; i++) {
-		int fd = i == 0 ? m->fd : i == 1 ? m->leader_sleep.fd : m->pager_sleep.fd;
+	int fds[] = {m->fd, m->node, m->leader_sleep.fd, m->pager_sleep.fd};
 
-		if (fd >= 0)
-			host_close(fd);
-	}
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			host_close(fds[i]);
 	unmap_area((void *)(uintptr_t)m->base, m->bytes);
 	unmap_area(m->pool, m->pool_bytes);
 	unmap_area(m->place, m->place_bytes);

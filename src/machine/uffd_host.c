@@ -66,12 +66,14 @@ static int fd_features(bool kernel_faults, uint64_t *features)
 	return error;
 }
 
-static int fd_handshake(bool kernel_faults, uint64_t features)
+static int fd_handshake(struct uffd_machine *m)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = features};
-	int fd = uffd_fd_ask(kernel_faults, NULL);
+	struct uffdio_api api = {.api = UFFD_API, .features = m->features};
+	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
 	int error;
 
+	if (fd == -EPERM && m->node >= 0)
+		fd = (int)host_call(SYS_ioctl, m->node, USERFAULTFD_IOC_NEW, (long)(O_CLOEXEC | O_NONBLOCK));
 	if (fd < 0)
 		return fd;
 	error = host_ioctl(fd, UFFDIO_API, &api);
@@ -80,6 +82,17 @@ static int fd_handshake(bool kernel_faults, uint64_t features)
 		return error;
 	}
 	return fd_raise(fd);
+}
+
+/*
+ * A program that gives up its privileges may fork later, and the child needs a userfaultfd of its own: an open device node still
+ * gives it one. Not everybody has the node.
+ */
+static void keep_node(struct uffd_machine *m)
+{
+	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+
+	m->node = fd < 0 ? -1 : fd_raise(fd);
 }
 
 static void refuse(int error, bool thread_mode, char *why, size_t why_len)
@@ -132,7 +145,9 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 		return -ENOSYS;
 	}
 	m->way = copy ? &uffd_way_copy : &uffd_way_move;
-	m->fd = fd_handshake(thread_mode, m->features);
+	m->fd = fd_handshake(m);
+	if (thread_mode)
+		keep_node(m);
 	if (m->fd < 0) {
 		refuse(m->fd, thread_mode, why, why_len);
 		return m->fd;
@@ -143,7 +158,7 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 /* In the child of a fork: the same again, for this process's memory. */
 int uffd_fd_reopen(struct uffd_machine *m)
 {
-	m->fd = fd_handshake(m->faults == ANONMM_FAULTS_THREAD, m->features);
+	m->fd = fd_handshake(m);
 	return m->fd < 0 ? m->fd : 0;
 }
 

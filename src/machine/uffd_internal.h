@@ -109,6 +109,7 @@ struct uffd_machine {
 	enum anonmm_faults faults; /* [I] never AUTO */
 	const struct uffd_way *way; /* [I] */
 	int fd; /* [I] the userfaultfd */
+	int node; /* [I] /dev/userfaultfd, which gives a child of a fork its own; -1: none */
 	uint64_t features; /* [I] UFFD_FEATURE_* that the kernel granted */
 	uint64_t base, bytes; /* [I] the managed range */
 	uint8_t *pool; /* [I] */
