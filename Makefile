@@ -9,6 +9,7 @@
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
 #   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root
 #   make bench-full  the same with all settings and many rounds, two hours
+#   make bench-fork  what fork costs, beside native fork
 #   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
 #   make tsan     build-tsan/: asserts and TSan
@@ -52,6 +53,9 @@ coverage:
 bench-soft: all
 	@build/bench/bench-soft
 
+bench-fork: all
+	@bench/fork
+
 # What cannot be installed is named, and its rows are left out.
 bench bench-full: all
 	@scripts/setup bench || :
@@ -81,4 +85,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak fuzz coverage bench bench-full bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check soak fuzz coverage bench bench-full bench-fork bench-soft debug tsan format lint install clean help

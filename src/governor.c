@@ -125,24 +125,39 @@ static bool worth_it(uint64_t now, uint64_t wanted)
 	return wanted < now || wanted - now > now / 50;
 }
 
+static uint64_t managed_bytes(const struct governor *g)
+{
+	struct anonmm_stats stats;
+	struct pager_limit limit;
+
+	if (g->config.ops)
+		return g->config.ops->managed();
+	pager_stats(g->config.pager, &stats);
+	pager_limit(g->config.pager, &limit);
+	return (uint64_t)limit.frames_used * PAGE_BYTES + stats.metadata_bytes;
+}
+
+static int set_limit(const struct governor *g, uint64_t bytes)
+{
+	char why[200];
+
+	return g->config.ops ? g->config.ops->set(bytes)
+			     : pager_set_limit(g->config.pager, bytes, why, sizeof(why));
+}
+
 static void look(struct governor *g)
 {
 	struct governor_look seen = {.now_ns = host_now_ns()};
-	struct anonmm_stats stats;
-	struct pager_limit limit;
 	struct hostmem mem;
-	char why[200];
 
 	hostmem_read(g->config.root, &mem);
-	pager_stats(g->config.pager, &stats);
-	pager_limit(g->config.pager, &limit);
 	seen.slack = mem.slack;
-	seen.managed = (uint64_t)limit.frames_used * PAGE_BYTES + stats.metadata_bytes;
+	seen.managed = managed_bytes(g);
 	seen.pressed = is_pressed(g, &mem, seen.now_ns);
 	uint64_t wanted = governor_decide(&g->state, &seen, atomic_load(&g->most));
 
 	/* What is refused (locked memory, full swap) is asked for again when it has changed. */
-	if (worth_it(g->limit, wanted) && pager_set_limit(g->config.pager, wanted, why, sizeof(why)) == 0)
+	if (worth_it(g->limit, wanted) && set_limit(g, wanted) == 0)
 		g->limit = wanted;
 }
 

@@ -45,8 +45,15 @@ uint64_t governor_first(const char *root, uint64_t most);
 /* As much as there could ever be: the host's memory. */
 uint64_t governor_most(void);
 
+/* Where the limit is not that of one pager. */
+struct governor_ops {
+	uint64_t (*managed)(void); /* bytes in use */
+	int (*set)(uint64_t bytes); /* 0 or -errno */
+};
+
 struct governor_config {
 	struct pager *pager;
+	const struct governor_ops *ops; /* NULL: the pager's */
 	const char *root; /* must outlive it */
 	uint64_t most; /* bytes */
 	bool hidden; /* in a program that knows nothing of us: it has no descriptor there, and cannot be stopped */

@@ -2,6 +2,7 @@
 /* `anonmm limit`: another limit for a running program, and how far it got. */
 #include "cli/cli.h"
 #include "cli/live.h"
+#include "run/ledger.h"
 #include "machine/uffd_host.h"
 #include "size.h"
 
@@ -15,7 +16,8 @@
 static const char help[] =
 	"usage: anonmm limit [OPTION]... PID SIZE|PERCENT\n"
 	"\n"
-	"Change the limit of a program that runs under anonmm, and wait until it holds. What is in use "
+	"Change the limit of a program that runs under anonmm, and of all processes that share it, and wait "
+	"until it holds. What is in use "
 	"beyond a lower limit goes\n"
 	"to swap in the background, and its memory back to the host. A higher one is possible up to what\n"
 	"`anonmm run --memory-max` made room for. Of a program with --memory auto it changes the most that "
@@ -100,7 +102,9 @@ static int check(const struct live *live, uint64_t bytes)
 
 static bool is_reached(const struct status *seen, uint64_t bytes)
 {
-	if (seen->follows && seen->limit.bytes > bytes)
+	if (seen->follows && live_limit(seen) > bytes)
+		return false;
+	if (seen->shared && seen->run_shares > max_u64(bytes, (uint64_t)seen->run_processes * LEDGER_FLOOR))
 		return false;
 	return seen->limit.frames_missing == 0;
 }
@@ -114,7 +118,7 @@ static int wait_until_reached(struct live *live, const struct limit_options *lim
 	while (!error && !is_reached(&live->seen, limit->bytes) && host_now_ns() < until) {
 		host_sleep(LOOK_NS);
 		error = live_ask(live, STATUS_LOOK, 0, LIVE_TIMEOUT_MS);
-		if (live->seen.limit.stalled)
+		if (live->seen.limit.stalled && !live->seen.shared)
 			break;
 	}
 	return error;
@@ -133,8 +137,9 @@ static int tell(const struct live *live, const struct limit_options *limit, int 
 		return 1;
 	}
 	if (is_reached(seen, limit->bytes)) {
-		printf("process %d: limit %s, %s resident, after %.1f s\n", live->pid, size, resident,
-			seconds);
+		printf("process %d%s: limit %s, %s resident%s, after %.1f s\n", live->pid,
+			seen->run_processes > 1 ? " and those that share with it" : "", size, resident,
+			seen->run_processes > 1 ? " in this one" : "", seconds);
 		return 0;
 	}
 	size_text((uint64_t)seen->limit.frames_missing * PAGE_BYTES, missing, sizeof(missing));

@@ -302,6 +302,11 @@ int live_ask(struct live *live, enum status_request request, uint64_t bytes, int
 
 /* ---- What it tells ---------------------------------------------------------------------------------- */
 
+uint64_t live_limit(const struct status *status)
+{
+	return status->shared ? status->run_limit : status->limit.bytes;
+}
+
 uint64_t live_resident(const struct status *status)
 {
 	return (uint64_t)status->limit.frames_used * PAGE_BYTES + status->stats.metadata_bytes;

@@ -34,6 +34,8 @@ void live_sweep(uid_t uid);
  */
 int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms);
 
+/* The limit that binds the process: its own, or that of its run. */
+uint64_t live_limit(const struct status *status);
 /* Bytes of managed memory that are resident, and that are in swap. */
 uint64_t live_resident(const struct status *status);
 uint64_t live_swapped(const struct status *status);

@@ -19,9 +19,14 @@ static const char help[] =
 	"  --json  the same as a JSON array\n"
 	"  --help  this text\n"
 	"\n"
-	"LIMIT is the limit, with a + where it follows the host (--memory auto). RESIDENT and SWAPPED are "
-	"managed memory in\n"
-	"RAM and in swap. A program that does not answer (it is stopped, or ends just now) has a - for its "
+	"LIMIT is the limit, with a + where it follows the host (--memory auto). The processes of one "
+	"`anonmm "
+	"run` have it together,\n"
+	"and SHARE is what each may take of it now; - where each has a limit of its own (--per-process). "
+	"RESIDENT "
+	"and SWAPPED\n"
+	"are managed memory in RAM and in swap. A program that does not answer (it is stopped, or ends just "
+	"now) has a - for its "
 	"faults.\n";
 
 /* A row: two looks a second apart. */
@@ -54,15 +59,17 @@ static void look_again(struct row *row)
 static void print_row(const struct row *row)
 {
 	const struct status *seen = &row->live->seen;
-	char command[64], limit[32], resident[32], swapped[32], faults[32] = "-";
+	char command[64], limit[32], share[32] = "-", resident[32], swapped[32], faults[32] = "-";
 
 	live_command(row->live, command, sizeof(command));
-	size_text(seen->limit.bytes, limit, sizeof(limit) - 1);
+	size_text(live_limit(seen), limit, sizeof(limit) - 1);
 	if (seen->follows)
 		strcat(limit, "+");
+	if (seen->shared)
+		size_text(seen->limit.bytes, share, sizeof(share));
 	if (!row->error)
 		snprintf(faults, sizeof(faults), "%.0f", row->faults_per_s);
-	printf("%7d  %-24.24s %11s %11s %11s %9s  %s\n", row->live->pid, command, limit,
+	printf("%7d  %-24.24s %11s %11s %11s %11s %9s  %s\n", row->live->pid, command, limit, share,
 		size_text(live_resident(seen), resident, sizeof(resident)),
 		size_text(live_swapped(seen), swapped, sizeof(swapped)), faults, seen->swap);
 }
@@ -75,10 +82,12 @@ static void print_json_row(const struct row *row, bool first)
 	live_command(row->live, command, sizeof(command));
 	printf("%s\n  {\"pid\": %d, \"command\": ", first ? "" : ",", row->live->pid);
 	json_text(stdout, command);
-	printf(", \"answers\": %s, \"limit_bytes\": %lu, \"follows_host\": %s, \"resident_bytes\": %lu, "
+	printf(", \"answers\": %s, \"limit_bytes\": %lu, \"shared\": %s, \"share_bytes\": %lu, "
+	       "\"follows_host\": %s, \"resident_bytes\": %lu, "
 	       "\"swapped_bytes\": %lu, \"faults_per_second\": %.1f, \"swap\": ",
-		row->error ? "false" : "true", seen->limit.bytes, seen->follows ? "true" : "false",
-		live_resident(seen), live_swapped(seen), row->faults_per_s);
+		row->error ? "false" : "true", live_limit(seen), seen->shared ? "true" : "false",
+		seen->limit.bytes, seen->follows ? "true" : "false", live_resident(seen), live_swapped(seen),
+		row->faults_per_s);
 	json_text(stdout, seen->swap);
 	putchar('}');
 }
@@ -90,8 +99,8 @@ static void print_all(const struct row *rows, unsigned nr, bool json)
 	if (json)
 		putchar('[');
 	else if (nr)
-		printf("%7s  %-24s %11s %11s %11s %9s  %s\n", "PID", "COMMAND", "LIMIT", "RESIDENT",
-			"SWAPPED", "FAULTS/S", "SWAP");
+		printf("%7s  %-24s %11s %11s %11s %11s %9s  %s\n", "PID", "COMMAND", "LIMIT", "SHARE",
+			"RESIDENT", "SWAPPED", "FAULTS/S", "SWAP");
 	else
 		puts("No program of this user is being managed.");
 	for (unsigned i = 0; i < nr; i++) {

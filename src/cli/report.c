@@ -6,6 +6,7 @@
  * up to then. Counters are summed over the processes; what is a state (frames, slots) is the largest of any.
  */
 #include "cli/cli.h"
+#include "run/ledger.h"
 #include "run/record.h"
 #include "size.h"
 
@@ -125,6 +126,12 @@ static void sum_up(const struct report *report, struct anonmm_stats *total, uint
 	}
 }
 
+/* NULL: each process has a limit of its own. */
+static const struct ledger *ledger(const struct report *report)
+{
+	return report->records->shared ? (const void *)((const char *)report->records + RECORD_LEDGER) : NULL;
+}
+
 /* ---- Table ------------------------------------------------------------------------------ */
 
 static void print_row(
@@ -160,9 +167,13 @@ static void print_table(FILE *out, const struct report *report)
 	char memory[32];
 
 	sum_up(report, &total, &peak_bytes);
-	fprintf(out, "anonmm: memory %s for each process, swap %s, %.1f s, exit status %d\n",
-		size_text(report->memory_bytes, memory, sizeof(memory)), report->swap, report->seconds,
+	fprintf(out, "anonmm: memory %s for %s, swap %s, %.1f s, exit status %d\n",
+		size_text(report->memory_bytes, memory, sizeof(memory)),
+		ledger(report) ? "all processes together" : "each process", report->swap, report->seconds,
 		report->status);
+	if (ledger(report))
+		fprintf(out, "anonmm: at most %s were given out at a time\n",
+			size_text(atomic_load(&ledger(report)->peak), memory, sizeof(memory)));
 	fprintf(out, "%8s  %-15s %9s %11s %11s %11s %11s %11s\n", "pid", "program", "peak MiB", "born",
 		"swapped out", "swapped in", "faults", "major");
 	for (unsigned i = 0; i < nr_records(report) && i < ROWS_MAX; i++) {
@@ -221,7 +232,9 @@ static void print_json(FILE *out, const struct report *report)
 	fprintf(out, "],\n \"exit_status\": %d, \"seconds\": %.3f, \"memory_bytes\": %lu, \"swap\": ",
 		report->status, report->seconds, report->memory_bytes);
 	json_text(out, report->swap);
-	fprintf(out, ", \"peak_bytes\": %lu,\n \"total\": ", peak_bytes);
+	fprintf(out, ", \"peak_bytes\": %lu, \"shared\": %s, \"shared_peak_bytes\": %lu,\n \"total\": ",
+		peak_bytes, ledger(report) ? "true" : "false",
+		ledger(report) ? atomic_load(&ledger(report)->peak) : 0);
 	json_stats(out, &total);
 	fprintf(out, ",\n \"unrecorded\": %u,\n \"processes\": [", nr_unrecorded(report));
 	for (unsigned i = 0; i < nr_records(report); i++) {

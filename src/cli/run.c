@@ -10,6 +10,7 @@
  * to the program anyway; what is sent to the launcher alone is passed on.
  */
 #include "cli/cli.h"
+#include "run/ledger.h"
 #include "run/record.h"
 #include "mm/pager.h"
 #include "swapdev/swapdev.h"
@@ -25,13 +26,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PRELOAD_NAME "libanonmm-preload.so"
-#define RECORDS_BYTES ((RECORD_MAX + 1) * RECORD_BYTES)
+#define RECORDS_BYTES (RECORD_LEDGER + LEDGER_BYTES)
+#define RECORDS_FD 3900 /* out of the way of the program's own numbers */
 #define DEFAULT_MEMORY "50%"
 #define ENV_PRELOAD_PATH "ANONMM_PRELOAD"
 
@@ -48,6 +51,7 @@ struct options {
 	enum anonmm_faults faults;
 	bool copy;
 	bool stats, json;
+	bool per_process; /* each process has the limit for itself */
 	const char *core; /* NULL: full */
 	bool fallback; /* a host that refuses us: run it without a limit */
 	const char *stats_path; /* NULL: standard error */
@@ -67,8 +71,8 @@ static const char help[] =
 	"\n"
 	"Run PROGRAM, unmodified, with a limit on the RAM that its memory takes. What does not fit is\n"
 	"kept on a swap device of its own and comes back when it is touched. malloc and private anonymous\n"
-	"mappings are managed; code, stacks and mapped files are not. The limit holds for each process that\n"
-	"PROGRAM starts, by itself.\n"
+	"mappings are managed; code, stacks and mapped files are not. The limit holds for PROGRAM and all\n"
+	"that it starts, together.\n"
 	"\n"
 	"options:\n"
 	"  --memory SIZE|PERCENT  the limit: 64M, 1.5G, 25% of what the host or the control group has.\n"
@@ -78,6 +82,7 @@ static const char help[] =
 	"  --memory-max SIZE|PERCENT  how far `anonmm limit` may raise it; default: not at all. With auto: "
 	"the\n"
 	"                         most that it takes; default: all\n"
+	"  --per-process          each process has the limit for itself\n"
 	"  --swap URI             where pages go: file:PATH?size=SIZE (a directory: an unlinked file in "
 	"it),\n"
 	"                         zram: (compressed memory, a part of the limit; with ?size=SIZE besides "
@@ -118,6 +123,7 @@ static const char help[] =
 enum {
 	OPTION_MEMORY = 1,
 	OPTION_MEMORY_MAX,
+	OPTION_PER_PROCESS,
 	OPTION_SWAP,
 	OPTION_FAULTS,
 	OPTION_FALLBACK,
@@ -131,6 +137,7 @@ enum {
 static const struct option long_options[] = {
 	{"memory", required_argument, NULL, OPTION_MEMORY},
 	{"memory-max", required_argument, NULL, OPTION_MEMORY_MAX},
+	{"per-process", no_argument, NULL, OPTION_PER_PROCESS},
 	{"swap", required_argument, NULL, OPTION_SWAP},
 	{"faults", required_argument, NULL, OPTION_FAULTS},
 	{"fallback", required_argument, NULL, OPTION_FALLBACK},
@@ -188,6 +195,9 @@ static int take_option(struct options *options, int option)
 		return 0;
 	case OPTION_MEMORY_MAX:
 		options->memory_max = optarg;
+		return 0;
+	case OPTION_PER_PROCESS:
+		options->per_process = true;
 		return 0;
 	case OPTION_SWAP:
 		return take_swap(options, optarg);
@@ -423,11 +433,39 @@ static int check_all(struct options *options)
 
 /* ---- What the program gets -------------------------------------------------------------------- */
 
-/* The shared file of records: mapped, and named in the environment. */
-static struct record_header *make_records(void)
+/* One limit for all: the ledger is empty, and the program enters itself. */
+static void make_ledger(struct record_header *header, const struct options *options)
 {
-	char path[64];
-	int fd = memfd_create("anonmm-records", MFD_CLOEXEC);
+	struct ledger *ledger = (void *)((char *)header + RECORD_LEDGER);
+
+	ledger->most = max_u64(options->memory_max_bytes, options->memory_bytes);
+	if (options->follows && !options->memory_max_bytes)
+		ledger->most = max_u64(governor_most(), ANONMM_MEMORY_MIN);
+	atomic_store(&ledger->cap, ledger->most);
+	atomic_store(&ledger->limit, options->memory_bytes);
+	header->shared = true;
+}
+
+/* A number that is not in the way of the program's own, and that it inherits. */
+static int raise_fd(int fd)
+{
+	struct rlimit limit;
+	int floor = RECORDS_FD;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < RECORDS_FD + 512)
+		floor = limit.rlim_cur > 256 ? (int)limit.rlim_cur - 256 : 3;
+	int high = fcntl(fd, F_DUPFD, floor);
+
+	if (high >= 0)
+		close(fd);
+	return high;
+}
+
+/* The shared file of records: mapped, and named in the environment. */
+static struct record_header *make_records(const struct options *options)
+{
+	char path[64], which[64];
+	int fd = raise_fd(memfd_create("anonmm-records", MFD_CLOEXEC));
 
 	if (fd < 0 || ftruncate(fd, (off_t)RECORDS_BYTES) < 0)
 		return NULL;
@@ -437,7 +475,12 @@ static struct record_header *make_records(void)
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
 	struct record_header *header = p;
 	header->magic = RECORD_MAGIC;
-	return setenv(ENV_STATS, path, 1) ? NULL : header;
+	if (getrandom(&header->id, sizeof(header->id), 0) != sizeof(header->id))
+		return NULL;
+	if (!options->per_process)
+		make_ledger(header, options);
+	snprintf(which, sizeof(which), "%lx:%d", header->id, fd);
+	return setenv(ENV_STATS, path, 1) || setenv(ENV_RUN, which, 1) ? NULL : header;
 }
 
 static int set_or_unset(const char *name, const char *value)
@@ -570,7 +613,7 @@ int cmd_run(int argc, char **argv)
 	int status = check_all(&options);
 	if (status)
 		return status;
-	struct record_header *records = make_records();
+	struct record_header *records = make_records(&options);
 	if (!records || set_environment(&options)) {
 		cli_say("cannot prepare the program's environment: %s", strerror(errno));
 		return EXIT_OURS;

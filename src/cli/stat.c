@@ -67,12 +67,16 @@ static int take_options(struct stat_options *stat, int argc, char **argv)
 static void print_head(const struct live *live)
 {
 	const struct status *seen = &live->seen;
-	char command[200], limit[32], most[32], resident[32], swapped[32];
+	char command[200], limit[32], share[32], most[32], resident[32], swapped[32];
 
 	live_command(live, command, sizeof(command));
 	printf("%-18s %d\n%-18s %s\n", "pid", live->pid, "command", command);
-	printf("%-18s %s%s\n", "limit", size_text(seen->limit.bytes, limit, sizeof(limit)),
+	printf("%-18s %s%s\n", "limit", size_text(live_limit(seen), limit, sizeof(limit)),
 		seen->follows ? ", follows the host" : "");
+	if (seen->shared)
+		printf("%-18s %s, of %s that %u processes have\n", "share",
+			size_text(seen->limit.bytes, share, sizeof(share)),
+			size_text(seen->run_shares, limit, sizeof(limit)), seen->run_processes);
 	printf("%-18s %s\n", "memory_max", size_text(seen->memory_max, most, sizeof(most)));
 	printf("%-18s %s\n%-18s %s\n", "resident", size_text(live_resident(seen), resident, sizeof(resident)),
 		"swapped", size_text(live_swapped(seen), swapped, sizeof(swapped)));
@@ -99,10 +103,12 @@ static void print_json(const struct live *live)
 	live_command(live, command, sizeof(command));
 	printf("{\"pid\": %d, \"command\": ", live->pid);
 	json_text(stdout, command);
-	printf(", \"limit_bytes\": %lu, \"follows_host\": %s, \"memory_max_bytes\": %lu, \"resident_bytes\": "
+	printf(", \"limit_bytes\": %lu, \"shared\": %s, \"share_bytes\": %lu, \"run_shares_bytes\": %lu, "
+	       "\"run_processes\": %u, \"follows_host\": %s, \"memory_max_bytes\": %lu, \"resident_bytes\": "
 	       "%lu, "
 	       "\"swapped_bytes\": %lu, \"frames_missing\": %u, \"faults_mode\": \"%s\", \"swap\": ",
-		seen->limit.bytes, seen->follows ? "true" : "false", seen->memory_max, live_resident(seen),
+		live_limit(seen), seen->shared ? "true" : "false", seen->limit.bytes, seen->run_shares,
+		seen->run_processes, seen->follows ? "true" : "false", seen->memory_max, live_resident(seen),
 		live_swapped(seen), seen->limit.frames_missing,
 		seen->faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread");
 	json_text(stdout, seen->swap);

@@ -111,6 +111,12 @@ struct machine_ops {
 	void (*frame_drop)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
+	 * A fault found no frame, and nothing to reclaim. true: try again, the limit has been raised, or may be soon: it may have
+	 * slept a little, and says false some day. May be NULL. => no lock held
+	 */
+	bool (*more)(struct machine *);
+
+	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address
 	 * and pfn are worth handing over together, in order. => pager lock not held, pages
 	 * locked, PTEs present and not valid. Each entry's result is set; a frame whose

@@ -62,6 +62,7 @@ static const struct machine_ops uffd_ops = {
 	.frame_bytes = uffd_frame_bytes,
 	.frame_populate = uffd_frame_populate,
 	.frame_drop = uffd_frame_drop,
+	.more = uffd_more,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,
@@ -310,6 +311,18 @@ void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (
 	m->kick = kick;
 	m->serve = serve;
 	m->serve_ctx = ctx;
+}
+
+void uffd_machine_ask(struct machine *machine, bool (*more)(bool urgent))
+{
+	uffd_of(machine)->more = more;
+}
+
+bool uffd_more(struct machine *machine)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	return m->more && m->more(true);
 }
 
 int uffd_machine_start(struct machine *machine, struct space *space)

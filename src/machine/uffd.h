@@ -56,6 +56,13 @@ bool uffd_machine_copies(struct machine *m);
 void uffd_machine_serve(struct machine *m, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx);
 
 /*
+ * Before kswapd's work is done because frames are few, @more(false) is asked whether the limit could be raised instead: true:
+ * it was. more(true): a fault found no frame at all. true: try again; it may have slept a little. Called by threads of the
+ * program in signal mode, signals blocked, by ours otherwise. => before uffd_machine_start()
+ */
+void uffd_machine_ask(struct machine *m, bool (*more)(bool urgent));
+
+/*
  * Start kswapd, and in thread mode the pager thread. => m->pager set, its swap devices added, @space is the one
  * space; nothing that the C library allocates for a thread lies in managed memory. 0 or -errno.
  */

@@ -135,6 +135,7 @@ struct uffd_machine {
 	_Atomic(uint32_t) own_kick; /* [a] */
 	void (*serve)(void *); /* [I] NULL: nothing outside asks */
 	void *serve_ctx; /* [I] */
+	bool (*more)(bool urgent); /* [I] NULL: nobody raises the limit */
 	_Atomic(bool) kswapd_asleep; /* [a] */
 	_Atomic(bool) help_in_vain; /* [a] nothing could be reclaimed: leave it to the thread */
 	_Atomic(bool) help_due; /* [a] the next fault does some of kswapd's work */
@@ -270,6 +271,7 @@ void uffd_kswapd_meanwhile(struct uffd_machine *m);
 bool uffd_kswapd_may_help(struct uffd_machine *m);
 /* => a fault has just been served, no lock held */
 void uffd_kswapd_help(struct uffd_machine *m);
+bool uffd_more(struct machine *machine);
 void uffd_kick_kswapd(struct uffd_machine *m); /* => the pager lock not held */
 
 /* uffd_pair.c: => pager thread */

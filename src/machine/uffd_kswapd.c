@@ -77,7 +77,13 @@ void uffd_kswapd_help(struct uffd_machine *m)
 {
 	enum kswapd_result result;
 
-	if (!atomic_load_explicit(&m->help_due, memory_order_relaxed) || !lock_try(&m->kswapd_lock))
+	if (!atomic_load_explicit(&m->help_due, memory_order_relaxed))
+		return;
+	if (m->more && m->more(false)) {
+		atomic_store(&m->help_due, false);
+		return;
+	}
+	if (!lock_try(&m->kswapd_lock))
 		return;
 	atomic_store(&m->help_due, false); /* before: the step may find reason to set it again */
 	result = kswapd_step(m->machine.pager, HELP_PAGES);
@@ -109,6 +115,8 @@ void *uffd_kswapd_main(void *machine)
 		if (atomic_exchange(&m->poke_wanted, false))
 			uffd_poke_for_others(m);
 		uffd_reap(m, true);
+		if (m->more)
+			m->more(false);
 		result = step(m, KSWAPD_PAGES);
 		atomic_store(&m->help_in_vain, result == KSWAPD_STUCK);
 		switch (result) {

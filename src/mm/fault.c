@@ -315,20 +315,33 @@ static enum fault_result fault_handle(
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);
-	if (unlikely(result == FAULT_OOM))
-		out_of_memory(pager, f.addr);
 	return (enum fault_result)result;
+}
+
+/* No frame was to be had. True: the machine has got some from elsewhere, or hopes to. */
+static bool has_more(struct pager *pager, uint64_t addr)
+{
+	struct machine *machine = pager->machine;
+
+	if (machine->ops->more && machine->ops->more(machine))
+		return true;
+	out_of_memory(pager, page_align_down(addr));
+	return false;
 }
 
 enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
 	struct pager *pager = space->pager;
+	enum fault_result result;
 
-	pager_lock(pager);
-	return fault_handle(pager, space, addr, access, wait);
+	do {
+		pager_lock(pager);
+		result = fault_handle(pager, space, addr, access, wait);
+	} while (unlikely(result == FAULT_OOM) && has_more(pager, addr));
+	return result;
 }
 
-enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
+static enum fault_result fault_in(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
 {
 	pager_lock(pager);
 	struct space *space = find_space(pager, addr);
@@ -337,4 +350,14 @@ enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access ac
 		return fault_handle(pager, space, addr, access, wait);
 	pager_unlock(pager);
 	return FAULT_SIGSEGV;
+}
+
+enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait)
+{
+	enum fault_result result;
+
+	do {
+		result = fault_in(pager, addr, access, wait);
+	} while (unlikely(result == FAULT_OOM) && has_more(pager, addr));
+	return result;
 }

@@ -112,6 +112,7 @@ void pager_limit(struct pager *pager, struct pager_limit *out)
 		out->frames_missing +=
 			node->wanted > node->nr_reserved ? node->wanted - node->nr_reserved : 0;
 		out->stalled = out->stalled || node->stalled;
+		out->low = out->low || node->nr_free < node->wmark_low;
 	}
 	pager_unlock(pager);
 }

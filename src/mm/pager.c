@@ -339,12 +339,21 @@ bool pager_lone_read(struct pager *pager)
 	return lone;
 }
 
+/* A limit that was lowered just before the rest. */
+static bool limit_not_reached(const struct pager *pager)
+{
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		if (reserve_missing(&pager->nodes[n]) > 0)
+			return true;
+	return false;
+}
+
 void pager_thaw(struct pager *pager)
 {
 	pager_lock(pager);
 	pager->frozen = false;
 	pager_event(pager);
-	if (frames_below_low(pager))
+	if (frames_below_low(pager) || limit_not_reached(pager))
 		pager_have_reclaimed(pager);
 	pager_unlock(pager);
 }

@@ -95,6 +95,7 @@ struct pager_limit {
 	uint32_t frames_used;
 	uint32_t frames_missing; /* still to be freed and given back: 0 when the limit is reached */
 	bool stalled; /* nothing more can be reclaimed for it now */
+	bool low; /* free frames are below the low watermark */
 };
 
 void pager_limit(struct pager *pager, struct pager_limit *out);

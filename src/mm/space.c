@@ -552,7 +552,7 @@ static bool could_ever_hold(struct pager *pager, uint64_t len, int prot, unsigne
 {
 	if ((flags & (SPACE_NORESERVE | SPACE_FOREIGN)) || !(prot & PROT_WRITE))
 		return true;
-	return len >> PAGE_SHIFT <= pager->nr_limit + pager->slots_total;
+	return len >> PAGE_SHIFT <= (uint64_t)pager->nr_frames + pager->slots_total;
 }
 
 /* Where the mapping goes; what is there is unmapped, if the caller insists. */

@@ -163,6 +163,7 @@ static void before_exec(void)
 		return;
 	uffd_unpair_self(run.machine);
 	stats_final(RECORD_EXECED);
+	share_exec_begin();
 }
 
 /* It failed: the process, and its record, go on. */
@@ -170,6 +171,8 @@ static int after_exec(int result)
 {
 	if (run.active && atomic_load(&run.record->pid) == getpid())
 		atomic_store(&run.record->has_final, 0);
+	if (run.active)
+		share_exec_failed();
 	return result;
 }
 

@@ -281,6 +281,8 @@ static int child_go_on(void)
 		child_swap();
 	if (!error)
 		error = uffd_fork_child(run.machine);
+	if (!error)
+		error = share_fork_start();
 	if (!error && run.governor)
 		error = governor_fork_child(run.governor);
 	return error;
@@ -295,6 +297,7 @@ static void fork_child(void)
 		return;
 	run.active = false;
 	status_fork_child();
+	share_fork_child();
 	if (!forking.error)
 		uffd_fork_child_begin(run.machine);
 	if (forking.child_end >= 0)

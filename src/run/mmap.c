@@ -100,13 +100,24 @@ static long madvise_piece(struct call *call, enum space_kind kind, uint64_t addr
 	return retry(space_madvise(run.space, addr, len, call->flags, &wait));
 }
 
+/* Half of the limit may be locked: of the share, which may be made larger for it. */
+static int lock_pages(uint64_t addr, uint64_t len, bool lock)
+{
+	int error = retry(space_mlock(run.space, addr, len, lock, &wait));
+
+	if (error != -ENOMEM || !lock)
+		return error;
+	share_want(2 * len);
+	return retry(space_mlock(run.space, addr, len, lock, &wait));
+}
+
 /* flags: whether to lock. other_len: mlock2's flags */
 static long mlock_piece(struct call *call, enum space_kind kind, uint64_t addr, uint64_t len)
 {
 	if (kind == SPACE_HOLE)
 		return -ENOMEM;
 	if (kind == SPACE_ANON)
-		return retry(space_mlock(run.space, addr, len, call->flags, &wait));
+		return lock_pages(addr, len, call->flags);
 	if (call->flags)
 		return native(syscall(SYS_mlock2, addr, len, call->other_len));
 	return native(syscall(SYS_munlock, addr, len));
@@ -427,7 +438,7 @@ static long mmap_managed_work(struct call *call)
 		(void)retry(space_madvise(run.space, call->addr, call->len,
 			call->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ, &wait));
 	if (!error && call->flags & MAP_LOCKED)
-		(void)retry(space_mlock(run.space, call->addr, call->len, true, &wait));
+		(void)lock_pages(call->addr, call->len, true);
 	return error ? error : (long)call->addr;
 }
 

@@ -314,10 +314,13 @@ static int run_open(char *why, size_t why_len)
 	if (settings.swap && *settings.swap && strcmp(settings.swap, "none"))
 		run.swap_uri = own_text(settings.swap);
 	run.memory = settings.memory;
+	stats_find(settings.stats, getenv(ENV_RUN));
 	error = open_swaps(&swaps, why, why_len);
 	if (error)
 		return error;
-	uint32_t nr_limit = pager_frames_for(settings.memory, swaps.slots);
+	uint64_t share = settings.memory;
+	share_enter(&share, &settings.memory_max);
+	uint32_t nr_limit = pager_frames_for(share, swaps.slots);
 	uint64_t core = settings.core ? core_room(settings.memory, swaps.slots * PAGE_BYTES) : 0;
 	uint32_t nr_frames =
 		pager_frames_for(max_u64(settings.memory_max, settings.memory + core), swaps.slots);
@@ -329,7 +332,7 @@ static int run_open(char *why, size_t why_len)
 		return -ENOMEM;
 	}
 	uffd_pthread_create = raw_pthread_create; /* our threads are none of the program's */
-	run.record = stats_claim(settings.stats);
+	run.record = stats_claim();
 	if (!run.record) {
 		snprintf(why, why_len, "no memory for the counters");
 		return -ENOMEM;
@@ -343,12 +346,20 @@ static int run_open(char *why, size_t why_len)
 	what = "status page";
 	error = status_start(settings.memory_max);
 	if (!error)
+		error = share_attach();
+	if (!error)
 		error = pager_start(&swaps, nr_frames, nr_limit, &what);
+	if (!error) {
+		what = "thread that keeps the share of the limit";
+		error = share_start();
+	}
 	if (!error && settings.follows) {
 		what = "thread that follows the host's memory";
-		error = governor_start(
-			&(struct governor_config){
-				.pager = run.pager, .root = "", .most = settings.memory_max, .hidden = true},
+		error = governor_start(&(struct governor_config){.pager = run.pager,
+					       .ops = share_governor_ops(),
+					       .root = "",
+					       .most = settings.memory_max,
+					       .hidden = true},
 			&run.governor);
 	}
 	if (error)
@@ -413,6 +424,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 		return;
 	if (run_start(envp, why, sizeof(why)) == 0)
 		return;
+	share_leave();
 	status_end();
 	if (!flag_set(ENV_OPTIONAL))
 		run_die("%s", why);
@@ -423,6 +435,7 @@ __attribute__((destructor)) static void run_destructor(void)
 {
 	if (run.active) {
 		stats_final(RECORD_EXITED);
+		share_leave();
 		status_end();
 	}
 }
@@ -432,6 +445,7 @@ EXPORT void _exit(int status)
 {
 	if (run.active) {
 		stats_final(RECORD_EXITED);
+		share_leave();
 		status_end();
 	}
 	syscall(SYS_exit_group, status);

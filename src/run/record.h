@@ -4,7 +4,8 @@
  * each process that ran a managed program, claimed by the process itself.
  *
  * The launcher makes the file (a memfd) and hands its name in /proc on by the environment, so that
- * nothing depends on descriptors that a program inherits or closes. A record has pages of its own:
+ * little depends on descriptors that a program inherits or closes. One is inherited besides, for daemons that start programs
+ * when the launcher has gone. A record has pages of its own:
  * a process maps its record alone, and after a fork another one at the same address. What is counted
  * is counted in place, so that it is there even when the process is killed.
  *
@@ -18,7 +19,8 @@
 
 #define RECORD_BYTES PAGE_BYTES
 #define RECORD_MAX 4096 /* 16 MiB of address space; only pages that are used take memory */
-#define RECORD_MAGIC 0x31636572616e6f6eULL
+#define RECORD_MAGIC 0x32636572616e6f6eULL
+#define RECORD_LEDGER ((RECORD_MAX + 1) * RECORD_BYTES) /* where in the file the ledger is (ledger.h) */
 
 /* Environment of a managed program. */
 #define ENV_MEMORY "ANONMM_MEMORY" /* the limit in bytes, or auto; without it the library does nothing */
@@ -28,6 +30,7 @@
 #define ENV_COPY "ANONMM_COPY" /* 1: do without UFFDIO_MOVE */
 #define ENV_ADDRESS_SPACE "ANONMM_ADDRESS_SPACE" /* bytes of the managed range */
 #define ENV_STATS "ANONMM_STATS" /* path of the file of records */
+#define ENV_RUN "ANONMM_RUN" /* ID:FD: which file that is, and the descriptor by which it is inherited */
 #define ENV_OPTIONAL "ANONMM_OPTIONAL" /* 1: what cannot be managed runs unmanaged */
 #define ENV_CORE "ANONMM_CORE" /* resident: core dumps are without what is in swap */
 #define ENV_OFF "ANONMM_OFF" /* 1: this program, and what it starts, runs unmanaged */
@@ -46,6 +49,8 @@
 struct record_header {
 	uint64_t magic;
 	_Atomic(uint32_t) claimed; /* records asked for; beyond RECORD_MAX they were not had */
+	uint32_t shared; /* 1: the processes share one limit, by the ledger behind the records */
+	uint64_t id; /* of this run */
 };
 
 enum record_end {

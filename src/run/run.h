@@ -15,6 +15,7 @@
  *      guard*.c              signal mode: system calls on managed buffers
  *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
+ *      ledger.c, share.c     one limit for all processes of a run
  *
  * Rules for all code in here:
  *
@@ -29,6 +30,7 @@
 #include "base.h"
 #include "mm/pager.h"
 #include "machine/uffd.h"
+#include "run/ledger.h"
 #include "run/record.h"
 #include "governor.h"
 
@@ -173,6 +175,42 @@ bool fork_owns_fd(int fd);
 /* Remember what to hand on to programs that this one starts. */
 void exec_start(char **envp);
 
+/* ---- share.c ------------------------------------------------------------------------------ */
+
+/*
+ * Take part in the run's limit, if the run has one: *@memory becomes what this process may have for now, @memory_max what it
+ * may ever have. Without a ledger both stay as they are.
+ */
+void share_enter(uint64_t *memory, uint64_t *memory_max);
+/* The share is the pager's limit from here on, and follows the ledger. 0 or -errno. => before the machine's threads start */
+int share_attach(void);
+int share_start(void);
+/* First thing in a fork's child, and when its pager works again. */
+void share_fork_child(void);
+int share_fork_start(void);
+/* For the process's end. */
+void share_leave(void);
+/* Around an exec: nothing of this memory is left when it succeeds. */
+void share_exec_begin(void);
+void share_exec_failed(void);
+/* Have room for @bytes that are to stay in memory, if there is. Waits a moment at most. */
+void share_want(uint64_t bytes);
+
+/* What others are told: the limit that binds this process, and the run's sums. */
+struct share_view {
+	bool shared;
+	uint64_t limit, most, shares, peak;
+	unsigned processes;
+};
+void share_view(struct share_view *view);
+bool share_is_shared(void);
+/* The limit of this process's pager as it was opened. */
+uint64_t share_bytes(void);
+/* For the governor; NULL: this process has a limit of its own. */
+const struct governor_ops *share_governor_ops(void);
+/* Another limit for all. 0, or -errno and words. */
+int share_set_limit(uint64_t bytes, char *why, size_t why_len);
+
 /* ---- signals.c ---------------------------------------------------------------------------- */
 
 int signals_start(void);
@@ -223,8 +261,13 @@ void status_end(void);
 
 /* ---- stats.c ------------------------------------------------------------------------------ */
 
+/* Where the run's file is: what ENV_STATS and ENV_RUN say. */
+void stats_find(const char *path, const char *which);
+bool stats_owns_fd(int fd);
+/* The ledger of the run, mapped; NULL: there is none. */
+struct ledger *stats_map_ledger(void);
 /* Claim a record for this process: shared with the launcher, or a private one. NULL: no memory. */
-struct record *stats_claim(const char *path);
+struct record *stats_claim(void);
 /* In a fork's child: the same address, another record. */
 void stats_fork_child(void);
 /* Write down what can only be known now: the process, or its program, ends. */

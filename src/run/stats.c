@@ -16,6 +16,67 @@
 #include <unistd.h>
 
 static const char *records_path;
+static uint64_t records_id;
+static int records_fd = -1; /* inherited */
+
+/* ---- The file ------------------------------------------------------------------------------- */
+
+static bool is_records(int fd)
+{
+	struct record_header header;
+
+	return fd >= 0 && pread(fd, &header, sizeof(header), 0) == sizeof(header) &&
+	       header.magic == RECORD_MAGIC && header.id == records_id;
+}
+
+/* The launcher has gone, or is not to be seen from here: then what was inherited. -1: none. The caller closes it. */
+static int open_records(void)
+{
+	int fd = records_path ? raw_open(records_path, O_RDWR | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && is_records(fd))
+		return fd;
+	if (fd >= 0)
+		raw_close(fd);
+	if (!records_path || !is_records(records_fd))
+		return -1;
+	return fcntl(records_fd, F_DUPFD_CLOEXEC, 3);
+}
+
+void stats_find(const char *path, const char *which)
+{
+	char *end;
+
+	records_path = path && *path ? own_text(path) : NULL;
+	if (!which)
+		return;
+	records_id = strtoull(which, &end, 16);
+	if (*end == ':')
+		records_fd = atoi(end + 1);
+	if (!is_records(records_fd))
+		records_fd = -1;
+}
+
+bool stats_owns_fd(int fd)
+{
+	return fd == records_fd;
+}
+
+struct ledger *stats_map_ledger(void)
+{
+	struct record_header header;
+	int fd = open_records();
+	void *p = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	if (pread(fd, &header, sizeof(header), 0) == sizeof(header) && header.shared)
+		p = raw_mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, RECORD_LEDGER);
+	raw_close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* ---- Records -------------------------------------------------------------------------------- */
 
 /* A number that nobody else has, or -1: the table is full. */
 static int64_t claim_number(int fd)
@@ -38,11 +99,11 @@ static int64_t claim_number(int fd)
 /* Map a shared record at @at (NULL: anywhere). MAP_FAILED: none to be had. */
 static void *map_shared(void *at)
 {
-	int fd = records_path ? raw_open(records_path, O_RDWR | O_CLOEXEC) : -1;
+	int fd = open_records();
 	void *p = MAP_FAILED;
 
 	if (fd < 0)
-		return MAP_FAILED; /* the launcher has gone, or is not to be seen from here */
+		return MAP_FAILED;
 	int64_t number = claim_number(fd);
 	if (number >= 0)
 		p = raw_mmap(at, RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd,
@@ -76,9 +137,8 @@ static void read_name(char *name, size_t len)
 	name[strcspn(name, "\n")] = '\0';
 }
 
-struct record *stats_claim(const char *path)
+struct record *stats_claim(void)
 {
-	records_path = path && *path ? own_text(path) : NULL;
 	struct record *record = map_record(NULL);
 	if (!record)
 		return NULL;

@@ -110,6 +110,7 @@ static struct status *map_status(void *at)
 
 static void publish(void)
 {
+	struct share_view view;
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -117,14 +118,21 @@ static void publish(void)
 	pager_stats(run.pager, &page->stats);
 	pager_limit(run.pager, &page->limit);
 	if (!page->limit.bytes)
-		page->limit.bytes = run.record->limit_bytes;
+		page->limit.bytes = share_bytes();
+	share_view(&view);
+	page->shared = view.shared;
+	page->run_limit = view.shared ? view.limit : page->limit.bytes;
+	page->run_shares = view.shares;
+	page->run_processes = view.processes;
 }
 
 static void set_limit(uint64_t bytes)
 {
 	page->why[0] = '\0';
 	page->result = 0;
-	if (run.governor)
+	if (share_is_shared())
+		page->result = share_set_limit(bytes, page->why, sizeof(page->why));
+	else if (run.governor)
 		governor_set_most(run.governor, bytes);
 	else
 		page->result = pager_set_limit(run.pager, bytes, page->why, sizeof(page->why));

@@ -50,6 +50,10 @@ struct status {
 	uint32_t follows; /* [k] the limit follows the host (--memory auto) */
 	char why[200]; /* [k] result in words */
 	uint64_t now_ns; /* [k] CLOCK_MONOTONIC */
+	uint32_t
+		shared; /* [k] 1: the limit is one for all processes of the run, and limit.bytes a share of it */
+	uint32_t run_processes; /* [k] */
+	uint64_t run_limit, run_shares; /* [k] bytes: the limit, and what all have of it */
 	struct pager_limit limit; /* [k] */
 	struct anonmm_stats stats; /* [k] */
 };

@@ -87,8 +87,8 @@ says 1 'swap has room for 0 MiB' limit "$pid" 32M
 wait
 grep -q good "$work/out" || fail "no swap: $(cat "$work/out")"
 
-# A program and its children have a limit each.
-start --memory 64M --faults signal -- sh -c "'$hog' 20 6 & '$hog' 20 6 & wait"
+# A program and its children have a limit each, if they are to.
+start --per-process --memory 64M --faults signal -- sh -c "'$hog' 20 6 & '$hog' 20 6 & wait"
 sleep 1
 "$ANONMM" ps --json >"$work/said"
 [ "$(grep -c '"answers": true' "$work/said")" -ge 3 ] || fail "ps does not list the children: $(cat "$work/said")"
