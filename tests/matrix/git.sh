@@ -15,8 +15,6 @@ chance = random.Random(11)
 files = {n: [f"line {i} of {n} {chance.random()}" for i in range(150)] for n in range(60)}
 for commit in range(600):
     print(f"commit refs/heads/main\ncommitter a <a@b> {1600000000 + commit} +0000\ndata 2\nc\n")
-    if commit:
-        print("from refs/heads/main^0")
     for n in chance.sample(range(60), 4):
         files[n][chance.randrange(150)] = f"changed in {commit} {chance.random()}"
         text = "\n".join(files[n]) + "\n"

@@ -60,9 +60,9 @@ END
 	nginx -p "$work" -c "$work/conf" &
 	server=$!
 	wait_until 20 test -S "$work/socket" -a -s "$work/pid"
-	clients 8
+	clients 3
 	kill -HUP $server
-	clients 4
+	clients 2
 	kill -QUIT $server
 	wait $server
 	! grep -E 'alert|crit|emerg|signal [0-9]+ \(core' "$work/errors"

@@ -32,7 +32,7 @@ PY
 cli() { redis-cli -s "$work/socket" "$@"; }
 
 start() {
-	redis-server --port 0 --unixsocket "$work/socket" --dir "$work" --save '' --daemonize no --loglevel warning &
+	redis-server --port 0 --unixsocket "$work/socket" --dir "$work" --save '' --daemonize no --loglevel warning >>log &
 	server=$!
 	wait_until 20 cli ping
 	until [ "$(cli ping)" = PONG ]; do sleep 0.1; done # LOADING is answered too

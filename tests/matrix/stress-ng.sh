@@ -14,23 +14,26 @@ stress() {
 	echo "$name"
 }
 
+# It takes what the host has free, half of it at a time: under a limit on addresses that is not much.
+mmapfork() { (ulimit -v 400000 && stress mmapfork 1 --timeout 2); }
+
 work() {
-	stress vm 40 --vm-bytes 24M --vm-method write64
-	stress vm 20 --vm-bytes 16M --vm-method walk-1d
-	stress malloc 4000 --malloc-bytes 16M
+	stress vm 1000000 --vm-bytes 64M --vm-method rand-set --timeout 2
+	stress vm 1000000 --vm-bytes 64M --vm-method inc-nybble --timeout 2
+	stress malloc 1500 --malloc-bytes 4M
 	stress bigheap 800 --bigheap-growth 64K
-	stress mremap 40 --mremap-bytes 8M
-	stress madvise 200
+	stress mremap 6 --mremap-bytes 8M
+	stress madvise 3
 	stress brk 2000
-	stress mmap 20 --mmap-bytes 8M
-	stress mlock 20
-	stress fork 60
-	stress vfork 60
-	stress mmapfork 1 --timeout 3
+	stress mmap 3 --mmap-bytes 8M
+	stress mlock 3
+	stress fork 30
+	stress vfork 30
+	mmapfork
 	stress exec 10
-	stress sigsegv 500
-	stress sigfpe 500
-	stress pthread 300
+	stress sigsegv 100
+	stress sigfpe 100
+	stress pthread 200
 	stress switch 2000
 	stress pipe 500
 	stress sock 20

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 # packages: xz-utils
 # commands: xz
-# does: decompresses with a 64 MiB dictionary, compresses with threads and without
+# does: decompresses with a 16 MiB dictionary, compresses with threads and without
 # version: xz --version
 . "$(dirname "$0")/common.sh"
 
 prepare() {
-	cat /usr/lib/x86_64-linux-gnu/*.so.* 2>/dev/null | head -c 24000000 >"$input/data"
-	head -c 250000 "$input/data" >"$input/short"
-	xz --lzma2=preset=0,dict=64MiB -c "$input/data" >"$input/data.xz"
+	cat /usr/lib/x86_64-linux-gnu/*.so.* 2>/dev/null | head -c 16000000 >"$input/data"
+	head -c 80000 "$input/data" >"$input/short"
+	xz --lzma2=preset=0,dict=16MiB -c "$input/data" >"$input/data.xz"
 }
 
 work() {
