@@ -224,7 +224,7 @@ static bool is_kept(int fd)
 	return !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
-static void keep_fd(struct uffd_machine *m, int fd)
+void uffd_keep_fd(struct uffd_machine *m, int fd)
 {
 	for (unsigned i = 0; i < m->nr_own_fds; i++)
 		if (m->own_fds[i] == fd)
@@ -240,7 +240,7 @@ static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
 
 	for (int i = 0; i < nr && i < (int)ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
-			keep_fd(m, fds[i]);
+			uffd_keep_fd(m, fds[i]);
 }
 
 struct fd_entry { /* as the kernel lays it out */
@@ -266,7 +266,7 @@ static void keep_open_fds(struct uffd_machine *m)
 			int fd = entry->name[0] == '.' ? -1 : atoi(entry->name);
 
 			if (fd >= 0 && fd != dir && is_kept(fd))
-				keep_fd(m, fd);
+				uffd_keep_fd(m, fd);
 			at += entry->bytes;
 		}
 	}
@@ -279,12 +279,12 @@ static void find_own_fds(struct uffd_machine *m)
 	unsigned nr;
 
 	m->nr_own_fds = 0;
-	keep_fd(m, m->fd);
-	keep_fd(m, m->leader_sleep.fd);
-	keep_fd(m, m->pager_sleep.fd);
+	uffd_keep_fd(m, m->fd);
+	uffd_keep_fd(m, m->leader_sleep.fd);
+	uffd_keep_fd(m, m->pager_sleep.fd);
 	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
 	for (unsigned i = 0; i < nr; i++)
-		keep_fd(m, devices[i].fd);
+		uffd_keep_fd(m, devices[i].fd);
 	for (unsigned i = 0; i < m->nr_devices; i++)
 		keep_device_fds(m, m->devices[i]);
 	if (m->nr_devices == 0)

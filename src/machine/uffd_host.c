@@ -34,7 +34,7 @@ static int fd_floor(void)
 }
 
 /* Give @fd a high number; the low one when there is none. */
-static int fd_raise(int fd)
+int uffd_fd_raise(int fd)
 {
 	int high = (int)host_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd_floor());
 
@@ -48,7 +48,7 @@ int uffd_eventfd_open(void)
 {
 	int fd = (int)host_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-	return fd < 0 ? fd : fd_raise(fd);
+	return fd < 0 ? fd : uffd_fd_raise(fd);
 }
 
 /* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
@@ -66,10 +66,10 @@ static int fd_features(bool kernel_faults, uint64_t *features)
 	return error;
 }
 
-static int fd_handshake(bool kernel_faults, uint64_t features)
+/* @fd is new, or an error. */
+static int fd_handshake(int fd, uint64_t features)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = features};
-	int fd = uffd_fd_ask(kernel_faults, NULL);
 	int error;
 
 	if (fd < 0)
@@ -79,7 +79,7 @@ static int fd_handshake(bool kernel_faults, uint64_t features)
 		host_close(fd);
 		return error;
 	}
-	return fd_raise(fd);
+	return uffd_fd_raise(fd);
 }
 
 static void refuse(int error, bool thread_mode, char *why, size_t why_len)
@@ -132,7 +132,7 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 		return -ENOSYS;
 	}
 	m->way = copy ? &uffd_way_copy : &uffd_way_move;
-	m->fd = fd_handshake(thread_mode, m->features);
+	m->fd = fd_handshake(uffd_fd_ask(thread_mode, NULL), m->features);
 	if (m->fd < 0) {
 		refuse(m->fd, thread_mode, why, why_len);
 		return m->fd;
@@ -143,7 +143,11 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 /* In the child of a fork: the same again, for this process's memory. */
 int uffd_fd_reopen(struct uffd_machine *m)
 {
-	m->fd = fd_handshake(m->faults == ANONMM_FAULTS_THREAD, m->features);
+	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
+
+	if (fd == -EPERM && m->device_fd > 0)
+		fd = host_ioctl(m->device_fd, USERFAULTFD_IOC_NEW, (void *)(long)(O_CLOEXEC | O_NONBLOCK));
+	m->fd = fd_handshake(fd, m->features);
 	return m->fd < 0 ? m->fd : 0;
 }
 

@@ -228,6 +228,7 @@ static void *pager_main(void *machine)
 	while (!atomic_load(&m->stop)) {
 		unsigned faults = m->nr_parked;
 
+		uffd_ids_serve(m, IDS_PAGER);
 		if (look)
 			faults += serve_messages(m);
 		if (m->nr_parked) {

@@ -47,8 +47,8 @@ void uffd_wake_kswapd(struct machine *machine)
 		atomic_store(&m->kick_pending, true);
 }
 
-/* As above, for callers without the pager lock. */
-static void kick_kswapd(struct uffd_machine *m)
+/* As above. */
+void uffd_kick_kswapd(struct uffd_machine *m)
 {
 	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
@@ -64,7 +64,7 @@ static void poke(struct uffd_machine *m, struct sleeper *sleeper)
 		return;
 	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
 		atomic_store(&m->poke_wanted, true);
-		kick_kswapd(m);
+		uffd_kick_kswapd(m);
 	}
 }
 
@@ -205,7 +205,7 @@ void uffd_wait(struct machine *machine, const struct wait *wait)
 	struct uffd_machine *m = uffd_of(machine);
 
 	if (wait_wants_writes(wait))
-		kick_kswapd(m);
+		uffd_kick_kswapd(m);
 	if (spin_for(m, wait))
 		return;
 	if (atomic_exchange(&m->leader, 1)) {
