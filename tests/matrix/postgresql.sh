@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# packages: postgresql-15 postgresql-contrib
+# packages: postgresql-15
 # commands: setpriv
 # does: initdb, pgbench with 4 clients, a sort and a hash join in work_mem, kill -9 of the postmaster, recovery, amcheck
 # users: nobody

@@ -6,8 +6,8 @@
 . "$(dirname "$0")/common.sh"
 
 prepare() {
-	cat /usr/lib/x86_64-linux-gnu/*.so.* 2>/dev/null | head -c 40000000 >"$input/data"
-	head -c 1000000 "$input/data" >"$input/short"
+	cat /usr/lib/x86_64-linux-gnu/*.so.* 2>/dev/null | head -c 14000000 >"$input/data"
+	head -c 500000 "$input/data" >"$input/short"
 }
 
 work() {
