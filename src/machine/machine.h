@@ -162,8 +162,11 @@ struct machine_ops {
 	 */
 	void (*wait)(struct machine *, const struct wait *);
 
-	/* Free frames fell below the low watermark: have kswapd_step() called soon. => pager lock held. */
-	void (*wake_kswapd)(struct machine *);
+	/*
+	 * Have kswapd_step() called soon. @by_fault: free frames fell below the low watermark, and there is time until the
+	 * next fault. Otherwise nobody may ever fault again. => pager lock held.
+	 */
+	void (*wake_kswapd)(struct machine *, bool by_fault);
 
 	/* One line for the person who runs this, without a newline: an I/O error, a lost page. May be NULL. => pager lock held or not. */
 	void (*say)(struct machine *, const char *text);

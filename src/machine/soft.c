@@ -139,10 +139,11 @@ static void soft_wake(struct machine *m)
 	pthread_mutex_unlock(&soft->sleep_lock);
 }
 
-static void soft_wake_kswapd(struct machine *m)
+static void soft_wake_kswapd(struct machine *m, bool by_fault)
 {
 	struct soft_machine *soft = soft_of(m);
 
+	(void)by_fault;
 	if (!atomic_exchange(&soft->kswapd_woken, true) && soft->has_kswapd)
 		soft_wake(m);
 }
@@ -208,7 +209,7 @@ static void soft_wait(struct machine *m, const struct wait *wait)
 	if (pager_poll(m->pager, SWAP_WRITE, 0) > 0 || ended > 0 || wait_is_over(m->pager, wait))
 		return;
 	if (wait->what == WAIT_FRAMES)
-		soft_wake_kswapd(m);
+		soft_wake_kswapd(m, true);
 	run_kswapd(soft);
 	if (wait_is_over(m->pager, wait) || pager_poll(m->pager, wait_direction(wait), SLEEP_MS) > 0)
 		return;

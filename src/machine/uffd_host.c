@@ -212,7 +212,7 @@ static int request_by_mail(struct uffd_machine *m, unsigned long request, void *
 	m->mail.request = request;
 	m->mail.arg = arg;
 	atomic_store(&m->mail.state, 1);
-	uffd_wake_kswapd(&m->machine);
+	uffd_wake_kswapd(&m->machine, false);
 	while (atomic_load(&m->mail.state) != 2) {
 		host_futex_wake_shared(m->kick, 1);
 		host_futex_wait(&m->mail.state, 1, 1000000);

@@ -135,6 +135,9 @@ struct uffd_machine {
 	void (*serve)(void *); /* [I] NULL: nothing outside asks */
 	void *serve_ctx; /* [I] */
 	_Atomic(bool) kswapd_asleep; /* [a] */
+	_Atomic(bool) help_in_vain; /* [a] nothing could be reclaimed: leave it to the thread */
+	_Atomic(bool) help_due; /* [a] the next fault does some of kswapd's work */
+	_Atomic(bool) kswapd_idle; /* [a] it sleeps until it is kicked: nothing was in flight */
 	_Atomic(bool) kick_pending; /* [a] wake it when the pager lock is dropped */
 
 	/* Threads */
@@ -227,8 +230,6 @@ void uffd_ids_serve(struct uffd_machine *m, uint32_t who);
 int uffd_fd_raise(int fd);
 /* uffd.c: our threads keep it, and the program does not close it. */
 void uffd_keep_fd(struct uffd_machine *m, int fd);
-/* uffd_wait.c: for callers without the pager lock. */
-void uffd_kick_kswapd(struct uffd_machine *m);
 
 /* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);
@@ -267,7 +268,7 @@ void uffd_make_exclusive(uint64_t addr);
 /* uffd_wait.c */
 void uffd_wake(struct machine *machine);
 void uffd_wait(struct machine *machine, const struct wait *wait);
-void uffd_wake_kswapd(struct machine *machine);
+void uffd_wake_kswapd(struct machine *machine, bool by_fault);
 void uffd_lock(struct machine *machine);
 void uffd_unlock(struct machine *machine);
 void uffd_poke_for_others(struct uffd_machine *m);
@@ -281,9 +282,14 @@ int uffd_threads_start(struct uffd_machine *m);
 void uffd_threads_stop(struct uffd_machine *m);
 void uffd_thread_settle(struct uffd_machine *m, const char *name);
 void *uffd_kswapd_main(void *machine);
+void uffd_kswapd_meanwhile(struct uffd_machine *m);
+/* => the pager lock held: will those who serve faults do kswapd's work? */
+bool uffd_kswapd_may_help(struct uffd_machine *m);
+/* => a fault has just been served, no lock held */
+void uffd_kswapd_help(struct uffd_machine *m);
+void uffd_kick_kswapd(struct uffd_machine *m); /* => the pager lock not held */
 
 /* uffd_pair.c: => pager thread */
-void uffd_kswapd_meanwhile(struct uffd_machine *m);
 /* True: the wait is over. => the leader, or the pager thread */
 bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait);
 /* The pair and all its threads to another CPU. false: not possible now, nothing changed. => pager thread */

@@ -66,6 +66,7 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 	access = access_of(ucontext);
 	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT)
 		uffd_wait(machine, &wait);
+	uffd_kswapd_help(m);
 	return result == FAULT_DONE ? true : fails(m, info, access, result);
 }
 

@@ -237,6 +237,8 @@ static void *pager_main(void *machine)
 			if (faults == 1 && m->nr_parked == 0 && m->parked_ns)
 				uffd_trial_waited(m, host_now_ns() - m->parked_ns);
 		}
+		if (atomic_load(&m->nr_paired) <= 1)
+			uffd_kswapd_help(m);
 		/* Whom we have just let go may well have faulted again; one that was parked cannot. */
 		look = m->nr_parked < faults;
 		if (look || (lone_read(m) && uffd_spin_for_read(m, &m->parked[0].wait)))

@@ -38,16 +38,20 @@ void uffd_unlock(struct machine *machine)
 		host_futex_wake_shared(m->kick, 1);
 }
 
-void uffd_wake_kswapd(struct machine *machine)
+void uffd_wake_kswapd(struct machine *machine, bool by_fault)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
+	if (by_fault && uffd_kswapd_may_help(m)) {
+		atomic_store(&m->help_due, true);
+		return;
+	}
 	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
 		atomic_store(&m->kick_pending, true);
 }
 
-/* As above. */
+/* As above, for callers without the pager lock. */
 void uffd_kick_kswapd(struct uffd_machine *m)
 {
 	atomic_store(m->kick, 1);

@@ -70,8 +70,10 @@ int run_finish(struct fault *f)
 
 pte_t new_pte(const struct fault *f, const struct page *page, bool asked_for, bool write, bool dirty)
 {
+	bool seen = asked_for && f->pager->machine->ops->sees_access;
+
 	return pte_present(page_pfn(f->pager, page),
-		(asked_for ? PTE_ACCESSED : 0) | (write ? PTE_WRITE : 0) | (dirty ? PTE_DIRTY : 0));
+		(seen ? PTE_ACCESSED : 0) | (write ? PTE_WRITE : 0) | (dirty ? PTE_DIRTY : 0));
 }
 
 void lru_cache_add_vma(struct fault *f, struct page *page)
@@ -91,8 +93,7 @@ static bool armed_add(struct fault *f, pte_slot_t *ptep)
 
 	if (!page_trylock(f->pager, page))
 		return false;
-	if (f->nr == 0)
-		pte_set_bits(ptep, PTE_ACCESSED | (f->write ? PTE_DIRTY : 0));
+	pte_set_bits(ptep, PTE_ACCESSED | (f->nr == 0 && f->write ? PTE_DIRTY : 0));
 	run_add(f, page, FRAME_KEEP);
 	return true;
 }

@@ -249,7 +249,7 @@ void frame_free(struct pager *pager, struct page *page)
 #endif
 	if (unlikely(node->stalled)) {
 		node->stalled = false;
-		pager_wake_kswapd(pager);
+		pager_have_reclaimed(pager);
 	}
 	if (pager->frame_waiters) {
 		pager->frame_waiters = false;

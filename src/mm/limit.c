@@ -93,7 +93,7 @@ int pager_set_limit(struct pager *pager, uint64_t bytes, char *why, size_t why_l
 		pager->limit_bytes = bytes;
 		for (unsigned n = 0; n < pager->nr_nodes; n++)
 			reserve_want(pager, &pager->nodes[n], node_share(pager, n, pager->nr_frames - nr));
-		pager_wake_kswapd(pager);
+		pager_have_reclaimed(pager);
 	}
 	pager_unlock(pager);
 	return error;

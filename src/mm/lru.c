@@ -128,7 +128,13 @@ static uint64_t int_sqrt(uint64_t x)
 	return root;
 }
 
-bool inactive_is_low(const struct node *node, bool file)
+/*
+ * Measured with compressed memory, half of the region in memory, us an access at random for 1, 3, 7, 15:
+ * 6.3, 5.9, 5.6, 5.2; 95 % of the accesses to 45 % of the pages: 2.7, 2.2, 1.8, 1.7; to 20 %: 0.62, 0.59, 0.58, 0.56.
+ */
+#define DEAR_LOOKS 8
+
+bool inactive_is_low(const struct node *node, bool file, bool looks_are_dear)
 {
 	if (file)
 		return node->nr_pages[LIST_INACTIVE_FILE] < node->nr_pages[LIST_ACTIVE_FILE];
@@ -137,5 +143,5 @@ bool inactive_is_low(const struct node *node, bool file)
 	uint64_t gib = (inactive + active) >> (30 - PAGE_SHIFT);
 	uint64_t ratio = gib ? int_sqrt(10 * gib) : 1;
 
-	return inactive * ratio < active;
+	return inactive * (looks_are_dear ? ratio * DEAR_LOOKS : ratio) < active;
 }

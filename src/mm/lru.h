@@ -40,6 +40,6 @@ void clear_page_mlock(struct pager *pager, struct page *page);
 void lru_requeue(struct pager *pager, struct page *page);
 
 /* Linux's balance: is the inactive list shorter than 1/(1 + sqrt(10 GiB)) of the whole? That of files: than half? */
-bool inactive_is_low(const struct node *node, bool file);
+bool inactive_is_low(const struct node *node, bool file, bool looks_are_dear);
 
 #endif

@@ -127,7 +127,8 @@ void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t 
 /* Wait for @page to be unlocked (WAIT_PAGE) or written (WAIT_WRITE). */
 void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait);
 
-void pager_wake_kswapd(struct pager *pager);
+void pager_wake_kswapd(struct pager *pager); /* frames are few; who faults may do the work */
+void pager_have_reclaimed(struct pager *pager); /* also if nobody faults any more */
 
 void *pager_chunk_alloc(struct pager *pager, size_t bytes);
 void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes);

@@ -59,7 +59,14 @@ void pager_wake_kswapd(struct pager *pager)
 		return;
 	pager->kswapd_woken = true;
 	pager->stats->kswapd_wakes++;
-	pager->machine->ops->wake_kswapd(pager->machine);
+	pager->machine->ops->wake_kswapd(pager->machine, true);
+}
+
+void pager_have_reclaimed(struct pager *pager)
+{
+	pager->kswapd_woken = true;
+	pager->stats->kswapd_wakes++;
+	pager->machine->ops->wake_kswapd(pager->machine, false);
 }
 
 void pager_say(struct pager *pager, const char *format, ...)
@@ -335,7 +342,7 @@ void pager_thaw(struct pager *pager)
 	pager->frozen = false;
 	pager_event(pager);
 	if (frames_below_low(pager))
-		pager_wake_kswapd(pager);
+		pager_have_reclaimed(pager);
 	pager_unlock(pager);
 }
 

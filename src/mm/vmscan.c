@@ -524,6 +524,17 @@ static void note_scanned(struct node *node, bool file, unsigned scanned, unsigne
 	}
 }
 
+/*
+ * A page on the inactive list is looked at before it goes. Where there is no accessed bit a look at a page in use costs a
+ * fault, and where the device is memory a wrong choice costs little more: fewer pages are looked at then.
+ */
+static bool looks_are_dear(const struct pager *pager)
+{
+	const struct swapdev *dev = pager->areas[0].dev;
+
+	return !pager->machine->ops->sees_access && dev && dev->quick;
+}
+
 static void shrink_lists(struct scan *scan, struct node *node, bool file, unsigned nr)
 {
 	enum page_list active = file ? LIST_ACTIVE_FILE : LIST_ACTIVE_ANON;
@@ -533,7 +544,7 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 
 	if (nr == 0)
 		return;
-	if (inactive_is_low(node, file) || node->nr_pages[inactive] == 0)
+	if (inactive_is_low(node, file, looks_are_dear(scan->pager)) || node->nr_pages[inactive] == 0)
 		shrink_active_list(scan->pager, node, active, nr);
 	shrink_inactive_list(scan, node, inactive, nr);
 	note_scanned(

@@ -482,6 +482,7 @@ static int prepare(struct faulty_dev *faulty, struct swap_why *why)
 {
 	faulty->dev.ops = &faulty_ops;
 	faulty->dev.nr_slots = faulty->inner->nr_slots;
+	faulty->dev.quick = faulty->inner->quick;
 	faulty->dev.stable_writes = faulty->inner->stable_writes;
 	faulty->written = device_alloc(written_bytes(faulty));
 	if (!faulty->written) {

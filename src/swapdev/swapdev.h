@@ -154,6 +154,7 @@ struct swapdev {
 	bool shares_memory; /* has memory_wanted() and memory_grant() */
 	bool stable_writes; /* what it is given to write must not change before done(): it looks more than once */
 	bool anywhere; /* slots that lie apart cost it no more than neighbours */
+	bool quick; /* a read costs no more than a fault does: it is memory, all of it */
 	_Atomic(bool) crowded; /* slots of pages that are in memory as well would better be freed */
 	char uri[256]; /* as it was asked for, for messages */
 };

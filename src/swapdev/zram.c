@@ -476,6 +476,7 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 		return swap_why(why, -ENOMEM, "no memory for the device itself");
 	zram->dev.ops = &zram_ops;
 	zram->dev.anywhere = true;
+	zram->dev.quick = !zram->next;
 	zram->newest = zram->oldest = NO_SLOT;
 	pthread_mutex_init(&zram->lock, NULL);
 	zram_lists_init(zram);

@@ -629,19 +629,32 @@ static void the_inactive_list_is_a_smaller_part_of_more_memory(void **state)
 	(void)state;
 	node.nr_pages[LIST_INACTIVE_ANON] = 100;
 	node.nr_pages[LIST_ACTIVE_ANON] = 101;
-	assert_true(inactive_is_low(&node, false));
+	assert_true(inactive_is_low(&node, false, false));
 	node.nr_pages[LIST_ACTIVE_ANON] = 100;
-	assert_false(inactive_is_low(&node, false));
+	assert_false(inactive_is_low(&node, false, false));
 	node.nr_pages[LIST_INACTIVE_ANON] = gib / 4; /* of 1 GiB: 3 : 1 is right */
 	node.nr_pages[LIST_ACTIVE_ANON] = 3 * (gib / 4);
-	assert_false(inactive_is_low(&node, false));
+	assert_false(inactive_is_low(&node, false, false));
 	node.nr_pages[LIST_ACTIVE_ANON]++;
-	assert_true(inactive_is_low(&node, false));
+	assert_true(inactive_is_low(&node, false, false));
 	node.nr_pages[LIST_INACTIVE_ANON] = gib; /* of 11 GiB: 10 : 1 */
 	node.nr_pages[LIST_ACTIVE_ANON] = 10 * gib;
-	assert_false(inactive_is_low(&node, false));
+	assert_false(inactive_is_low(&node, false, false));
 	node.nr_pages[LIST_ACTIVE_ANON] = 11 * gib;
-	assert_true(inactive_is_low(&node, false));
+	assert_true(inactive_is_low(&node, false, false));
+}
+
+static void where_looks_are_dear_it_is_smaller(void **state)
+{
+	struct node node = {.nr = 0};
+
+	(void)state;
+	node.nr_pages[LIST_INACTIVE_ANON] = 100;
+	node.nr_pages[LIST_ACTIVE_ANON] = 800;
+	assert_true(inactive_is_low(&node, false, false));
+	assert_false(inactive_is_low(&node, false, true));
+	node.nr_pages[LIST_ACTIVE_ANON] = 801;
+	assert_true(inactive_is_low(&node, false, true));
 }
 
 /* The end of a write finds the page in use again. */
@@ -695,6 +708,7 @@ int main(void)
 		TEST(direct_reclaim_waits_for_other_reclaimers),
 		cmocka_unit_test(births_start_where_the_policy_says),
 		cmocka_unit_test(the_inactive_list_is_a_smaller_part_of_more_memory),
+		cmocka_unit_test(where_looks_are_dear_it_is_smaller),
 		TEST(only_inactive_pages_are_rotated),
 		cmocka_unit_test(flags_as_text_end_where_the_room_does),
 	};
