@@ -77,14 +77,14 @@ EXPORT int setregid(gid_t real, gid_t effective)
 
 EXPORT int setresuid(uid_t real, uid_t effective, uid_t saved)
 {
-	return is_single() ? BECOME(SYS_setresuid, real, effective, saved) :
-			     REAL(setresuid)(real, effective, saved);
+	return is_single() ? BECOME(SYS_setresuid, real, effective, saved)
+			   : REAL(setresuid)(real, effective, saved);
 }
 
 EXPORT int setresgid(gid_t real, gid_t effective, gid_t saved)
 {
-	return is_single() ? BECOME(SYS_setresgid, real, effective, saved) :
-			     REAL(setresgid)(real, effective, saved);
+	return is_single() ? BECOME(SYS_setresgid, real, effective, saved)
+			   : REAL(setresgid)(real, effective, saved);
 }
 
 /* Our threads read the list too: from memory that is not managed. */
