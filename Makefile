@@ -8,7 +8,8 @@
 #   make coverage branches of src/mm/ that the tests take; fails below 95 %
 #   make matrix   real programs in a quarter and a half of their memory (MATRIX: arguments of tests/matrix/run)
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
-#   make bench    against Linux's own swap (BENCH: arguments of bench/run)
+#   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root
+#   make bench-full  the same with all settings and many rounds, two hours
 #   make bench-soft  the core alone, on the soft machine
 #   make debug    build-debug/: asserts, validators, ASan and UBSan
 #   make tsan     build-tsan/: asserts and TSan
@@ -58,8 +59,10 @@ coverage:
 bench-soft: all
 	@build/bench/bench-soft
 
-bench: all
-	@bench/run $(BENCH)
+# What cannot be installed is named, and its rows are left out.
+bench bench-full: all
+	@scripts/setup bench || :
+	@bench/all $(if $(filter bench-full,$@),--full) $(BENCH)
 
 debug:
 	@scripts/build debug
@@ -85,4 +88,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check matrix soak fuzz coverage bench bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check matrix soak fuzz coverage bench bench-full bench-soft debug tsan format lint install clean help

@@ -6,7 +6,8 @@
  * it the same few words, as heaps are. Every access checks what it finds, so a page that comes back as
  * zeros, as another page or as an older version of itself ends the program with a message.
  *
- * Each thread has a part of the region for itself. Times are wall time by pages touched, all threads together.
+ * Each thread has a part of the region for itself. Times are wall time by pages touched, all threads together. What was read
+ * from disks meanwhile is the host's count for this process: swap-ins, with what was read ahead.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -33,6 +34,7 @@ static struct {
 	uint64_t nr_pages;
 	unsigned nr_threads;
 	double seconds[PHASES];
+	double read_mib[PHASES]; /* that this process had the disks read */
 	pthread_barrier_t barrier;
 } region;
 
@@ -124,18 +126,35 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+static double mib_read(void)
+{
+	char line[64];
+	unsigned long long bytes = 0;
+	FILE *file = fopen("/proc/self/io", "r");
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "read_bytes: %llu", &bytes);
+	if (file)
+		fclose(file);
+	return (double)bytes / (1 << 20);
+}
+
 static void *run_part(void *arg)
 {
 	struct part *part = arg;
 
 	for (enum phase phase = 0; phase < PHASES; phase++) {
+		double before = part->thread == 0 ? mib_read() : 0;
+
 		pthread_barrier_wait(&region.barrier);
 		double start = now();
 
 		touch_part(part, phase);
 		pthread_barrier_wait(&region.barrier);
-		if (part->thread == 0)
+		if (part->thread == 0) {
 			region.seconds[phase] = now() - start;
+			region.read_mib[phase] = mib_read() - before;
+		}
 	}
 	return NULL;
 }
@@ -177,10 +196,15 @@ static void print_results(bool json)
 		if (json)
 			printf("%s\"%s\": %.3f", phase ? ", " : "", phase_names[phase], us_per_page(phase));
 		else
-			printf("%-14s %8.3f\n", phase_names[phase], us_per_page(phase));
+			printf("%-14s %8.3f %8.0f MiB read\n", phase_names[phase], us_per_page(phase),
+				region.read_mib[phase]);
 	}
-	if (json)
-		printf("}}\n");
+	if (!json)
+		return;
+	printf("}, \"read_mib\": {");
+	for (enum phase phase = 0; phase < PHASES; phase++)
+		printf("%s\"%s\": %.1f", phase ? ", " : "", phase_names[phase], region.read_mib[phase]);
+	printf("}}\n");
 }
 
 static uint64_t parse_size(const char *text)

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "api.h"
 #include "governor.h"
+#include "machine/uffd_host.h"
 #include "size.h"
 #include "swapdev/swapdev.h"
 
@@ -363,13 +364,9 @@ void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats)
 
 void call_begin(struct call *call, struct anonmm *mm, struct space *space)
 {
-	sigset_t all;
-
 	*call = (struct call){.mm = mm, .space = space};
-	if (mm->kind == ANONMM_UFFD) {
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &call->mask);
-	}
+	if (mm->kind == ANONMM_UFFD)
+		call->mask = host_block_signals();
 	while (space && call_again(call, space_lock(space, &call->wait)))
 		;
 }
@@ -388,7 +385,7 @@ int call_end(struct call *call)
 	if (call->space)
 		space_unlock(call->space);
 	if (call->mm->kind == ANONMM_UFFD)
-		pthread_sigmask(SIG_SETMASK, &call->mask, NULL);
+		host_restore_signals(call->mask);
 	return call->result;
 }
 
@@ -401,7 +398,7 @@ void space_destroy(struct anonmm *mm, struct space *space)
 	while (call_again(&call, space_exit(space, &call.wait)))
 		;
 	if (mm->kind == ANONMM_UFFD)
-		pthread_sigmask(SIG_SETMASK, &call.mask, NULL);
+		host_restore_signals(call.mask);
 }
 
 /* ---- KSM ------------------------------------------------------------------------------- */
@@ -409,7 +406,7 @@ void space_destroy(struct anonmm *mm, struct space *space)
 /* Signals are blocked for the same reason as in a call on a space: the pager lock is held. */
 int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
 {
-	sigset_t all, old;
+	uint64_t old;
 	int merged;
 
 	if (mm->kind == ANONMM_SOFT) {
@@ -417,9 +414,8 @@ int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
 		soft_machine_tick(mm->machine);
 		return merged;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	old = host_block_signals();
 	merged = ksmd_step(mm->pager, pages);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	host_restore_signals(old);
 	return merged;
 }

@@ -52,7 +52,7 @@ struct call {
 	struct space *space;
 	struct wait wait;
 	int result;
-	sigset_t mask; /* what the thread's was */
+	uint64_t mask; /* what the thread's was */
 };
 
 /* Lock @space (NULL: the call is on the whole pager), with signals blocked where that matters. => call_end() follows */

@@ -48,6 +48,7 @@ struct options {
 	enum anonmm_faults faults;
 	bool copy;
 	bool stats, json;
+	const char *core; /* NULL: full */
 	bool fallback; /* a host that refuses us: run it without a limit */
 	const char *stats_path; /* NULL: standard error */
 	char **command;
@@ -91,6 +92,12 @@ static const char help[] =
 	"  --fallback MODE        where the host refuses userfaultfd. fail (default): the program does not "
 	"start.\n"
 	"                         native: it runs without a limit, after a line that says so\n"
+	"  --core MODE            core dumps. full (default): a program that dies of a signal has all its "
+	"memory "
+	"brought in\n"
+	"                         first, beyond the limit, as far as the host has room. resident: what is in "
+	"swap is\n"
+	"                         left out. Without core dumps (ulimit -c 0) there is no difference\n"
 	"  --stats[=FILE]         tell at the end what was counted, on standard error or in FILE\n"
 	"  --json                 tell it as JSON; implies --stats\n"
 	"  --help                 this text\n"
@@ -114,6 +121,7 @@ enum {
 	OPTION_SWAP,
 	OPTION_FAULTS,
 	OPTION_FALLBACK,
+	OPTION_CORE,
 	OPTION_STATS,
 	OPTION_JSON,
 	OPTION_NO_MOVE,
@@ -126,6 +134,7 @@ static const struct option long_options[] = {
 	{"swap", required_argument, NULL, OPTION_SWAP},
 	{"faults", required_argument, NULL, OPTION_FAULTS},
 	{"fallback", required_argument, NULL, OPTION_FALLBACK},
+	{"core", required_argument, NULL, OPTION_CORE},
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"no-move", no_argument, NULL, OPTION_NO_MOVE},
@@ -139,6 +148,15 @@ static int take_fallback(struct options *options, const char *mode)
 	if (options->fallback || !strcmp(mode, "fail"))
 		return 0;
 	cli_say("--fallback %s: must be native or fail", mode);
+	return EXIT_OURS + 1;
+}
+
+static int take_core(struct options *options, const char *mode)
+{
+	options->core = strcmp(mode, "full") ? mode : NULL;
+	if (!options->core || !strcmp(mode, "resident"))
+		return 0;
+	cli_say("--core %s: must be full or resident", mode);
 	return EXIT_OURS + 1;
 }
 
@@ -178,6 +196,8 @@ static int take_option(struct options *options, int option)
 		return 0;
 	case OPTION_FALLBACK:
 		return take_fallback(options, optarg);
+	case OPTION_CORE:
+		return take_core(options, optarg);
 	case OPTION_STATS:
 		options->stats = true;
 		options->stats_path = optarg;
@@ -449,6 +469,7 @@ static int set_environment(const struct options *options)
 	       set_or_unset(ENV_MEMORY_MAX, options->memory_max ? most : NULL) ||
 	       set_or_unset(ENV_SWAP, options->swap) || setenv(ENV_FAULTS, options->faults_text, 1) ||
 	       set_or_unset(ENV_COPY, options->copy ? "1" : NULL) || unsetenv(ENV_OFF) ||
+	       set_or_unset(ENV_CORE, options->core) ||
 	       set_or_unset(ENV_OPTIONAL, options->fallback ? "1" : NULL) || set_preload(options->preload);
 }
 

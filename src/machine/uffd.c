@@ -137,6 +137,8 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 	m->pool_bytes = bytes;
 	m->place_bytes = page_align_up(m->nr_frames);
 	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
+	if (m->pool) /* frames at no address: nobody could tell what they were */
+		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
 	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
 	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
@@ -191,7 +193,7 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 	}
 	m->machine.ops = &uffd_ops;
 	m->nr_frames = config->nr_frames;
-	m->fd = m->leader_sleep.fd = m->pager_sleep.fd = -1;
+	m->fd = m->node = m->leader_sleep.fd = m->pager_sleep.fd = -1;
 	m->kick = &m->own_kick;
 	m->pair_cpu = -1;
 	m->faults = uffd_faults_choose(config->faults, NULL);
@@ -224,7 +226,7 @@ static bool is_kept(int fd)
 	return !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
-void uffd_keep_fd(struct uffd_machine *m, int fd)
+static void keep_fd(struct uffd_machine *m, int fd)
 {
 	for (unsigned i = 0; i < m->nr_own_fds; i++)
 		if (m->own_fds[i] == fd)
@@ -240,7 +242,7 @@ static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
 
 	for (int i = 0; i < nr && i < (int)ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
-			uffd_keep_fd(m, fds[i]);
+			keep_fd(m, fds[i]);
 }
 
 struct fd_entry { /* as the kernel lays it out */
@@ -266,7 +268,7 @@ static void keep_open_fds(struct uffd_machine *m)
 			int fd = entry->name[0] == '.' ? -1 : atoi(entry->name);
 
 			if (fd >= 0 && fd != dir && is_kept(fd))
-				uffd_keep_fd(m, fd);
+				keep_fd(m, fd);
 			at += entry->bytes;
 		}
 	}
@@ -279,12 +281,14 @@ static void find_own_fds(struct uffd_machine *m)
 	unsigned nr;
 
 	m->nr_own_fds = 0;
-	uffd_keep_fd(m, m->fd);
-	uffd_keep_fd(m, m->leader_sleep.fd);
-	uffd_keep_fd(m, m->pager_sleep.fd);
+	keep_fd(m, m->fd);
+	if (m->node >= 0)
+		keep_fd(m, m->node);
+	keep_fd(m, m->leader_sleep.fd);
+	keep_fd(m, m->pager_sleep.fd);
 	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
 	for (unsigned i = 0; i < nr; i++)
-		uffd_keep_fd(m, devices[i].fd);
+		keep_fd(m, devices[i].fd);
 	for (unsigned i = 0; i < m->nr_devices; i++)
 		keep_device_fds(m, m->devices[i]);
 	if (m->nr_devices == 0)
@@ -334,12 +338,11 @@ void uffd_machine_close(struct machine *machine)
 
 	uffd_threads_stop(m);
 	uffd_remove_sigbus(machine);
-	for (unsigned i = 0; i < 3; i++) {
-		int fd = i == 0 ? m->fd : i == 1 ? m->leader_sleep.fd : m->pager_sleep.fd;
+	int fds[] = {m->fd, m->node, m->leader_sleep.fd, m->pager_sleep.fd};
 
-		if (fd >= 0)
-			host_close(fd);
-	}
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			host_close(fds[i]);
 	unmap_area((void *)(uintptr_t)m->base, m->bytes);
 	unmap_area(m->pool, m->pool_bytes);
 	unmap_area(m->place, m->place_bytes);

@@ -128,10 +128,9 @@ void uffd_keep_device(struct machine *m, struct swapdev *dev);
 int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
 
 /*
- * For a program that becomes another user, by system calls of its only thread: keep what its children need before it
- * does, and have our threads make the same call (number, arguments; what they point to is not managed) afterwards.
+ * A program has become another user, by a system call of its only thread: have our threads make the same call (number,
+ * arguments; what they point to is not managed).
  */
-void uffd_keep_access(struct machine *m);
 void uffd_ids_follow(struct machine *m, const long call[4]);
 /* Threads of ours, as the kernel counts them. */
 unsigned uffd_nr_threads(struct machine *m);

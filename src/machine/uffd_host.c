@@ -34,7 +34,7 @@ static int fd_floor(void)
 }
 
 /* Give @fd a high number; the low one when there is none. */
-int uffd_fd_raise(int fd)
+static int fd_raise(int fd)
 {
 	int high = (int)host_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd_floor());
 
@@ -48,7 +48,7 @@ int uffd_eventfd_open(void)
 {
 	int fd = (int)host_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-	return fd < 0 ? fd : uffd_fd_raise(fd);
+	return fd < 0 ? fd : fd_raise(fd);
 }
 
 /* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
@@ -66,12 +66,14 @@ static int fd_features(bool kernel_faults, uint64_t *features)
 	return error;
 }
 
-/* @fd is new, or an error. */
-static int fd_handshake(int fd, uint64_t features)
+static int fd_handshake(struct uffd_machine *m)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = features};
+	struct uffdio_api api = {.api = UFFD_API, .features = m->features};
+	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
 	int error;
 
+	if (fd == -EPERM && m->node >= 0)
+		fd = (int)host_call(SYS_ioctl, m->node, USERFAULTFD_IOC_NEW, (long)(O_CLOEXEC | O_NONBLOCK));
 	if (fd < 0)
 		return fd;
 	error = host_ioctl(fd, UFFDIO_API, &api);
@@ -79,7 +81,18 @@ static int fd_handshake(int fd, uint64_t features)
 		host_close(fd);
 		return error;
 	}
-	return uffd_fd_raise(fd);
+	return fd_raise(fd);
+}
+
+/*
+ * A program that gives up its privileges may fork later, and the child needs a userfaultfd of its own: an open device node still
+ * gives it one. Not everybody has the node.
+ */
+static void keep_node(struct uffd_machine *m)
+{
+	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+
+	m->node = fd < 0 ? -1 : fd_raise(fd);
 }
 
 static void refuse(int error, bool thread_mode, char *why, size_t why_len)
@@ -132,7 +145,9 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 		return -ENOSYS;
 	}
 	m->way = copy ? &uffd_way_copy : &uffd_way_move;
-	m->fd = fd_handshake(uffd_fd_ask(thread_mode, NULL), m->features);
+	m->fd = fd_handshake(m);
+	if (thread_mode)
+		keep_node(m);
 	if (m->fd < 0) {
 		refuse(m->fd, thread_mode, why, why_len);
 		return m->fd;
@@ -143,11 +158,7 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 /* In the child of a fork: the same again, for this process's memory. */
 int uffd_fd_reopen(struct uffd_machine *m)
 {
-	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
-
-	if (fd == -EPERM && m->device_fd > 0)
-		fd = host_ioctl(m->device_fd, USERFAULTFD_IOC_NEW, (void *)(long)(O_CLOEXEC | O_NONBLOCK));
-	m->fd = fd_handshake(fd, m->features);
+	m->fd = fd_handshake(m);
 	return m->fd < 0 ? m->fd : 0;
 }
 

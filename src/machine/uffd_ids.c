@@ -6,29 +6,11 @@
  * process when one succeeds and another does not. A program with one thread may rely on what it set for that thread alone (to
  * keep its capabilities over setuid()), and then ours would fail. So such a program makes its call itself, and ours follow
  * as far as they may: no thread keeps a privilege that the program has given up.
- *
- * A child that is forked afterwards needs a userfaultfd, which it may not have any more: the device is
- * opened beforehand and kept.
  */
 #include "machine/uffd_internal.h"
 
-#include <fcntl.h>
-
 #define FOLLOW_TRIES 2000
 #define FOLLOW_NAP_NS 50000LL
-
-void uffd_keep_access(struct machine *machine)
-{
-	struct uffd_machine *m = uffd_of(machine);
-
-	if (m->device_fd > 0 || m->faults != ANONMM_FAULTS_THREAD)
-		return;
-	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
-	if (fd < 0)
-		return; /* children that may not have one say so */
-	m->device_fd = uffd_fd_raise(fd);
-	uffd_keep_fd(m, m->device_fd);
-}
 
 unsigned uffd_nr_threads(struct machine *machine)
 {

@@ -109,6 +109,7 @@ struct uffd_machine {
 	enum anonmm_faults faults; /* [I] never AUTO */
 	const struct uffd_way *way; /* [I] */
 	int fd; /* [I] the userfaultfd */
+	int node; /* [I] /dev/userfaultfd, which gives a child of a fork its own; -1: none */
 	uint64_t features; /* [I] UFFD_FEATURE_* that the kernel granted */
 	uint64_t base, bytes; /* [I] the managed range */
 	uint8_t *pool; /* [I] */
@@ -188,7 +189,6 @@ struct uffd_machine {
 		_Atomic(uint32_t) todo; /* [a] IDS_... */
 		long call[4]; /* stands while there is something to do */
 	} ids;
-	int device_fd; /* /dev/userfaultfd, opened while the program was allowed to; 0: none */
 };
 
 #define STACK_BYTES (256 * KIB)
@@ -225,11 +225,6 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 /* uffd_ids.c: the calling thread, which is @who, becomes what the program has become. */
 void uffd_ids_serve(struct uffd_machine *m, uint32_t who);
-
-/* uffd_host.c: @fd with a high number, or as it is. */
-int uffd_fd_raise(int fd);
-/* uffd.c: our threads keep it, and the program does not close it. */
-void uffd_keep_fd(struct uffd_machine *m, int fd);
 
 /* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);

@@ -154,7 +154,7 @@ static int install_handler(void)
 	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigbus)
 		return 0;
 	earlier = now;
-	sigfillset(&action.sa_mask);
+	memset(&action.sa_mask, 0xff, sizeof(action.sa_mask)); /* those that libc cancels with, too */
 	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }
 

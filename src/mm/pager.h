@@ -345,6 +345,12 @@ uint64_t file_bytes(struct file *file);
 enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
 
+/*
+ * The first page of [addr, end) whose content is not at its address: it is on a device, in the swap cache, or armed.
+ * false: there is none now.
+ */
+bool space_next_out(struct space *space, uint64_t addr, uint64_t end, uint64_t *found);
+
 /* ---- Looking in ---------------------------------------------------------------------- */
 
 /* What one page is, at one moment; @list and @pte as LIFECYCLE 4.3 writes them. */

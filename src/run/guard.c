@@ -499,7 +499,7 @@ int guard_start(void)
 		error = scratch_start();
 	if (error)
 		return error;
-	sigfillset(&action.sa_mask);
+	raw_fill(&action.sa_mask);
 	sigdelset(&action.sa_mask, SIGBUS);
 	sigdelset(&action.sa_mask, SIGSYS);
 	error = signals_take(SIGSYS, &action);

@@ -25,6 +25,7 @@
 /* Locks: [a] atomic */
 static struct slot {
 	_Atomic(uint32_t) used; /* [a] */
+	bool open; /* [used] its memory may be accessed */
 	_Atomic(uint64_t) cookie; /* [a] 0: not to be taken back */
 	_Atomic(uint64_t *) cookie_at; /* [a] set before cookie */
 } slots[SLOTS];
@@ -35,8 +36,8 @@ static _Atomic(unsigned) shortages;
 
 int scratch_start(void)
 {
-	uint8_t *p = raw_mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p = raw_mmap(
+		NULL, SLOTS * SLOT_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -81,6 +82,19 @@ static int slot_take(void)
 	return -1;
 }
 
+/* Opened when it is first used: all of them at once would count against a program's RLIMIT_DATA. false: no memory */
+static bool slot_open(int nr)
+{
+	uint64_t args[6] = {
+		(uintptr_t)memory + (uint64_t)nr * SLOT_BYTES, SLOT_BYTES, PROT_READ | PROT_WRITE};
+
+	if (!slots[nr].open)
+		slots[nr].open = guard_issue(SYS_mprotect, args) == 0;
+	if (!slots[nr].open)
+		atomic_store(&slots[nr].used, 0);
+	return slots[nr].open;
+}
+
 void scratch_open(struct scratch *scratch)
 {
 	scratch->nr_regions = 0;
@@ -90,6 +104,8 @@ void scratch_open(struct scratch *scratch)
 		scratch->slot = slot_take();
 	}
 	scratch->at = scratch->end = NULL;
+	if (scratch->slot >= 0 && !slot_open(scratch->slot))
+		scratch->slot = -1;
 	if (scratch->slot < 0)
 		return;
 	struct slot *slot = &slots[scratch->slot];

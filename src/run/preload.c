@@ -34,6 +34,7 @@ struct settings {
 	enum anonmm_faults faults;
 	bool copy;
 	const char *stats;
+	bool core; /* core dumps shall be complete */
 };
 
 /* Devices that are open and not the pager's yet. */
@@ -59,7 +60,7 @@ static void say(const char *format, va_list args)
 	int more = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	used = min_u64(used + (more > 0 ? (size_t)more : 0), sizeof(line) - 2);
 	line[used++] = '\n';
-	ssize_t written = write(STDERR_FILENO, line, used);
+	long written = syscall(SYS_write, STDERR_FILENO, line, used);
 	(void)written; /* nowhere else to say it */
 }
 
@@ -145,6 +146,7 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 		.swap = getenv(ENV_SWAP),
 		.copy = flag_set(ENV_COPY),
 		.stats = getenv(ENV_STATS),
+		.core = core_wanted(getenv(ENV_CORE)),
 	};
 	int error = settings_read_memory(settings, why, why_len);
 
@@ -316,7 +318,9 @@ static int run_open(char *why, size_t why_len)
 	if (error)
 		return error;
 	uint32_t nr_limit = pager_frames_for(settings.memory, swaps.slots);
-	uint32_t nr_frames = pager_frames_for(settings.memory_max, swaps.slots);
+	uint64_t core = settings.core ? core_room(settings.memory, swaps.slots * PAGE_BYTES) : 0;
+	uint32_t nr_frames =
+		pager_frames_for(max_u64(settings.memory_max, settings.memory + core), swaps.slots);
 	if (nr_limit < PAGER_MIN_FRAMES) {
 		snprintf(why, why_len,
 			"%s of memory do not pay for the tables of this much swap (%s): less swap or more "
@@ -335,6 +339,7 @@ static int run_open(char *why, size_t why_len)
 		return error;
 	record_describe(&settings);
 	run.follows = settings.follows;
+	run.core = settings.core;
 	what = "status page";
 	error = status_start(settings.memory_max);
 	if (!error)
@@ -390,6 +395,8 @@ static int run_start(char **envp, char *why, size_t why_len)
 	else
 		error = guard_enter(why, why_len);
 	run.active = !error;
+	if (run.active && run.core)
+		core_start();
 	return error;
 }
 

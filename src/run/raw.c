@@ -129,7 +129,7 @@ uintptr_t raw__Unwind_GetIP(struct _Unwind_Context *context)
 void raw_block_signals(sigset_t *old)
 {
 	sigset_t all;
-	sigfillset(&all);
+	raw_fill(&all);
 	if (run.signal_mode) { /* these two are the call of our own handlers, blocked they would kill */
 		sigdelset(&all, SIGBUS);
 		sigdelset(&all, SIGSYS);

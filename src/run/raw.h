@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 void *raw_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
@@ -33,7 +34,13 @@ struct _Unwind_Context;
 int raw__Unwind_Backtrace(int (*each)(struct _Unwind_Context *, void *), void *arg);
 uintptr_t raw__Unwind_GetIP(struct _Unwind_Context *context);
 
-/* The kernel's signal mask of this thread, whatever it holds. */
+/* Every signal that there is. sigfillset() leaves out those that libc cancels threads and changes their users with. */
+static inline void raw_fill(sigset_t *set)
+{
+	memset(set, 0xff, sizeof(*set));
+}
+
+/* The kernel's signal mask of this thread, whatever it holds: a thread that holds our locks is not to be cancelled. */
 void raw_block_signals(sigset_t *old);
 void raw_restore_signals(const sigset_t *old);
 

@@ -29,6 +29,7 @@
 #define ENV_ADDRESS_SPACE "ANONMM_ADDRESS_SPACE" /* bytes of the managed range */
 #define ENV_STATS "ANONMM_STATS" /* path of the file of records */
 #define ENV_OPTIONAL "ANONMM_OPTIONAL" /* 1: what cannot be managed runs unmanaged */
+#define ENV_CORE "ANONMM_CORE" /* resident: core dumps are without what is in swap */
 #define ENV_OFF "ANONMM_OFF" /* 1: this program, and what it starts, runs unmanaged */
 
 /*

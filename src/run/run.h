@@ -11,6 +11,7 @@
  *      exec.c                exec and spawn: the configuration travels on
  *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
  *      signals.c             SIGBUS and SIGSYS stay ours in signal mode
+ *      core*.c               core dumps hold what is in swap
  *      guard*.c              signal mode: system calls on managed buffers
  *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
@@ -72,6 +73,7 @@ struct run {
 	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
 	unsigned nr_swaps;
 	struct governor *governor; /* NULL: the limit is what it was set to */
+	bool core; /* core dumps shall hold what is in swap */
 	bool follows; /* the limit follows the host: there is, or will be, a governor */
 	struct record *record; /* where this process counts; never NULL when active */
 };
@@ -178,6 +180,29 @@ int signals_start(void);
 int signals_take(int sig, const struct sigaction *action);
 /* A signal of these two that is not ours: to the program's handler, or what it has chosen instead. */
 void signals_pass_on(int sig, siginfo_t *info, void *context);
+
+/* ---- core.c, core_stop.c -------------------------------------------------------------------- */
+
+/* Whether a core dump of this process is likely, and is to hold everything. @asked: the value of ENV_CORE */
+bool core_wanted(const char *asked);
+/* How much the limit may be raised for one, given @swap_bytes of swap. => before the pager is opened */
+uint64_t core_room(uint64_t memory, uint64_t swap_bytes);
+/* From here on signals that end a process with a core dump pass by here. */
+void core_start(void);
+/* Is @sig such a signal, whose action is to be set by core_sigaction()? */
+bool core_watches(int sig);
+/* sigaction() for these: default is ours, and shown as default. */
+int core_sigaction(int sig, const struct sigaction *action, struct sigaction *old);
+/* This process is about to die of @sig, by default: all that it has must be at its address. */
+void core_bring_in(int sig);
+/* In thread mode a thread needs a stack on which to learn that its own has overflowed. */
+void core_thread_enter(void);
+void core_thread_exit(void);
+/* Whether that is what @stack is. */
+bool core_owns_stack(const stack_t *stack);
+
+/* All other threads of the program stop where they are, for ever; those that cannot in @most_ms go on. Never undone. */
+void core_stop_threads(unsigned most_ms);
 
 /* ---- guard.c, see guard.h ------------------------------------------------------------------- */
 

@@ -60,6 +60,8 @@ static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 static void die_of(int sig)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	core_bring_in(sig);
 	REAL(sigaction)(sig, &action, NULL);
 }
 
@@ -114,7 +116,7 @@ int signals_start(void)
 
 	if (!run.signal_mode)
 		return 0;
-	sigfillset(&action.sa_mask);
+	raw_fill(&action.sa_mask);
 	sigdelset(&action.sa_mask, SIGSYS);
 	return signals_take(SIGBUS, &action);
 }
@@ -124,7 +126,8 @@ int signals_start(void)
 EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *old)
 {
 	if (!mask_is_ours())
-		return REAL(sigaction)(sig, action, old);
+		return core_watches(sig) ? core_sigaction(sig, action, old)
+					 : REAL(sigaction)(sig, action, old);
 	if (number_of(sig) >= 0) {
 		struct sigaction *program = &program_action[number_of(sig)], was = *program;
 		if (action)
@@ -133,17 +136,29 @@ EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *
 			*old = was;
 		return 0;
 	}
-	if (!action)
-		return REAL(sigaction)(sig, NULL, old);
-	struct sigaction copy = *action;
+	struct sigaction copy = action ? *action : (struct sigaction){.sa_flags = 0};
 	remove_ours(&copy.sa_mask);
-	return REAL(sigaction)(sig, &copy, old);
+	if (core_watches(sig))
+		return core_sigaction(sig, action ? &copy : NULL, old);
+	return REAL(sigaction)(sig, action ? &copy : NULL, old);
+}
+
+/* As libc's, with the BSD semantics that it has. */
+static __sighandler_t core_signal(int sig, __sighandler_t handler)
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+
+	sigemptyset(&action.sa_mask);
+	sigaddset(&action.sa_mask, sig);
+	if (mask_is_ours())
+		remove_ours(&action.sa_mask);
+	return core_sigaction(sig, &action, &old) < 0 ? SIG_ERR : old.sa_handler;
 }
 
 EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
 {
 	if (!mask_is_ours() || number_of(sig) < 0)
-		return REAL(signal)(sig, handler);
+		return core_watches(sig) ? core_signal(sig, handler) : REAL(signal)(sig, handler);
 	struct sigaction *program = &program_action[number_of(sig)];
 	__sighandler_t was = program->sa_handler;
 	*program = (struct sigaction){.sa_handler = handler, .sa_flags = SA_RESTART};
@@ -152,8 +167,12 @@ EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
 
 EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
-	if (!mask_is_ours())
-		return REAL(sigaltstack)(stack, old);
+	if (!mask_is_ours()) {
+		int result = REAL(sigaltstack)(stack, old);
+		if (result == 0 && old && core_owns_stack(old))
+			*old = (stack_t){.ss_flags = SS_DISABLE};
+		return result;
+	}
 	stack_t was = has_program_stack ? program_stack : (stack_t){.ss_flags = SS_DISABLE};
 	if (stack && !(stack->ss_flags & SS_DISABLE) && stack->ss_size < (size_t)MINSIGSTKSZ) {
 		errno = ENOMEM;

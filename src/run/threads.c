@@ -25,6 +25,7 @@ static void thread_leave(void *arg)
 {
 	(void)arg;
 	uffd_thread_exit(run.machine);
+	core_thread_exit();
 }
 
 static void *thread_main(void *p)
@@ -35,6 +36,7 @@ static void *thread_main(void *p)
 	own_free(p);
 	if (uffd_thread_enter(run.machine))
 		run_die("no memory for a thread's alternate stack");
+	core_thread_enter();
 	pthread_cleanup_push(thread_leave, NULL);
 	result = start.start(start.arg);
 	pthread_cleanup_pop(1);

@@ -20,14 +20,13 @@ static bool is_ours(void)
 	return run.active && atomic_load(&run.record->pid) == getpid();
 }
 
-/* Whether the program has one thread. What its children will need is seen to in any case. */
+/* Whether the program has one thread. */
 static bool is_single(void)
 {
 	struct stat st;
 
 	if (!is_ours())
 		return false;
-	uffd_keep_access(run.machine);
 	unsigned ours = uffd_nr_threads(run.machine) + (run.governor ? 1 : 0);
 	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 2 + ours + 1;
 }

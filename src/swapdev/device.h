@@ -41,6 +41,12 @@ struct swap_why {
 	size_t len;
 };
 
+/* read() that is no cancellation point: a program's thread may be here because it touched memory. */
+static inline ssize_t device_read(int fd, void *to, size_t bytes)
+{
+	return syscall(SYS_read, fd, to, bytes);
+}
+
 /* Write "swap device 'URI': ..." and return @error, so that a failure is one statement. */
 int swap_why(struct swap_why *why, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

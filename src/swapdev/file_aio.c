@@ -172,7 +172,7 @@ static void aio_reap(struct file_queue *q, struct swap_io_list *ended)
 	if (q->aio.nr_slept == 0 && (q->in_flight == 0 || !maybe_ended(q)))
 		return;
 	/* First quiet the eventfd, then look: what ends in between makes it readable again. */
-	if (read(q->aio.event_fd, &count, sizeof(count)) < 0)
+	if (device_read(q->aio.event_fd, &count, sizeof(count)) < 0)
 		count = 0;
 	do {
 		settle_events(q, q->aio.slept, q->aio.nr_slept, ended);

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "file.h"
 
+#include <sys/prctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -80,6 +81,7 @@ static void *worker(void *arg)
 	struct file_queue *q = arg;
 	int keep[] = {q->file->fd, q->threads.event_fd};
 
+	prctl(PR_SET_NAME, "anonmm-io");
 	keep_only(keep, ARRAY_SIZE(keep));
 	pthread_mutex_lock(&q->lock);
 	while (!q->threads.stop) {
@@ -187,7 +189,7 @@ static void threads_reap(struct file_queue *q, struct swap_io_list *ended)
 
 	if (STAILQ_EMPTY(&q->threads.ended))
 		return;
-	if (read(q->threads.event_fd, &count, sizeof(count)) < 0)
+	if (device_read(q->threads.event_fd, &count, sizeof(count)) < 0)
 		count = 0;
 	STAILQ_CONCAT(ended, &q->threads.ended);
 }

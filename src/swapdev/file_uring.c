@@ -166,7 +166,7 @@ static void uring_sleep(struct file_queue *q, int timeout_ms)
 		IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (sigset_t *)(void *)&arg, sizeof(arg));
 	/* A thread without the ring's descriptor still sees its memory: look again soon, rather than at once. */
 	if (answer < 0 && answer != -ETIME && answer != -EINTR)
-		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+		syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 200000}, NULL);
 }
 
 static int uring_event_fd(struct file_queue *q)

@@ -79,6 +79,7 @@ for mode in thread signal; do
 done
 
 # Without swap there is nowhere to go.
+: >"$work/out"
 timeout 60 "$ANONMM" run --memory 96M --faults signal --swap none -- "$hog" 64 2 >"$work/out" 2>&1 &
 while ! grep -q ready "$work/out"; do sleep 0.1; done
 pid=$(ls "$files" | sort -n | tail -n 1)

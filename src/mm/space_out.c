@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What of a space is not at its addresses: for whoever is about to be looked at from outside. */
+#include "mm/mm.h"
+
+#define LOOK_MAX 4096 /* words looked at under one hold of the lock */
+
+/* => pager lock held. *at moves on; true: *at is one */
+static bool next_out(struct space *space, uint64_t *at, uint64_t end)
+{
+	for (unsigned looked = 0; looked < LOOK_MAX && *at < end; looked++) {
+		uint64_t found;
+		pte_slot_t *ptep = pgtable_next(&space->pgtable, *at, end, &found);
+
+		*at = ptep ? found : end;
+		if (ptep && !pte_is_valid(pte_load(ptep)))
+			return true;
+		*at += ptep != NULL;
+	}
+	return false;
+}
+
+bool space_next_out(struct space *space, uint64_t addr, uint64_t end, uint64_t *found)
+{
+	uint64_t last = min_u64(end, space->base + space->bytes);
+	uint64_t at, stop;
+	bool is_out = false;
+
+	if (last <= space->base)
+		return false;
+	at = space_index(space, max_u64(addr, space->base));
+	stop = space_index(space, last - 1) + 1;
+	while (at < stop && !is_out) {
+		pager_lock(space->pager);
+		is_out = next_out(space, &at, stop);
+		pager_unlock(space->pager);
+	}
+	*found = space->base + (at << PAGE_SHIFT);
+	return is_out;
+}
