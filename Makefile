@@ -6,6 +6,7 @@
 #   make check    all tests, at most ten minutes on two cores
 #   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
 #   make coverage branches of src/mm/ that the tests take; fails below 95 %
+#   make matrix   real programs in a quarter and a half of their memory (MATRIX: arguments of tests/matrix/run)
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
 #   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root
 #   make bench-full  the same with all settings and many rounds, two hours
@@ -36,6 +37,12 @@ demo:
 check:
 	@scripts/setup build check || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 	@tests/run-all
+
+matrix:
+	@scripts/setup build
+	@scripts/setup matrix || echo "anonmm: their rows are skipped"
+	@scripts/build release
+	@tests/matrix/run --doc docs/compatibility.md $(MATRIX)
 
 soak:
 	@scripts/setup build check
@@ -85,4 +92,4 @@ clean:
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
-.PHONY: all setup demo check soak fuzz coverage bench bench-full bench-fork bench-soft debug tsan format lint install clean help
+.PHONY: all setup demo check matrix soak fuzz coverage bench bench-full bench-fork bench-soft debug tsan format lint install clean help

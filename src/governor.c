@@ -225,6 +225,7 @@ static void drop_dead_watches(struct governor *g)
 static void settle(int keep)
 {
 	prctl(PR_SET_NAME, "anonmm-governor");
+	host_admit_setxid();
 	if (host_call(SYS_unshare, CLONE_FILES))
 		return;
 	if (keep > 0)

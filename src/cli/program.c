@@ -7,6 +7,7 @@
  * these are refused beforehand. A script is as good as its interpreter.
  */
 #include "cli/cli.h"
+#include "elfnote.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -120,6 +121,27 @@ static bool has_interpreter(int fd, const ElfW(Ehdr) * head)
 	return false;
 }
 
+#define NOTES_MAX 4096 /* bytes of a segment of notes: they are some hundred */
+
+static bool is_go(int fd, const ElfW(Ehdr) * head)
+{
+	_Alignas(ElfW(Nhdr)) char notes[NOTES_MAX];
+
+	for (unsigned i = 0; i < head->e_phnum; i++) {
+		ElfW(Phdr) segment;
+		off_t at = (off_t)(head->e_phoff + i * sizeof(segment));
+		if (pread(fd, &segment, sizeof(segment), at) != sizeof(segment))
+			return false;
+		if (segment.p_type != PT_NOTE)
+			continue;
+		size_t wanted = segment.p_filesz < NOTES_MAX ? segment.p_filesz : NOTES_MAX;
+		ssize_t len = pread(fd, notes, wanted, (off_t)segment.p_offset);
+		if (len > 0 && notes_have_go(notes, (size_t)len, segment.p_align))
+			return true;
+	}
+	return false;
+}
+
 static int check_elf(int fd, const char *path, const char *head, size_t len)
 {
 	const ElfW(Ehdr) *elf = (const void *)head;
@@ -131,6 +153,10 @@ static int check_elf(int fd, const char *path, const char *head, size_t len)
 	if (!has_interpreter(fd, elf))
 		return refuse(path, "it is statically linked, so that no library can be preloaded into it. "
 				    "Link it dynamically, or use libanonmm in it");
+	if (is_go(fd, elf))
+		return refuse(path,
+			"it is a Go program, whose run-time system handles its memory by system calls of "
+			"its own, not by the C library");
 	return 0;
 }
 

@@ -134,6 +134,14 @@ void uffd_keep_device(struct machine *m, struct swapdev *dev);
  */
 int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
 
+/*
+ * A program has become another user, by a system call of its only thread: have our threads make the same call (number,
+ * arguments; what they point to is not managed).
+ */
+void uffd_ids_follow(struct machine *m, const long call[4]);
+/* Threads of ours, as the kernel counts them. */
+unsigned uffd_nr_threads(struct machine *m);
+
 /* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
 bool uffd_owns_fd(struct machine *m, int fd);
 

@@ -181,4 +181,18 @@ static inline void host_restore_signals(uint64_t old)
 	host_call(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
 }
 
+/*
+ * The signal by which the C library has every thread change its user, in setuid() and its family. Its caller waits for all
+ * of them, so our threads take it: the handler makes that one system call, and takes no lock.
+ */
+#define HOST_SIGNAL_SETXID 33
+
+/* => a thread of ours, which has all signals blocked */
+static inline void host_admit_setxid(void)
+{
+	uint64_t one = 1ULL << (HOST_SIGNAL_SETXID - 1);
+
+	host_call(SYS_rt_sigprocmask, SIG_UNBLOCK, &one, NULL, sizeof(one));
+}
+
 #endif

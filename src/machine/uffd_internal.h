@@ -184,6 +184,12 @@ struct uffd_machine {
 	} mail;
 	_Atomic(bool) fds_lost;
 	_Atomic(bool) poke_wanted; /* [a] kswapd shall write the eventfds */
+
+	/* A system call by which the program became another user, and who of ours has yet to make it. */
+	struct ids {
+		_Atomic(uint32_t) todo; /* [a] IDS_... */
+		long call[4]; /* stands while there is something to do */
+	} ids;
 };
 
 #define STACK_BYTES (256 * KIB)
@@ -214,6 +220,12 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 	return m->stacks && here >= m->stacks && here < m->stacks + STACK_BYTES;
 }
+
+#define IDS_KSWAPD 1U
+#define IDS_PAGER 2U
+
+/* uffd_ids.c: the calling thread, which is @who, becomes what the program has become. */
+void uffd_ids_serve(struct uffd_machine *m, uint32_t who);
 
 /* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);

@@ -110,6 +110,7 @@ void *uffd_kswapd_main(void *machine)
 	while (!atomic_load(&m->stop)) {
 		atomic_store(m->kick, 0);
 		uffd_serve_mail(m);
+		uffd_ids_serve(m, IDS_KSWAPD);
 		if (m->serve)
 			m->serve(m->serve_ctx);
 		if (atomic_exchange(&m->poke_wanted, false))

@@ -49,6 +49,7 @@ static void close_others(const struct uffd_machine *m)
 void uffd_thread_settle(struct uffd_machine *m, const char *name)
 {
 	prctl(PR_SET_NAME, name);
+	host_admit_setxid();
 	if (host_call(SYS_unshare, CLONE_FILES) == 0)
 		close_others(m);
 	atomic_fetch_add(&m->nr_settled, 1);
@@ -228,6 +229,7 @@ static void *pager_main(void *machine)
 	while (!atomic_load(&m->stop)) {
 		unsigned faults = m->nr_parked;
 
+		uffd_ids_serve(m, IDS_PAGER);
 		if (look)
 			faults += serve_messages(m);
 		if (m->nr_parked) {

@@ -13,6 +13,7 @@
 #include "run/run.h"
 #include "run/raw.h"
 #include "size.h"
+#include "elfnote.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -411,6 +412,28 @@ static int run_start(char **envp, char *why, size_t why_len)
 	return error;
 }
 
+/* The first object is the program. */
+static int look_at_program(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+		const char *notes = (const char *)info->dlpi_addr + segment->p_vaddr;
+		if (segment->p_type == PT_NOTE && notes_have_go(notes, segment->p_memsz, segment->p_align))
+			*(bool *)arg = true;
+	}
+	return 1;
+}
+
+/* The launcher refuses it; started by a managed program it runs unmanaged, as static programs do. */
+static bool program_is_go(void)
+{
+	bool go = false;
+
+	dl_iterate_phdr(look_at_program, &go);
+	return go;
+}
+
 __attribute__((constructor)) static void run_constructor(int argc, char **argv, char **envp)
 {
 	char why[512] = "";
@@ -420,7 +443,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 	fork_register();
 	if (!environ)
 		environ = envp; /* we may be earlier than libc's own constructor */
-	if (!getenv(ENV_MEMORY) || flag_set(ENV_OFF))
+	if (!getenv(ENV_MEMORY) || flag_set(ENV_OFF) || program_is_go())
 		return;
 	if (run_start(envp, why, sizeof(why)) == 0)
 		return;

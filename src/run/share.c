@@ -43,6 +43,8 @@ enum { TOLD_NOTHING, TOLD_SOON, TOLD };
 #define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
 #define STACK_BYTES (64 * KIB)
+#define FOLLOW_TRIES 2000
+#define FOLLOW_NAP_NS 50000LL
 
 /* Locks: [I] set before threads and by fork's child  [s] lock  [t] the thread's own  [a] atomic */
 static struct {
@@ -57,6 +59,9 @@ static struct {
 	uint64_t slow_ns, reap_ns; /* [t] when that was done last */
 	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
 	bool gone; /* [s] the process ends or execs: the slot is not written any more */
+	_Atomic(bool) follows; /* [a] the thread shall make ids_call */
+	const long *ids_call; /* [I] while follows */
+	bool started; /* [I] there is a thread */
 	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */
 	uint8_t *stack; /* [I] */
 	uint64_t pid_ns; /* [I] */
@@ -305,10 +310,15 @@ static void *share_main(void *unused)
 {
 	prctl(PR_SET_NAME, "anonmm-share");
 	(void)unused;
+	host_admit_setxid();
 	if (host_call(SYS_unshare, CLONE_FILES) == 0)
 		host_call(SYS_close_range, 0, ~0U, 0);
 	for (;;) {
 		atomic_store(&share.slot->kick, 0);
+		if (atomic_load(&share.follows)) {
+			host_call(share.ids_call[0], share.ids_call[1], share.ids_call[2], share.ids_call[3]);
+			atomic_store(&share.follows, false);
+		}
 		int64_t rest_ns = step();
 
 		host_futex_wait_shared(&share.slot->kick, 0, rest_ns);
@@ -328,7 +338,26 @@ static int thread_start(void)
 
 	pthread_attr_destroy(&attr);
 	host_restore_signals(signals);
+	share.started = error == 0;
 	return -error;
+}
+
+unsigned share_nr_threads(void)
+{
+	return share.started;
+}
+
+void share_ids_follow(const long call[4])
+{
+	if (!share.started)
+		return;
+	share.ids_call = call;
+	atomic_store(&share.follows, true);
+	for (unsigned i = 0; atomic_load(&share.follows) && i < FOLLOW_TRIES; i++) {
+		atomic_store(&share.slot->kick, 1);
+		host_futex_wake_shared(&share.slot->kick, 1);
+		host_sleep(FOLLOW_NAP_NS);
+	}
 }
 
 /* ---- Taking part ------------------------------------------------------------------------------ */
@@ -461,6 +490,7 @@ void share_fork_child(void)
 		return;
 	lock_init(&share.lock);
 	atomic_store(&share.urgent_waits, 0);
+	share.started = false;
 	share.gone = false;
 	if (!claim(LEDGER_FLOOR)) {
 		share.ledger = NULL;

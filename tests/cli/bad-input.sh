@@ -53,6 +53,15 @@ if command -v gcc >/dev/null; then
 	refused 125 'setuid' -- "$work/setuid"
 	gcc -o "$work/setgid" "$work/t.c" && chmod g+s "$work/setgid"
 	refused 125 'setgid' -- "$work/setgid"
+	# As the Go linker marks what it makes. Started by a managed program it runs, unmanaged.
+	cat >"$work/go.c" <<'C'
+__asm__(".pushsection .note.go.buildid,\"a\",@note; .long 4,4,4; .ascii \"Go\\0\\0idid\"; .popsection");
+int main(void) { return 42; }
+C
+	gcc -o "$work/go" "$work/go.c"
+	refused 125 'a Go program' -- "$work/go"
+	"$ANONMM" run -- sh -c "$work/go; exit \$?"
+	[ $? -eq 42 ] || fail "a Go program that a managed shell starts"
 fi
 printf '\177ELF\001\001\001' >"$work/old" && head -c 200 /dev/zero >>"$work/old" && chmod +x "$work/old"
 refused 125 '64-bit' -- "$work/old"

@@ -6,6 +6,7 @@
 need gcc
 
 cat >"$work/program.c" <<'C'
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -80,6 +81,12 @@ int main(void)
 	sigaction(SIGBUS, NULL, &back);
 	if (back.sa_handler != on_bus)
 		wrong++;
+	if (signal(SIGBUS, SIG_DFL) != on_bus || sigset(SIGBUS, on_bus) != SIG_DFL || sighold(SIGBUS))
+		wrong++;
+	siginterrupt(SIGBUS, 1);
+	if (sigblock(0) != 1 << (SIGBUS - 1) || sigrelse(SIGBUS) || sigblock(0))
+		wrong++;
+	__sysv_signal(SIGBUS, on_bus); /* what strict ISO C makes of signal() */
 	sigfillset(&action.sa_mask);
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
