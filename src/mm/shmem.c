@@ -173,6 +173,7 @@ int shmem_writepage(struct pager *pager, struct page *page)
 	add_to_swap_cache(pager, page, entry);
 	page->_count--;
 	swap_duplicate(pager, entry);
+	swap_slot(pager, entry)->flags |= SLOT_FILE;
 	page_set(page, PG_dirty);
 	page_step(pager, page, "shmem_writepage", 0);
 	return 0;

@@ -30,6 +30,7 @@ enum slot_flags {
 	SLOT_DEFERRED = 1 << 3, /* free for us, but leased to a child */
 	SLOT_ALONE =
 		1 << 4, /* a read of many failed: read it by itself, so that one bad page harms no other */
+	SLOT_FILE = 1 << 5, /* a file's: shmem takes the page away when it comes in, so no PTE may name it */
 };
 
 /* Locks: all [L] */

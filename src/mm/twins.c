@@ -58,7 +58,7 @@ static bool slot_may_be_shared(struct pager *pager, swp_entry_t entry, unsigned 
 	const struct swap_slot *slot = swap_slot(pager, entry);
 
 	return slot->count > 0 && slot->count + more <= KSM_MAX_SHARING &&
-	       !(slot->flags & (SLOT_POISONED | SLOT_ALONE)) && slot_writable(pager, entry);
+	       !(slot->flags & (SLOT_POISONED | SLOT_ALONE | SLOT_FILE)) && slot_writable(pager, entry);
 }
 
 /* The bytes of @entry, without I/O; NULL: not to be had. */
