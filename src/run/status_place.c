@@ -10,14 +10,29 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/*
+ * As it was at the first call, which is the library's at its start: later the environment is the program's, in memory that may
+ * be out, and so may be getenv() itself (bash has its own). The child of a fork must touch neither.
+ */
+static const char *runtime_directory(void)
+{
+	static char runtime[160] = "";
+
+	if (!*runtime) {
+		const char *named = getenv("XDG_RUNTIME_DIR");
+		bool fits = named && *named == '/' && strlen(named) < sizeof(runtime);
+
+		strcpy(runtime, fits ? named : "/nowhere");
+	}
+	return runtime;
+}
+
 bool status_directory(unsigned i, uid_t uid, char *path, size_t len)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	int need;
 
 	if (i == 0)
-		need = snprintf(
-			path, len, "%s/anonmm-%u", runtime && *runtime == '/' ? runtime : "/nowhere", uid);
+		need = snprintf(path, len, "%s/anonmm-%u", runtime_directory(), uid);
 	else if (i == 1)
 		need = snprintf(path, len, "/run/user/%u/anonmm-%u", uid, uid);
 	else
