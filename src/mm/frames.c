@@ -134,18 +134,45 @@ static bool node_is_free(const struct node *node, uint32_t frame)
 	return node->free_map[frame / 64] >> (frame % 64) & 1;
 }
 
-unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, struct page **first)
+static unsigned node_take_free(struct node *node, unsigned want, uint32_t *first)
 {
 	uint32_t at = node_next_free(node);
 	unsigned got = 0;
 
-	*first = &pager->pages[node->first + at];
+	*first = at;
 	while (got < want && at + got < node->nr && node_is_free(node, at + got)) {
 		node->free_map[(at + got) / 64] &= ~(1ull << ((at + got) % 64));
 		got++;
 	}
 	node->nr_free -= got;
 	node->cursor = at + got < node->nr ? at + got : 0;
+	return got;
+}
+
+/* The last free frame before @end, wrapping round. => one is free */
+static uint32_t node_last_free(const struct node *node, uint32_t end)
+{
+	uint32_t w = (end - 1) / 64;
+	uint64_t word = node->free_map[w] & (~0ull >> (63 - (end - 1) % 64));
+
+	while (!word) {
+		w = w == 0 ? node->nr_words - 1 : w - 1;
+		word = node->free_map[w];
+	}
+	return w * 64 + 63 - (uint32_t)__builtin_clzll(word);
+}
+
+unsigned node_take_top(struct node *node, unsigned want, uint32_t *end)
+{
+	uint32_t at = node_last_free(node, *end > 0 ? *end : node->nr);
+	unsigned got = 0;
+
+	while (got < want && got <= at && node_is_free(node, at - got)) {
+		node->free_map[(at - got) / 64] &= ~(1ull << ((at - got) % 64));
+		got++;
+	}
+	node->nr_free -= got;
+	*end = at + 1 - got;
 	return got;
 }
 
@@ -180,9 +207,11 @@ static void frames_taken(struct pager *pager, struct node *node, uint32_t frame,
 
 static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
 {
-	unsigned got = node_take_free(pager, node, want, first);
+	uint32_t at;
+	unsigned got = node_take_free(node, want, &at);
 
-	frames_taken(pager, node, page_pfn(pager, *first) - node->first, got);
+	*first = &pager->pages[node->first + at];
+	frames_taken(pager, node, at, got);
 	return got;
 }
 

@@ -53,8 +53,11 @@ void node_set_watermarks(struct node *node, uint32_t usable);
 /* After a round of kswapd: low and high go up a step if faults had to reclaim by themselves meanwhile, and down when all is calm. */
 void node_adapt_watermarks(struct node *node, bool outrun);
 
-/* Up to @want frames that follow each other leave the map of free ones. => one is free */
-unsigned node_take_free(struct pager *pager, struct node *node, unsigned want, struct page **first);
+/*
+ * Up to @want frames that follow each other, the last free ones before *end, leave the map of free ones. Wraps round at 0;
+ * *end becomes the first of them. => one is free
+ */
+unsigned node_take_top(struct node *node, unsigned want, uint32_t *end);
 
 /* Was it ever allocated? Else its struct page is not to be looked at. */
 bool frame_is_ready(struct pager *pager, const struct page *page);

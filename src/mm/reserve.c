@@ -89,20 +89,21 @@ static void release(struct pager *pager, struct page *first, unsigned nr)
 	pager_lock(pager);
 }
 
+/* From the top, so that struct pages which were never touched stay so. */
 void reserve_fill(struct pager *pager, struct node *node)
 {
+	uint32_t at = node->nr;
+
 	while (reserve_missing(node) > 0 && node->nr_free > node->wmark_min) {
 		uint32_t spare = node->nr_free - node->wmark_min;
-		struct page *first;
-		uint32_t at;
-		unsigned nr = node_take_free(pager, node,
-			(unsigned)min_u64(min_u64(spare, reserve_missing(node)), RELEASE_MAX), &first);
+		unsigned nr = node_take_top(
+			node, (unsigned)min_u64(min_u64(spare, reserve_missing(node)), RELEASE_MAX), &at);
+		uint32_t first = at;
 
-		at = page_pfn(pager, first) - node->first;
 		node->nr_reserved += nr;
 		pager->nr_reserved += nr;
-		release(pager, first, nr);
-		set_bits(node->reserved_map, at, nr);
+		release(pager, &pager->pages[node->first + first], nr);
+		set_bits(node->reserved_map, first, nr);
 		reserve_trim(pager, node); /* the limit may have been raised meanwhile */
 	}
 }
