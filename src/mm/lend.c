@@ -17,10 +17,21 @@ static bool area_shares(const struct swap_area *area)
 	return area->dev && area->dev->shares_memory && !area->inherited;
 }
 
+/* What a parent's stores hold of ours: nobody can make that less. */
+static uint32_t inherited_lent(const struct pager *pager)
+{
+	uint32_t nr = 0;
+
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (pager->areas[type].inherited)
+			nr += pager->areas[type].nr_lent;
+	return nr;
+}
+
 /* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
 static uint32_t most_lent(const struct pager *pager)
 {
-	uint32_t frames = pager->nr_limit;
+	uint32_t frames = pager->nr_limit - (uint32_t)min_u64(inherited_lent(pager), pager->nr_limit);
 
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		frames -= pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
@@ -66,6 +77,8 @@ static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_
 	area->lending -= batch->total;
 	area->nr_lent += batch->total;
 	pager->nr_lent += batch->total;
+	if (area->inherited)
+		return;
 	area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
 	area->full = false;
 }
@@ -116,6 +129,42 @@ static uint32_t area_settle(struct pager *pager, struct swap_area *area)
 	return wanted - has - (uint32_t)min_u64(batch.total, wanted - has);
 }
 
+/* Frames for what a parent's store holds: the parent has gone. Drops the lock. */
+static void area_own(struct pager *pager, struct swap_area *area)
+{
+	uint32_t has = area->nr_lent + area->lending;
+	struct lend_batch batch;
+
+	if (has >= area->nr_disowned)
+		return;
+	take_frames(pager, &batch, area->nr_disowned - has);
+	if (batch.nr > 0)
+		batch_lend(pager, area, &batch);
+}
+
+void pager_disown(struct pager *pager)
+{
+	pager_lock(pager);
+	for (unsigned type = 0; type < pager->nr_areas; type++) {
+		struct swap_area *area = &pager->areas[type];
+
+		if (!area->inherited || area->nr_lent == 0)
+			continue;
+		area->nr_disowned = area->nr_lent;
+		take_back(pager, area, 0);
+	}
+	pager->disowns = true;
+	pager_unlock(pager);
+}
+
+void pager_own(struct pager *pager)
+{
+	pager_lock(pager);
+	pager->disowns = false;
+	pager_have_reclaimed(pager);
+	pager_unlock(pager);
+}
+
 static void area_upkeep(struct pager *pager, unsigned type)
 {
 	struct swapdev *dev = area_enter(pager, type);
@@ -143,5 +192,7 @@ void lend_settle(struct pager *pager)
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		if (area_shares(&pager->areas[type]))
 			owed += area_settle(pager, &pager->areas[type]);
+		else if (pager->areas[type].inherited && !pager->disowns)
+			area_own(pager, &pager->areas[type]);
 	pager->owed = owed;
 }

@@ -105,7 +105,8 @@ void pager_limit(struct pager *pager, struct pager_limit *out)
 	*out = (struct pager_limit){.bytes = pager->limit_bytes,
 		.frames = pager->nr_limit,
 		.frames_max = pager->nr_frames,
-		.frames_used = pager->nr_used};
+		.frames_used = pager->nr_used,
+		.frames_lent = pager->nr_lent};
 	for (unsigned n = 0; n < pager->nr_nodes; n++) {
 		const struct node *node = &pager->nodes[n];
 

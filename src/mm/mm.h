@@ -85,6 +85,7 @@ struct pager {
 	struct swap_lease_list leases; /* [L] */
 	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
 	uint32_t owed; /* [L] free frames that they are to have next */
+	bool disowns; /* [L] somebody else pays for what inherited areas hold */
 
 	struct twin *twins; /* [I] the array, NULL: none, [L] what is in it; twins.h */
 	uint32_t twin_mask; /* [I] how many there are, minus one */

@@ -16,6 +16,8 @@ static void count_kind(const struct page *page, struct node_usage *usage)
 		usage->shmem++;
 	else if (page_file(page))
 		usage->file++;
+	else if (page_has(page, PG_lent))
+		usage->lent++;
 	else
 		usage->other++;
 }
@@ -79,10 +81,10 @@ static void report_node(const struct report *r, unsigned nr)
 
 	node_usage(r->pager, &r->pager->nodes[nr], &u);
 	report(r,
-		"node %u: %u frames: %u free, %u anonymous, %u file, %u shmem, %u other; "
+		"node %u: %u frames: %u free, %u anonymous, %u file, %u shmem, %u lent to swap, %u other; "
 		"of these %u unevictable, %u merged, %u in swap cache, %u under writeback, %u isolated",
-		nr, u.frames, u.free, u.anon, u.file, u.shmem, u.other, u.unevictable, u.merged, u.swapcache,
-		u.writeback, u.isolated);
+		nr, u.frames, u.free, u.anon, u.file, u.shmem, u.lent, u.other, u.unevictable, u.merged,
+		u.swapcache, u.writeback, u.isolated);
 }
 
 static void report_space(const struct report *r, struct space *space)

@@ -9,10 +9,11 @@ struct pager;
 struct node;
 struct space;
 
-/* The frames of one node: free + anon + file + shmem + other = frames. The rest are parts of these. */
+/* The frames of one node: free + anon + file + shmem + lent + other = frames. The rest are parts of these. */
 struct node_usage {
 	uint32_t frames, free;
 	uint32_t anon, file, shmem;
+	uint32_t lent; /* to swap devices, which keep compressed pages there */
 	uint32_t other; /* the zero page; pages that are being born or have just lost their last mapping */
 	uint32_t unevictable, merged, swapcache, writeback, isolated;
 };

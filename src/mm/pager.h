@@ -93,12 +93,20 @@ struct pager_limit {
 	uint64_t bytes; /* as it was set last; 0: never */
 	uint32_t frames, frames_max; /* that it pays for, and that it could ever pay for */
 	uint32_t frames_used;
+	uint32_t frames_lent; /* of these, to swap devices that keep compressed pages there */
 	uint32_t frames_missing; /* still to be freed and given back: 0 when the limit is reached */
 	bool stalled; /* nothing more can be reclaimed for it now */
 	bool low; /* free frames are below the low watermark */
 };
 
 void pager_limit(struct pager *pager, struct pager_limit *out);
+
+/*
+ * A child of a fork shares the memory of its parent's compressed stores with it. disown: the parent pays for that; the
+ * child's frames are its own again. own: the parent has gone. The frames go back as they get free. => after pager_fork_child()
+ */
+void pager_disown(struct pager *pager);
+void pager_own(struct pager *pager);
 
 /* ---- Driving ------------------------------------------------------------------------- */
 

@@ -58,6 +58,7 @@ struct swap_area {
 	uint32_t touched; /* [L] slots that were ever used: what the table costs */
 	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
 	uint32_t nr_lent, lending; /* [L] how many, and how many are about to be */
+	uint32_t nr_disowned; /* [L] inherited: how many the parent pays for while it lives */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */

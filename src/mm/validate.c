@@ -336,7 +336,7 @@ static void check_node(struct census *c, struct node *node)
 
 	node_usage(c->pager, node, &usage);
 	if (usage.free != nr_free ||
-		usage.free + usage.anon + usage.file + usage.shmem + usage.other != usage.frames)
+		usage.free + usage.anon + usage.file + usage.shmem + usage.lent + usage.other != usage.frames)
 		wrong(c, "node at %u: the report's kinds do not make %u frames", node->first, usage.frames);
 	for (int list = LIST_ISOLATED + 1; list < NR_LISTS; list++)
 		check_list(c, node, (enum page_list)list);

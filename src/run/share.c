@@ -58,7 +58,9 @@ static struct {
 	uint64_t first_minflt; /* [s] at that time */
 	uint64_t slow_ns, reap_ns; /* [t] when that was done last */
 	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
-	bool gone; /* [s] the process ends or execs: the slot is not written any more */
+	bool gone; /* [s] the process ends or execs: the thread does not write to the slot any more */
+	bool execs; /* [s] gone, but what the exec reads has to come in still */
+	pid_t parent; /* [I] who pays for the stores that we have inherited; 0: we do */
 	_Atomic(bool) follows; /* [a] the thread shall make ids_call */
 	const long *ids_call; /* [I] while follows */
 	bool started; /* [I] there is a thread */
@@ -76,10 +78,21 @@ static uint64_t minor_faults(void)
 
 /* ---- Growing ------------------------------------------------------------------------------- */
 
+/* What the limit lacks for the tables, which grow on their own account, and the floor. */
+static uint64_t lacks(void)
+{
+	struct anonmm_stats stats;
+
+	pager_stats(run.pager, &stats);
+	uint64_t floor = stats.metadata_bytes + LEDGER_FLOOR;
+
+	return floor > share.bytes ? floor - share.bytes : 0;
+}
+
 /* A quarter more, so that a process that wants all of it asks a few times only. => lock held */
 static bool grow(uint64_t least, uint64_t now_ns)
 {
-	uint64_t want = max_u64(least, min_u64(max_u64(share.bytes / 4, MIB), GROW_MOST));
+	uint64_t want = max_u64(least, min_u64(max_u64(share.bytes / 4, MIB), GROW_MOST)) + lacks();
 	uint64_t got = ledger_grow(share.ledger, share.me, want, now_ns);
 	char why[200];
 
@@ -117,7 +130,7 @@ static bool more(bool urgent)
 	if (!share.ledger || (!urgent && !is_short()))
 		return false;
 	if (lock_try(&share.lock)) {
-		grown = !share.gone && grow(0, now_ns);
+		grown = (!share.gone || share.execs) && grow(0, now_ns);
 		lock_drop(&share.lock);
 	}
 	if (grown)
@@ -174,7 +187,10 @@ static void look(struct step *step)
 	pager_stats(run.pager, &stats);
 	step->metadata = stats.metadata_bytes;
 	step->used = (uint64_t)step->limit.frames_used * PAGE_BYTES + step->metadata;
-	atomic_store(&share.slot->floor, step->metadata + LEDGER_FLOOR);
+	/* Compressed pages stay where they are until they are wanted: they may be three of four frames. */
+	uint64_t store = (uint64_t)step->limit.frames_lent * PAGE_BYTES;
+
+	atomic_store(&share.slot->floor, step->metadata + store + store / 3 + LEDGER_FLOOR);
 	atomic_store(&share.slot->used, step->used);
 }
 
@@ -284,6 +300,19 @@ static void shrink(struct step *step)
 		share.bytes = target;
 }
 
+/* The parent may go first: then its stores, which we read, are memory of ours. */
+static void own_stores(struct step *step)
+{
+	if (!share.parent)
+		return;
+	if (getppid() == share.parent) {
+		rest_at_most(step, IDLE_LOOK_NS);
+		return;
+	}
+	share.parent = 0;
+	pager_own(run.pager);
+}
+
 static int64_t step(void)
 {
 	struct step step = {.now_ns = host_now_ns(), .rest_ns = INT64_MAX};
@@ -293,6 +322,7 @@ static int64_t step(void)
 		lock_drop(&share.lock);
 		return IDLE_LOOK_NS;
 	}
+	own_stores(&step);
 	look(&step);
 	account(&step);
 	if (step.limit.frames_missing)
@@ -465,7 +495,7 @@ void share_exec_begin(void)
 	if (!is_ours())
 		return;
 	lock_take(&share.lock);
-	share.gone = true;
+	share.gone = share.execs = true;
 	atomic_store(&share.slot->floor, 0);
 	atomic_store(&share.slot->share, 0);
 	lock_drop(&share.lock);
@@ -476,7 +506,7 @@ void share_exec_failed(void)
 	if (!is_ours())
 		return;
 	lock_take(&share.lock);
-	share.gone = false;
+	share.gone = share.execs = false;
 	atomic_store(&share.slot->share, share.bytes);
 	lock_drop(&share.lock);
 	ledger_kick(share.ledger, share.me);
@@ -491,7 +521,7 @@ void share_fork_child(void)
 	lock_init(&share.lock);
 	atomic_store(&share.urgent_waits, 0);
 	share.started = false;
-	share.gone = false;
+	share.gone = share.execs = false;
 	if (!claim(LEDGER_FLOOR)) {
 		share.ledger = NULL;
 		return;
@@ -509,6 +539,8 @@ int share_fork_start(void)
 
 	if (!share.ledger)
 		return 0;
+	share.parent = getppid();
+	pager_disown(run.pager);
 	look(&step);
 	if (needed(&step) < share.bytes && pager_set_limit(run.pager, needed(&step), why, sizeof(why)) == 0)
 		share.bytes = needed(&step);

@@ -27,8 +27,9 @@ static uint64_t overhead_bytes(const struct zram_dev *zram)
 /* Room for what is written before somebody looks again: a large write, if the store itself is large. */
 uint64_t zram_slack_bytes(const struct zram_dev *zram)
 {
-	return max_u64(
-		min_u64(zram->most_bytes / 16, SWAP_IO_PAGES * PAGE_BYTES), 4 * zram->store.block_bytes);
+	uint64_t store = min_u64(zram->most_bytes, zram->likely_bytes);
+
+	return max_u64(min_u64(store / 16, SWAP_IO_PAGES * PAGE_BYTES), 4 * zram->store.block_bytes);
 }
 
 uint32_t zram_memory_wanted(struct swapdev *dev)
