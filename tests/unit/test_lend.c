@@ -239,6 +239,27 @@ static void an_heir_s_device_is_left_alone(void **state)
 	assert_int_equal(upkeeps, 0);
 }
 
+/* The child of a fork reads its parent's store, whose memory is the parent's until that goes. */
+static void a_parent_pays_for_its_stores_while_it_lives(void **state)
+{
+	(void)state;
+	wanted = 300;
+	settle_loans();
+	freeze();
+	assert_int_equal(pager_fork_child(world.pager), 0);
+	pager_disown(world.pager);
+	pager_thaw(world.pager);
+	assert_int_equal(lent(), 0);
+	settle_loans();
+	assert_int_equal(lent(), 0);
+	valid();
+	pager_own(world.pager);
+	settle_loans();
+	assert_int_equal(lent(), 300);
+	assert_int_equal(granted, 300); /* it was not asked again */
+	valid();
+}
+
 /* What is lent is not free. */
 static int end(void **state)
 {
@@ -264,6 +285,7 @@ int main(void)
 		TEST(a_device_that_goes_gets_no_more),
 		TEST(a_loan_under_way_is_waited_for),
 		TEST(an_heir_s_device_is_left_alone),
+		TEST(a_parent_pays_for_its_stores_while_it_lives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -313,6 +313,26 @@ static void room_above_the_limit_costs_nothing_until_it_is_used(void **state)
 	valid();
 }
 
+static void a_lower_limit_touches_no_struct_pages(void **state)
+{
+	struct anonmm_stats before, after;
+
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 20; i++)
+		put(i, i + 5);
+	pager_stats(world.pager, &before);
+	assert_int_equal(set(200), 0);
+	wait_until_reached();
+	for (unsigned i = 20; i < 150; i++)
+		put(i, i + 5);
+	pager_stats(world.pager, &after);
+	assert_true(after.metadata_bytes - before.metadata_bytes < 250 * 48);
+	for (unsigned i = 0; i < 150; i++)
+		assert_int_equal(get(i), i + 5);
+	valid();
+}
+
 /* ---- At random ---------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
@@ -394,6 +414,7 @@ int main(void)
 		const struct CMUnitTest tests[] = {
 			ON(a_lower_limit_evicts_and_gives_memory_back, &variants[i]),
 			ON(a_higher_limit_holds_at_once, &variants[i]),
+			ON(a_lower_limit_touches_no_struct_pages, &variants[i]),
 			ON(the_last_word_counts, &variants[i]),
 			ON(what_cannot_work_is_refused_in_words, &variants[i]),
 			ON(contents_survive_any_limits, &variants[i]),

@@ -103,7 +103,8 @@ static void who_has_the_memory_is_said(void **state)
 	assert_int_equal(slots, 64);
 	assert_int_equal(
 		sscanf(line_with("node 0:"),
-			"node 0: %u frames: %u free, %u anonymous, %u file, %u shmem, %u other; of these %u "
+			"node 0: %u frames: %u free, %u anonymous, %u file, %u shmem, %*u lent to swap, %u "
+			"other; of these %u "
 			"unevictable, %u merged, %u in swap cache, %u under writeback, %u isolated",
 			&nr[0], &nr[1], &nr[2], &nr[3], &nr[4], &nr[5], &nr[6], &nr[7], &nr[8], &nr[9],
 			&nr[10]),
@@ -171,7 +172,7 @@ static void kinds_are_told_apart(void **state)
 		snprintf(start, sizeof(start), "node %u:", n);
 		assert_int_equal(sscanf(line_with(start),
 					 "node %*u: %u frames: %u free, %u anonymous, %u file, %u shmem, %*u "
-					 "other; of these %u",
+					 "lent to swap, %*u other; of these %u",
 					 &frames, &nr_free, &anon, &file, &shmem, &locked),
 			6);
 		assert_int_equal(frames, NR_FRAMES / 2);

@@ -263,6 +263,31 @@ static void without_room_on_swap_pages_stay_in_their_cache(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* Its page leaves the swap cache for its own when it comes in: a PTE that named the slot would be without. */
+static void its_slots_are_not_shared_with_equal_pages(void **state)
+{
+	uint64_t anon = 0;
+
+	assert_int_equal(tear_down(state), 0);
+	assert_int_equal(open_world((struct world_config){.kind = ANONMM_SOFT,
+				 .nr_frames = 512,
+				 .swap = "mem:?size=8M",
+				 .policy = PAGER_SHARE_SLOTS}),
+		0);
+	shmem = shmem_open(PAGES * PAGE_BYTES, &at);
+	fill(at, PAGES);
+	page_out(&parent, at, PAGES);
+	assert_int_equal(cached_at(0).pte, PTE_KIND_SWAP);
+	assert_int_equal(place_mmap(&parent, &anon, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	fill(anon, PAGES);
+	page_out(&parent, anon, PAGES);
+	assert_int_equal(stats().shared_slots, 0);
+	assert_int_equal(stats().slots_used, 2 * PAGES);
+	check(&parent, at, PAGES);
+	valid();
+	check(&parent, anon, PAGES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +304,7 @@ int main(void)
 		TEST(closing_waits_for_a_locked_page),
 		TEST(truncation_waits_for_a_locked_copy),
 		TEST(without_room_on_swap_pages_stay_in_their_cache),
+		TEST(its_slots_are_not_shared_with_equal_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
