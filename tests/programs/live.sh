@@ -123,8 +123,11 @@ wait
 
 # Another program in the place of the managed one: managed again, or not.
 start --memory 64M --faults signal -- sh -c "echo ready; exec '$hog' 8 2"
-sleep 0.5
-listed "$pid" || fail "ps does not list a program after exec: $(cat "$work/said")"
+for _ in $(seq 30); do
+	listed "$pid" && grep -q "^ *$pid .*hog" "$work/said" && break
+	sleep 0.05
+done
+grep -q "^ *$pid .*hog" "$work/said" || fail "ps does not list a program after exec: $(cat "$work/said")"
 wait
 start --memory 64M --faults signal -- sh -c "echo ready; sleep 0.5; ANONMM_OFF=1 exec sleep 3"
 sleep 1
