@@ -123,11 +123,14 @@ wait
 
 # Another program in the place of the managed one: managed again, or not.
 start --memory 64M --faults signal -- sh -c "echo ready; exec '$hog' 8 2"
+hog_is_listed() {
+	listed "$pid" && ! grep -q "^ *$pid  *sh " "$work/said"
+}
 for _ in $(seq 30); do
-	listed "$pid" && grep -q "^ *$pid .*hog" "$work/said" && break
+	hog_is_listed && break
 	sleep 0.05
 done
-grep -q "^ *$pid .*hog" "$work/said" || fail "ps does not list a program after exec: $(cat "$work/said")"
+hog_is_listed || fail "ps does not list a program after exec: $(cat "$work/said")"
 wait
 start --memory 64M --faults signal -- sh -c "echo ready; sleep 0.5; ANONMM_OFF=1 exec sleep 3"
 sleep 1
