@@ -53,6 +53,9 @@ static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
  */
 void uffd_kswapd_meanwhile(struct uffd_machine *m)
 {
+	/* Before the step: it would end the shortage that is the reason to ask. */
+	if (m->more && m->more(false))
+		return;
 	if (!lock_try(&m->kswapd_lock))
 		return;
 	if (kswapd_step(m->machine.pager, MEANWHILE_PAGES) == KSWAPD_WAIT)

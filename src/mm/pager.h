@@ -96,7 +96,7 @@ struct pager_limit {
 	uint32_t frames_lent; /* of these, to swap devices that keep compressed pages there */
 	uint32_t frames_missing; /* still to be freed and given back: 0 when the limit is reached */
 	bool stalled; /* nothing more can be reclaimed for it now */
-	bool low; /* free frames are below the low watermark */
+	bool low; /* free frames are below the high watermark: kswapd has, or will soon have, something to do */
 };
 
 void pager_limit(struct pager *pager, struct pager_limit *out);
