@@ -3,7 +3,8 @@
  * Readahead and birth-around: how many pages a fault should serve at once, and which.
  *
  * Each VMA remembers a few streams: where a run of faults is expected to go on, and by which step: 1, -1, or a stride.
- * Two faults at pages beside each other begin a stream, or four at equal distances; a fault where a stream was expected doubles its window.
+ * Two faults at pages beside each other begin a stream, or four at equal distances; a fault where a stream was expected doubles its window,
+ * which begins with the one page.
  * One that went past a page that is still out closes it. The same window serves swap-in (pages are read
  * before they are asked for, then mapped in one go) and births (new pages in runs). Reads are issued one window
  * ahead, so that the device works while the program does. A fault of no stream serves one page.
