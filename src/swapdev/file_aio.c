@@ -8,12 +8,16 @@
  *
  * A context belongs to the memory of the process, not to a descriptor; only the file and the eventfd are
  * looked up in the submitter's table.
+ *
+ * The context is made by the first request: whoever has had one waits for it at its end, some 30 ms for an RCU grace period, and most
+ * programs and children never swap. Should the host refuse one then, requests are served in submit, one by one.
  */
 #define _GNU_SOURCE
 #include "file.h"
 
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 
 /* Handed over in one call: small, because submitters may run on a signal stack. */
 #define BATCH 8
@@ -53,23 +57,33 @@ static int aio_open(struct file_queue *q)
 {
 	if (!q->file->direct)
 		return -EOPNOTSUPP;
-	if (syscall(SYS_io_setup, FILE_DEPTH, &q->aio.context) != 0)
+	if (syscall(SYS_io_destroy, 0ul) != 0 &&
+		errno != EINVAL) /* there is no such context: may we ask at all? */
 		return -errno;
+	q->aio.context = 0;
 	q->aio.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->aio.event_fd < 0) {
-		int error = -errno;
-
-		syscall(SYS_io_destroy, q->aio.context);
-		return error;
-	}
+	if (q->aio.event_fd < 0)
+		return -errno;
 	q->aio.event_fd = file_fd_move_high(q->aio.event_fd);
-	keep_from_children(q);
 	return 0;
+}
+
+static bool has_context(struct file_queue *q)
+{
+	if (q->aio.context)
+		return true;
+	if (syscall(SYS_io_setup, FILE_DEPTH, &q->aio.context) != 0) {
+		q->aio.context = 0;
+		return false;
+	}
+	keep_from_children(q);
+	return true;
 }
 
 static void aio_close(struct file_queue *q)
 {
-	syscall(SYS_io_destroy, q->aio.context);
+	if (q->aio.context)
+		syscall(SYS_io_destroy, q->aio.context);
 	device_close_fd(q->aio.event_fd);
 }
 
@@ -125,6 +139,27 @@ static long submit_batch(struct file_queue *q)
 	return answer < 0 ? -errno : answer;
 }
 
+/* Without a context. */
+static void serve_at_once(struct file_queue *q, struct swap_io_list *ended)
+{
+	while (!STAILQ_EMPTY(&q->pending)) {
+		struct swap_io *io = take_first(&q->pending);
+		struct iocb cb;
+		long done = -EBADF;
+
+		fill_iocb(q, &cb, io);
+		if (file_is_ours(q->file, q->file->fd))
+			done = syscall(q->dir == SWAP_READ ? SYS_preadv : SYS_pwritev, q->file->fd,
+				cb.aio_buf, cb.aio_nbytes, cb.aio_offset, 0);
+		if (done < 0)
+			done = done == -EBADF ? done : -errno;
+		if (file_io_settle(io, done))
+			STAILQ_INSERT_TAIL(ended, io, link);
+		else
+			STAILQ_INSERT_HEAD(&q->pending, io, link);
+	}
+}
+
 /*
  * => the queue lock is held from here to the reaper, so a request that has ended already cannot be touched before it
  * is off pending.
@@ -133,6 +168,10 @@ static void aio_start(struct file_queue *q, struct swap_io_list *ended)
 {
 	long answer;
 
+	if (!STAILQ_EMPTY(&q->pending) && !has_context(q)) {
+		serve_at_once(q, ended);
+		return;
+	}
 	while ((answer = submit_batch(q)) != 0) {
 		if (answer == -EAGAIN || answer == -ENOMEM || answer == -EINTR)
 			return;

@@ -4,6 +4,13 @@
  * or the file is not what it was.
  */
 #include "swapdev_world.h"
+#include <sys/resource.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RUNNING_SANITIZED 1
+#else
+#define RUNNING_SANITIZED 0
+#endif
 
 static void refused(const char *uri, int error, const char *says)
 {
@@ -413,6 +420,29 @@ static void lost_descriptors_are_an_error_not_wrong_data(void **state)
 
 #define ON(test, uri) cmocka_unit_test_prestate(test, (void *)(uintptr_t)(uri))
 
+/* The first request finds no room for a context (its page would be mapped): it is served all the same, and the next ones, too. */
+static void without_a_context_requests_are_served_at_once(void **state)
+{
+	struct rlimit old, none = {0};
+
+	if (RUNNING_SANITIZED)
+		skip(); /* it maps memory of its own at any time */
+	struct world *w = world_new(*state);
+
+	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+	none.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	int wrote = write_slots(w, 0, 8, 5), read = read_slots(w, 0, 4);
+
+	assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+	assert_int_equal(wrote, 0);
+	assert_int_equal(read, 0);
+	assert_true(page_is(io_page(w, 0, 3, false), 3, 5));
+	assert_int_equal(read_slots(w, 0, 8), 0);
+	assert_true(page_is(io_page(w, 0, 7, false), 7, 5));
+	world_free(w);
+}
+
 int main(void)
 {
 	static const char uring[] = "file:/var/tmp?size=16M&engine=uring";
@@ -447,6 +477,7 @@ int main(void)
 		ON(lost_descriptors_are_an_error_not_wrong_data, uring),
 		ON(lost_descriptors_are_an_error_not_wrong_data, aio),
 		ON(lost_descriptors_are_an_error_not_wrong_data, threads),
+		ON(without_a_context_requests_are_served_at_once, aio),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
