@@ -60,7 +60,7 @@ static struct {
 	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
 	bool gone; /* [s] the process ends or execs: the thread does not write to the slot any more */
 	bool execs; /* [s] gone, but what the exec reads has to come in still */
-	pid_t parent; /* [I] who pays for the stores that we have inherited; 0: we do */
+	pid_t parent; /* [s] who pays for the stores that we have inherited; 0: we do */
 	_Atomic(bool) follows; /* [a] the thread shall make ids_call */
 	const long *ids_call; /* [I] while follows */
 	bool started; /* [I] there is a thread */

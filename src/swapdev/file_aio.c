@@ -17,7 +17,6 @@
 
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 
 /* Handed over in one call: small, because submitters may run on a signal stack. */
 #define BATCH 8
@@ -57,8 +56,8 @@ static int aio_open(struct file_queue *q)
 {
 	if (!q->file->direct)
 		return -EOPNOTSUPP;
-	if (syscall(SYS_io_destroy, 0ul) != 0 &&
-		errno != EINVAL) /* there is no such context: may we ask at all? */
+	/* There is no such context; what the host says tells whether we may have one at all. */
+	if (syscall(SYS_io_destroy, 0ul) != 0 && errno != EINVAL)
 		return -errno;
 	q->aio.context = 0;
 	q->aio.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
