@@ -23,7 +23,7 @@ enum {
 };
 
 #define DEFAULT_SWAP_PATH "/var/tmp"
-#define DEFAULT_SWAP "file:" DEFAULT_SWAP_PATH
+#define DEFAULT_SWAP "zram:,file:" DEFAULT_SWAP_PATH
 
 struct command {
 	const char *name;
