@@ -12,6 +12,7 @@
  */
 #include "run/run.h"
 #include "run/raw.h"
+#include "run/faults.h"
 #include "size.h"
 #include "elfnote.h"
 
@@ -170,11 +171,17 @@ static bool needs_range(enum anonmm_faults faults)
 	return faults == ANONMM_FAULTS_SIGNAL && GUARD_EXISTS;
 }
 
+/* In thread mode nobody handles what a filter traps that was inherited: the memory has to be elsewhere. */
+static uint64_t range_base(enum anonmm_faults faults)
+{
+	return needs_range(faults) || !faults_filtered() ? RUN_MANAGED_BASE : 0;
+}
+
 static int machine_open_as(const struct settings *settings, enum anonmm_faults faults, uint32_t nr_frames,
 	char *why, size_t why_len)
 {
 	struct uffd_config config = {
-		.base = RUN_MANAGED_BASE,
+		.base = range_base(faults),
 		.bytes = page_align_up(settings->address_space),
 		.nr_frames = nr_frames,
 		.faults = faults,
@@ -190,16 +197,21 @@ static int machine_open_as(const struct settings *settings, enum anonmm_faults f
 	return error;
 }
 
-/* AUTO is thread mode, and signal mode with its guard where the host does not let this user have that. */
+/* => as machine_choose() in src/cli/machine.c, which has checked it for the first program */
 static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
 {
-	enum anonmm_faults first =
-		settings->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : settings->faults;
-	int error = machine_open_as(settings, first, nr_frames, why, why_len);
+	bool any = settings->faults == ANONMM_FAULTS_AUTO;
+	const char *reason;
+	char why_next[512];
+	enum anonmm_faults faults = any ? faults_first(&reason) : settings->faults;
+	int error = machine_open_as(settings, faults, nr_frames, why, why_len);
 
-	if (error != -EPERM || settings->faults != ANONMM_FAULTS_AUTO || !GUARD_EXISTS)
+	if (!error || !any)
 		return error;
-	return machine_open_as(settings, ANONMM_FAULTS_SIGNAL, nr_frames, why, why_len);
+	faults = faults_next(faults, &reason);
+	if (faults && !machine_open_as(settings, faults, nr_frames, why_next, sizeof(why_next)))
+		return 0;
+	return error;
 }
 
 /* @swap is the pager's and the machine's from now on. */
