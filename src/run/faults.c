@@ -72,12 +72,14 @@ enum anonmm_faults faults_first(const char **why)
 	else if (!faults_filters())
 		*why = "signal mode needs seccomp filters, which this host refuses";
 	else if (!thread_allowed()) {
-		*why = "this user may not have thread mode; a guard sees to system calls on swapped-out memory";
+		*why = "this user may not have thread mode; a guard sees to system calls on swapped-out "
+		       "memory";
 		return ANONMM_FAULTS_SIGNAL;
 	} else if (is_traced())
 		*why = "a debugger is attached, which signal mode would stop at every fault";
 	else if (!faults_filtered() && takes_rights())
-		*why = "signal mode is faster, but would take their rights from setuid programs (no_new_privs)";
+		*why = "signal mode is faster, but would take their rights from setuid programs "
+		       "(no_new_privs)";
 	else {
 		*why = "the faster one; a guard sees to system calls on swapped-out memory";
 		return ANONMM_FAULTS_SIGNAL;

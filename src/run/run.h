@@ -71,6 +71,7 @@ struct run {
 	struct pager *pager;
 	struct space *space;
 	uint64_t memory; /* the limit */
+	uint64_t address_space; /* bytes of the managed range */
 	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
 	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
 	unsigned nr_swaps;
