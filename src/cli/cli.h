@@ -36,6 +36,7 @@ int cmd_limit(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_touch(int argc, char **argv);
 int cmd_walk(int argc, char **argv);
 
 /* "anonmm: ..." and a newline on standard error. */

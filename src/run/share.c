@@ -142,6 +142,11 @@ static bool more(bool urgent)
 	return true;
 }
 
+bool share_more(void)
+{
+	return more(false);
+}
+
 void share_want(uint64_t bytes)
 {
 	if (!share.ledger || !run.active)
