@@ -15,16 +15,19 @@ static const char help[] =
 	"usage: anonmm touch [OPTION]... PID [ADDRESS [SIZE]]\n"
 	"\n"
 	"Bring the memory of a program that runs under anonmm in, so that gdb and readers of /proc/PID/mem\n"
-	"see it. Without ADDRESS all of it, as far as the limit has room: nothing goes out for it. With ADDRESS\n"
+	"see it. Without ADDRESS all of it, as far as the limit has room: nothing goes out for it. With "
+	"ADDRESS\n"
 	"the SIZE bytes from there on (a page if SIZE is not given), for which others may go out.\n"
-	"Pages may go out again as the program goes on. One that is stopped does not answer: touch first, then\n"
+	"Pages may go out again as the program goes on. One that is stopped does not answer: touch first, "
+	"then\n"
 	"stop it; or use gdb's helper (share/gdb/anonmm.py).\n"
 	"\n"
 	"options:\n"
 	"  --timeout SECONDS  how long to go on; default 60\n"
 	"  --help             this text\n"
 	"\n"
-	"exit status: 0: all of it is in memory; 1: not all of it, or there is no such process. 125: anonmm failed.\n";
+	"exit status: 0: all of it is in memory; 1: not all of it, or there is no such process. 125: anonmm "
+	"failed.\n";
 
 struct touch {
 	struct live live;
@@ -95,7 +98,8 @@ static int take_options(struct touch *touch, int argc, char **argv)
 			return done;
 	}
 	if (optind == argc || argc - optind > 3) {
-		cli_say("touch takes the number of a process, perhaps an address and a size; `anonmm touch --help` tells "
+		cli_say("touch takes the number of a process, perhaps an address and a size; `anonmm touch "
+			"--help` tells "
 			"more");
 		return EXIT_OURS + 1;
 	}
@@ -178,8 +182,8 @@ static int tell(const struct touch *touch, int error)
 	if (!touch->away)
 		printf("process %d: %lu pages brought in, none is away\n", touch->pid, in);
 	else
-		printf("process %d: %lu pages brought in, %lu are still away: %s\n", touch->pid, in, touch->away,
-			why_away(touch));
+		printf("process %d: %lu pages brought in, %lu are still away: %s\n", touch->pid, in,
+			touch->away, why_away(touch));
 	return touch->away ? 1 : 0;
 }
 

@@ -80,7 +80,8 @@ bool touch_step(struct status *page, uint32_t asked)
 	if (begun != asked)
 		begin(page, asked);
 	while (page->touch_pages + page->touch_refused < most && !page->touch_full) {
-		if (!space_next_out(run.space, away(page->touch_what), page->touch_at, end, &page->touch_at)) {
+		if (!space_next_out(
+			    run.space, away(page->touch_what), page->touch_at, end, &page->touch_at)) {
 			page->touch_at = page->request_end;
 			return true;
 		}
