@@ -488,6 +488,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 
 	(void)argc;
 	(void)argv;
+	dlopen_start();
 	fork_register();
 	if (!environ)
 		environ = envp; /* we may be earlier than libc's own constructor */

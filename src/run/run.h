@@ -265,6 +265,11 @@ void status_show(void);
 void status_fork_child(void);
 void status_end(void);
 
+/* ---- dlopen.c --------------------------------------------------------------------------------- */
+
+/* Before any library loads others. */
+void dlopen_start(void);
+
 /* ---- touch.c ---------------------------------------------------------------------------------- */
 
 struct status;
