@@ -31,7 +31,7 @@ int machine_choose(enum anonmm_faults *faults, const char **reason, bool copy, c
 
 	*reason = "it was asked for";
 	if (any)
-		*faults = faults_first(reason);
+		*faults = faults_first(false, reason);
 	error = machine_check(*faults, copy, why, why_len);
 	if (!error || !any)
 		return error;

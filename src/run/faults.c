@@ -5,7 +5,8 @@
  * Signal mode has no hand-off between threads, so it is the faster one wherever faults are frequent (docs/architecture.md has
  * the figures), and it needs no privilege. What speaks against it is what its guard takes or needs: a CPU that the guard
  * knows, seccomp filters, and for an ordinary user no_new_privs, which takes their rights from setuid programs that the program
- * starts. And a debugger stops at every SIGBUS.
+ * starts. And a debugger stops at every SIGBUS, also at
+ * that of its own child between vfork and exec.
  */
 #include "run/faults.h"
 #include "run/record.h"
@@ -65,7 +66,7 @@ static bool is_traced(void)
 	return tracer && tracer[12] != '0';
 }
 
-enum anonmm_faults faults_first(const char **why)
+enum anonmm_faults faults_first(bool traces, const char **why)
 {
 	if (!GUARD_EXISTS)
 		*why = "signal mode has no guard for system calls on this CPU";
@@ -75,7 +76,10 @@ enum anonmm_faults faults_first(const char **why)
 		*why = "this user may not have thread mode; a guard sees to system calls on swapped-out "
 		       "memory";
 		return ANONMM_FAULTS_SIGNAL;
-	} else if (is_traced())
+	} else if (traces)
+		*why = "it traces others: a child of vfork that signal mode stops would keep it waiting for "
+		       "ever";
+	else if (is_traced())
 		*why = "a debugger is attached, which signal mode would stop at every fault";
 	else if (!faults_filtered() && takes_rights())
 		*why = "signal mode is faster, but would take their rights from setuid programs "

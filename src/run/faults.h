@@ -8,9 +8,9 @@
 
 /*
  * What AUTO is to be tried as first, for this process; the other one is next where that does not open. *@why says the reason.
- * => called by the launcher and by each program that it started, so that they agree
+ * @traces: the program is a debugger. => called by the launcher and by each program that it started, so that they agree
  */
-enum anonmm_faults faults_first(const char **why);
+enum anonmm_faults faults_first(bool traces, const char **why);
 /* Whether this host takes seccomp filters, which the guard needs. */
 bool faults_filters(void);
 /* Whether this process is under the guard's filter already, as what a program in signal mode starts is. */

@@ -218,13 +218,44 @@ static int machine_open_as(const struct settings *settings, enum anonmm_faults f
 	return error;
 }
 
+/* The name of ptrace() among the names that it has for the dynamic linker. */
+static int look_for_ptrace(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const char *names = NULL;
+	size_t bytes = 0;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		if (info->dlpi_phdr[i].p_type != PT_DYNAMIC)
+			continue;
+		const ElfW(Dyn) *entry = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+
+		for (; entry->d_tag != DT_NULL; entry++) {
+			if (entry->d_tag == DT_STRTAB)
+				names = (const char *)entry->d_un.d_ptr; /* the linker has relocated it */
+			if (entry->d_tag == DT_STRSZ)
+				bytes = entry->d_un.d_val;
+		}
+	}
+	*(bool *)arg = names && memmem(names, bytes, "\0ptrace", sizeof("\0ptrace"));
+	return 1;
+}
+
+static bool program_traces(void)
+{
+	bool traces = false;
+
+	dl_iterate_phdr(look_for_ptrace, &traces);
+	return traces;
+}
+
 /* => as machine_choose() in src/cli/machine.c, which has checked it for the first program */
 static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
 {
 	bool any = settings->faults == ANONMM_FAULTS_AUTO;
 	const char *reason;
 	char why_next[512];
-	enum anonmm_faults faults = any ? faults_first(&reason) : settings->faults;
+	enum anonmm_faults faults = any ? faults_first(program_traces(), &reason) : settings->faults;
 	int error = machine_open_as(settings, faults, nr_frames, why, why_len);
 
 	if (!error || !any)

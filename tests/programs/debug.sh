@@ -55,4 +55,10 @@ for mode in thread signal; do
 	kill -KILL $program
 	wait $launcher
 done
+# A debugger that is managed itself, and what it starts.
+if "$ANONMM" run --memory 16M --faults thread -- true 2>/dev/null; then
+	timeout 60 "$ANONMM" run --memory 16M --swap "file:$work?size=256M" -- gdb -nx -batch -ex run -ex "print 6 * 7" --args /bin/true >out 2>&1 ||
+		fail "a managed debugger: exit status $?: $(cat out)"
+	grep -q 'exited normally' out && grep -q '= 42' out || fail "a managed debugger: $(cat out)"
+fi
 finish
