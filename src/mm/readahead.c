@@ -342,16 +342,29 @@ static void read_upwards(
 	stream->ahead = (uint16_t)max_u64(stream->ahead, want);
 }
 
+/*
+ * Frames come back in batches. A request for each few of them would cost the device more than it brings: while it has half a
+ * window to do, it waits until there are frames for half a window more.
+ */
+static bool can_wait(struct pager *pager, const struct fault_stream *stream)
+{
+	return stream->ahead > stream->window / 2 && frames_above_low(pager) < stream->window / 2u;
+}
+
 void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, struct plug *plug)
 {
 	if (!stream || stream->window < 2 || stream->ahead > stream->window || !in_vma(vma, stream->next))
 		return;
 	unsigned want = (unsigned)min_u64(2u * stream->window, pages_left(vma, stream, stream->next));
 
-	if (stream->step == -1 && frames_above_low(pager) >= want)
-		read_upwards(pager, vma, stream, want, plug);
-	while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
-		stream->ahead++;
+	if (stream->ahead < want && !can_wait(pager, stream)) {
+		if (stream->step == -1 && frames_above_low(pager) >= want)
+			read_upwards(pager, vma, stream, want, plug);
+		while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
+			stream->ahead++;
+	}
+	if (frames_below_low(pager)) /* before the next request asks for them */
+		pager_wake_kswapd(pager);
 }
 
 int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
