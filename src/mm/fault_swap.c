@@ -64,8 +64,8 @@ static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 }
 
 /*
- * Wanted while it was on its way out: the best proof of use there is. An accessed bit says so at the next look; where there is
- * none the page would stay where the end of its write has put it, at the tail, to be the first to go again.
+ * Wanted while it was on its way out. An accessed bit says so at the next look; where there is none the page would stay where
+ * the end of its write has put it, at the tail, to be the first to go again. So it goes to the head.
  */
 static bool was_going(struct fault *f, const struct page *page)
 {
@@ -81,9 +81,7 @@ static void choose_list(struct fault *f, struct page *page, bool back)
 		page_set(page, PG_mlocked | PG_unevictable);
 	} else if ((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)) {
 		page_clear(page, PG_active);
-	} else if (back) {
-		page_set(page, PG_active);
-	} else {
+	} else if (!back) {
 		return;
 	}
 	lru_requeue(f->pager, page);

@@ -51,7 +51,7 @@ static void tier_decide(struct tier *tier, const struct swap_tier *seen)
 {
 	int64_t behind = seen->behind_ns - (int64_t)min_u64(seen->behind_ns, seen->own_ns);
 	int64_t near = tier->near * (int64_t)(FAULT_NS + seen->own_ns);
-	int64_t smaller = near - tier->far * behind, larger = tier->beyond * behind - 2 * near;
+	int64_t smaller = near - tier->far * behind, larger = tier->beyond * behind - 4 * near;
 
 	if (tier->near + tier->far + tier->beyond < ENOUGH)
 		smaller = larger = 0;
