@@ -35,7 +35,7 @@ uint32_t tier_most(struct pager *pager, struct swap_area *area)
 		return UINT32_MAX;
 	if (!area->tier.share)
 		area->tier.share = SHARE_FIRST;
-	return frames_of(pager, area->tier.share);
+	return frames_of(pager, area->tier.share) + seen.tables;
 }
 
 static uint64_t gone(const struct pager *pager)
@@ -73,7 +73,8 @@ bool tier_refault(struct pager *pager, swp_entry_t entry, uint32_t distance)
 	if (!tier->share || !tier_look(area, entry.slot, &seen))
 		return false;
 	uint32_t step = step_of(pager, tier);
-	uint32_t part = (uint32_t)max_u64((uint64_t)seen.pages * step / max_u64(area->nr_lent, step), step);
+	uint32_t has = area->nr_lent - (uint32_t)min_u64(area->nr_lent, seen.tables);
+	uint32_t part = (uint32_t)max_u64((uint64_t)seen.pages * step / max_u64(has, step), step);
 
 	if (distance <= step)
 		tier->near++;

@@ -73,6 +73,7 @@ struct swapdev;
 /* A device in memory that stands in front of another. */
 struct swap_tier {
 	uint32_t pages; /* that are kept in memory */
+	uint32_t tables; /* pages of memory that it takes beside */
 	bool behind; /* the slot that was asked about is with the device behind */
 	uint32_t own_ns; /* what it takes, of late, to put a page there and to get it back */
 	uint32_t behind_ns; /* and to read one from the device behind */

@@ -86,6 +86,7 @@ struct zram_dev {
 	struct swapdev *next; /* [I] NULL: none */
 	uint64_t *next_used; /* [I] the array, [Z] a bit for each of its slots */
 	uint32_t next_cursor; /* [Z] */
+	uint32_t next_touched; /* [Z] of its slots, that were ever used */
 	uint32_t next_nr_used; /* [Z] */
 	struct zram_part *parts; /* [I] ZRAM_PARTS for each direction */
 	uint32_t parts_touched; /* [Z] most that were ever in use */

@@ -19,7 +19,7 @@ static uint64_t overhead_bytes(const struct zram_dev *zram)
 			 zstore_table_bytes(&zram->store);
 
 	if (zram->next)
-		bytes += zram->back.nr_pages * PAGE_BYTES + page_align_up(zram->next->nr_slots / 8) +
+		bytes += zram->back.nr_pages * PAGE_BYTES + page_align_up(zram->next_touched / 8) +
 			 page_align_up(zram->parts_touched * sizeof(struct zram_part));
 	return bytes;
 }
@@ -114,6 +114,7 @@ bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out)
 		return false;
 	pthread_mutex_lock(&zram->lock);
 	*out = (struct swap_tier){.pages = (uint32_t)zram->store.nr_put,
+		.tables = (uint32_t)(page_align_up(overhead_bytes(zram)) / PAGE_BYTES),
 		.behind = zram->slots[slot].kind == ZRAM_NEXT,
 		.own_ns = atomic_load(&zram->own_ns[SWAP_READ]) + atomic_load(&zram->own_ns[SWAP_WRITE]),
 		.behind_ns = atomic_load(&zram->behind_ns)};

@@ -47,6 +47,7 @@ uint32_t next_slot_get(struct zram_dev *zram)
 			zram->next_used[at / 64] |= 1ull << (at % 64);
 			zram->next_nr_used++;
 			zram->next_cursor = at + 1;
+			zram->next_touched = (uint32_t)max_u64(zram->next_touched, at + 1ul);
 			return at;
 		}
 		at++;
@@ -351,7 +352,7 @@ int zram_next_open(struct zram_dev *zram, struct swapdev *next)
 
 	zram->next = next;
 	back->zram = zram;
-	back->nr_pages = (unsigned)min_u64(max_u64(zram->most_bytes / PAGE_BYTES / 32, 16), SWAP_IO_PAGES);
+	back->nr_pages = (unsigned)min_u64(max_u64(zram->most_bytes / PAGE_BYTES / 128, 16), SWAP_IO_PAGES);
 	back->pages = device_alloc(back->nr_pages * PAGE_BYTES);
 	zram->next_used = device_alloc(used_bytes(zram));
 	zram->parts = device_alloc(parts_bytes());
