@@ -23,7 +23,7 @@ enum {
 };
 
 #define DEFAULT_SWAP_PATH "/var/tmp"
-#define DEFAULT_SWAP "file:" DEFAULT_SWAP_PATH
+#define DEFAULT_SWAP "zram:,file:" DEFAULT_SWAP_PATH
 
 struct command {
 	const char *name;
@@ -36,6 +36,7 @@ int cmd_limit(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_touch(int argc, char **argv);
 int cmd_walk(int argc, char **argv);
 
 /* "anonmm: ..." and a newline on standard error. */
@@ -53,7 +54,7 @@ int program_check(const char *name, char *path, size_t path_len);
 
 /* Open, and close again, what the library in a program will open. 0, or -errno and words. */
 int machine_check(enum anonmm_faults faults, bool copy, char *why, size_t why_len);
-/* The same, and AUTO becomes what it is on this host (machine_open() in src/run/preload.c does alike). */
+/* The same, and AUTO becomes what it is on this host by src/run/faults.h (machine_open() in src/run/preload.c does alike). */
 int machine_choose(enum anonmm_faults *faults, const char **reason, bool copy, char *why, size_t why_len);
 
 /* ---- json.c ---------------------------------------------------------------------------------- */

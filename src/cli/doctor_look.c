@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "machine/uffd_host.h"
+#include "run/faults.h"
 #include "size.h"
 #include "swapdev/swapdev.h"
 
@@ -314,17 +315,10 @@ static void look_at_address_space(struct doctor *doctor)
 
 /* ---- The process --------------------------------------------------------------------------- */
 
-/* Asked with no filter at all: a kernel that has filters finds a bad address, not a bad request. */
-static bool filters_exist(void)
-{
-	return host_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == -EFAULT ||
-	       prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER;
-}
-
 static void look_at_seccomp(struct doctor *doctor)
 {
 	bool filtered = status_field("\nSeccomp:", 10) == SECCOMP_MODE_FILTER;
-	bool possible = filters_exist();
+	bool possible = faults_filters();
 
 	find(doctor, SECTION_PROCESS, "seccomp", "seccomp filters", possible ? STATE_GOOD : STATE_FAIR,
 		"%s%s", possible ? "can be set (with no_new_privs)" : "cannot be set",
@@ -381,10 +375,10 @@ static void look_for_change(struct doctor *doctor)
 			 "seccomp=PROFILE, with userfaultfd among its allowed calls)";
 	else if (probe->user_faults)
 		change = "a kernel with CONFIG_USERFAULTFD";
-	else if (probe->kernel_faults && exists(NODE_UFFD))
+	else if (doctor->choice.error && probe->kernel_faults && exists(NODE_UFFD))
 		change = "as root: `sysctl vm.unprivileged_userfaultfd=1`, or access to " NODE_UFFD
 			 " for this user (chgrp, chmod g+rw)";
-	else if (probe->kernel_faults)
+	else if (doctor->choice.error && probe->kernel_faults)
 		change = "as root: `sysctl vm.unprivileged_userfaultfd=1`";
 	else if (doctor->choice.swap_error)
 		change = "a directory for swap that this user may write to: --swap file:PATH";

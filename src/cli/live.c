@@ -275,7 +275,14 @@ static int lock_file(int fd, int timeout_ms)
 	return 0;
 }
 
-int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms)
+struct question {
+	enum status_request request;
+	uint64_t bytes; /* STATUS_LIMIT */
+	enum touch_what touch; /* STATUS_TOUCH, and the rest */
+	uint64_t from, end;
+};
+
+static int ask(struct live *live, const struct question *question, int timeout_ms)
 {
 	struct status *page = live->page;
 	int error = lock_file(live->fd, timeout_ms);
@@ -283,8 +290,11 @@ int live_ask(struct live *live, enum status_request request, uint64_t bytes, int
 	if (!error) {
 		uint32_t asked = atomic_load(&page->asked) + 1;
 
-		page->request = request;
-		page->request_bytes = bytes;
+		page->request = question->request;
+		page->request_bytes = question->bytes;
+		page->request_from = question->from;
+		page->request_end = question->end;
+		page->touch_what = question->touch;
 		atomic_store(&page->asked, asked);
 		atomic_store(&page->kick, 1);
 		host_futex_wake_shared(&page->kick, INT32_MAX);
@@ -298,6 +308,18 @@ int live_ask(struct live *live, enum status_request request, uint64_t bytes, int
 	if (error && status_start_time(live->pid) != page->start_time)
 		return -ESRCH;
 	return error;
+}
+
+int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms)
+{
+	return ask(live, &(struct question){.request = request, .bytes = bytes}, timeout_ms);
+}
+
+int live_touch(struct live *live, enum touch_what what, uint64_t from, uint64_t end, int timeout_ms)
+{
+	struct question question = {.request = STATUS_TOUCH, .touch = what, .from = from, .end = end};
+
+	return ask(live, &question, timeout_ms);
 }
 
 /* ---- What it tells ---------------------------------------------------------------------------------- */

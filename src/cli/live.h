@@ -34,6 +34,9 @@ void live_sweep(uid_t uid);
  */
 int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms);
 
+/* STATUS_TOUCH for [from, end): as live_ask(). seen->touch_at says where the next one goes on. */
+int live_touch(struct live *live, enum touch_what what, uint64_t from, uint64_t end, int timeout_ms);
+
 /* The limit that binds the process: its own, or that of its run. */
 uint64_t live_limit(const struct status *status);
 /* Bytes of managed memory that are resident, and that are in swap. */
@@ -44,5 +47,6 @@ uint64_t live_swapped(const struct status *status);
 void live_command(const struct live *live, char *text, size_t len);
 
 #define LIVE_TIMEOUT_MS 1000
+#define LIVE_TOUCH_MS 10000 /* some hundred pages from a slow disk */
 
 #endif

@@ -3,7 +3,7 @@
 #include "cli/cli.h"
 #include "machine/uffd.h"
 #include "mm/pager.h"
-#include "run/record.h"
+#include "run/faults.h"
 
 #define PROBE_BYTES (16 * MIB)
 
@@ -26,13 +26,15 @@ int machine_check(enum anonmm_faults faults, bool copy, char *why, size_t why_le
 int machine_choose(enum anonmm_faults *faults, const char **reason, bool copy, char *why, size_t why_len)
 {
 	bool any = *faults == ANONMM_FAULTS_AUTO;
+	char why_next[512];
 	int error;
 
-	*faults = uffd_faults_choose(*faults, reason);
+	*reason = "it was asked for";
+	if (any)
+		*faults = faults_first(false, reason);
 	error = machine_check(*faults, copy, why, why_len);
-	if (error != -EPERM || !any || !GUARD_EXISTS)
+	if (!error || !any)
 		return error;
-	*faults = ANONMM_FAULTS_SIGNAL;
-	*reason = "this user may not have thread mode; a guard sees to system calls on swapped-out memory";
-	return machine_check(*faults, copy, why, why_len);
+	*faults = faults_next(*faults, reason);
+	return *faults && !machine_check(*faults, copy, why_next, sizeof(why_next)) ? 0 : error;
 }

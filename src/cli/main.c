@@ -13,6 +13,7 @@ static const struct command commands[] = {
 	{"ps", cmd_ps, "list the programs that are being managed"},
 	{"run", cmd_run, "run a program in less memory than it wants"},
 	{"stat", cmd_stat, "show what a running program's memory does"},
+	{"touch", cmd_touch, "bring a running program's memory in, for who looks in from outside"},
 	{"walk", cmd_walk, "follow one page from its birth to its end"},
 };
 

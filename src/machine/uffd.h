@@ -27,7 +27,7 @@ struct uffd_config {
  */
 int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len);
 
-/* What @asked comes to: AUTO is decided here and nowhere else. *@why (may be NULL) says the reason in words. */
+/* What @asked comes to where nobody guards system calls (src/run/faults.h: where somebody does). *@why (may be NULL): in words. */
 enum anonmm_faults uffd_faults_choose(enum anonmm_faults asked, const char **why);
 
 /* What the kernel says when it is asked. Errors are 0 or -errno. */

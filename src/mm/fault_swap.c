@@ -63,16 +63,27 @@ static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 	       !slot_writable(f->pager, word_entry(page->private));
 }
 
-/* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
-static void choose_list(struct fault *f, struct page *page)
+/*
+ * Wanted while it was on its way out. An accessed bit says so at the next look; where there is none the page would stay where
+ * the end of its write has put it, at the tail, to be the first to go again. So it goes to the head.
+ */
+static bool was_going(struct fault *f, const struct page *page)
 {
-	bool locks = (f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked);
+	return !f->pager->machine->ops->sees_access &&
+	       !page_has_any(page, PG_fresh | PG_active | PG_unevictable);
+}
 
-	if (!locks && !((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)))
-		return;
-	page_clear(page, PG_active);
-	if (locks)
+/* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
+static void choose_list(struct fault *f, struct page *page, bool back)
+{
+	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
+		page_clear(page, PG_active);
 		page_set(page, PG_mlocked | PG_unevictable);
+	} else if ((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)) {
+		page_clear(page, PG_active);
+	} else if (!back) {
+		return;
+	}
 	lru_requeue(f->pager, page);
 }
 
@@ -87,7 +98,7 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	bool write = asked_for && f->write;
 	bool sees_write = f->pager->machine->ops->sees_write;
 	bool others = swap_slot(f->pager, entry)->count > 1;
-	bool own = false;
+	bool own = false, back = was_going(f, page);
 
 	page_trylock(f->pager, page);
 	readahead_hit(f->pager, page);
@@ -102,7 +113,7 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	page_step(f->pager, page, "swap_free", run_addr(f, f->nr));
 	if (!slot_writable(f->pager, entry))
 		try_to_free_swap(f->pager, page);
-	choose_list(f, page);
+	choose_list(f, page, back);
 	run_add(f, page, FRAME_KEEP);
 }
 

@@ -29,18 +29,21 @@ static uint32_t inherited_lent(const struct pager *pager)
 }
 
 /* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
-static uint32_t most_lent(const struct pager *pager)
+static uint32_t most_lent(struct pager *pager, struct swap_area *area)
 {
 	uint32_t frames = pager->nr_limit - (uint32_t)min_u64(inherited_lent(pager), pager->nr_limit);
 
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		frames -= pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
-	return frames > PAGER_MIN_FRAMES ? (uint32_t)min_u64(frames / 4 * 3, frames - PAGER_MIN_FRAMES) : 0;
+	uint32_t most =
+		frames > PAGER_MIN_FRAMES ? (uint32_t)min_u64(frames / 4 * 3, frames - PAGER_MIN_FRAMES) : 0;
+
+	return (uint32_t)min_u64(most, tier_most(pager, area));
 }
 
-static uint32_t area_wanted(const struct pager *pager, const struct swap_area *area)
+static uint32_t area_wanted(struct pager *pager, struct swap_area *area)
 {
-	return (uint32_t)min_u64(area->dev->ops->memory_wanted(area->dev), most_lent(pager));
+	return (uint32_t)min_u64(area->dev->ops->memory_wanted(area->dev), most_lent(pager, area));
 }
 
 /* Up to @want free frames. They are allocated then, and hidden from everybody. */
@@ -79,7 +82,7 @@ static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_
 	pager->nr_lent += batch->total;
 	if (area->inherited)
 		return;
-	area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
+	area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager, area));
 	area->full = false;
 }
 
@@ -99,7 +102,7 @@ static void take_back(struct pager *pager, struct swap_area *area, uint32_t keep
 /* The device has more than it wants: what it agrees to be without is free again. */
 static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t wanted)
 {
-	take_back(pager, area, area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager)));
+	take_back(pager, area, area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager, area)));
 }
 
 void lend_end(struct pager *pager, struct swap_area *area)
@@ -118,7 +121,7 @@ static uint32_t area_settle(struct pager *pager, struct swap_area *area)
 	if (has > wanted + wanted / 16 + 16)
 		area_take_back(pager, area, wanted);
 	else
-		area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager));
+		area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager, area));
 	if (has >= wanted)
 		return 0;
 	if (area->off)

@@ -10,7 +10,7 @@
 /* What goes over from the old page to the new one. */
 #define MOVED_FLAGS                                                                                          \
 	(PG_uptodate | PG_dirty | PG_active | PG_referenced | PG_swapbacked | PG_unevictable | PG_mlocked |  \
-		PG_workingset | PG_readahead | PG_fresh | PG_error)
+		PG_workingset | PG_readahead | PG_fresh | PG_recall | PG_error)
 
 /* ---- Begin: from PTEs to migration entries ------------------------------------------------------ */
 

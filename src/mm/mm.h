@@ -32,6 +32,7 @@
 #include "mm/swap_slots.h"
 #include "mm/swap_cache.h"
 #include "mm/lend.h"
+#include "mm/tier.h"
 #include "mm/page_io.h"
 #include "mm/twins.h"
 #include "mm/readahead.h"

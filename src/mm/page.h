@@ -46,6 +46,9 @@ enum pageflags {
 	PG_waiters = 1u << 15, /* somebody waits for PG_locked or PG_writeback to go */
 	PG_readahead = 1u << 16, /* read before anybody asked, not mapped since */
 	PG_fresh = 1u << 17, /* read in, and never mapped: nobody's page yet */
+	PG_recall =
+		1u
+		<< 18, /* read from a slow device, and likely to be wanted again: the quick one in front is to have it */
 	PG_lent = 1u << 20, /* its memory is a swap device's for the time being; lend.h */
 };
 

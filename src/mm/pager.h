@@ -357,11 +357,17 @@ uint64_t file_bytes(struct file *file);
 enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
 
+enum space_away {
+	SPACE_AWAY, /* either */
+	SPACE_ARMED, /* in memory, and the next touch shows it */
+	SPACE_OUT, /* on a device, or on its way */
+};
+
 /*
  * The first page of [addr, end) whose content is not at its address: it is on a device, in the swap cache, or armed.
  * false: there is none now.
  */
-bool space_next_out(struct space *space, uint64_t addr, uint64_t end, uint64_t *found);
+bool space_next_out(struct space *space, enum space_away what, uint64_t addr, uint64_t end, uint64_t *found);
 
 /* ---- Looking in ---------------------------------------------------------------------- */
 

@@ -253,7 +253,8 @@ void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr)
 /* ---- Reading ------------------------------------------------------------------------------ */
 
 /* Refault distance: was the page removed more recently than the active list is long? Then it is part of the working set. */
-static uint32_t workingset_refault(struct pager *pager, struct page *page, swp_entry_t entry)
+static uint32_t workingset_refault(
+	struct pager *pager, struct page *page, swp_entry_t entry, enum read_why why)
 {
 	struct node *node = page_node(pager, page);
 	uint32_t then;
@@ -262,7 +263,11 @@ static uint32_t workingset_refault(struct pager *pager, struct page *page, swp_e
 		return 0;
 	uint32_t distance = ((uint32_t)node->evictions - then) & SHADOW_MASK;
 
-	return distance <= node->nr_pages[LIST_ACTIVE_ANON] ? PG_active | PG_workingset : 0;
+	uint32_t flags = distance <= node->nr_pages[LIST_ACTIVE_ANON] ? PG_active | PG_workingset : 0;
+
+	if (why == READ_ASKED && tier_refault(pager, entry, distance))
+		flags |= PG_recall;
+	return flags;
 }
 
 void readahead_hit(struct pager *pager, struct page *page)
@@ -273,15 +278,15 @@ void readahead_hit(struct pager *pager, struct page *page)
 	pager->stats->readahead_hits++;
 }
 
-int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug)
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, enum read_why why, struct plug *plug)
 {
 	struct page *page = frame_alloc(pager);
 
 	if (!page)
 		return -ENOMEM;
 	page_trylock(pager, page);
-	page_set(page, PG_swapbacked | PG_fresh | (ahead ? PG_readahead : 0));
-	uint32_t refaulted = workingset_refault(pager, page, entry); /* the slot's shadow goes now */
+	page_set(page, PG_swapbacked | PG_fresh | (why == READ_AHEAD ? PG_readahead : 0));
+	uint32_t refaulted = workingset_refault(pager, page, entry, why); /* the slot's shadow goes now */
 
 	page->mapping = (void *)PAGE_MAPPING_ANON;
 	add_to_swap_cache(pager, page, entry);
@@ -298,7 +303,7 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, st
 	page_set(page, refaulted);
 	lru_cache_add(pager, page);
 	page_step(pager, page, "read_swap_cache_async", 0);
-	if (ahead)
+	if (why == READ_AHEAD)
 		pager->stats->readahead++;
 	return 0;
 }
@@ -321,7 +326,8 @@ static bool read_one(struct pager *pager, struct vma *vma, uint32_t index, struc
 
 	if (frames_below_low(pager))
 		return false;
-	return !wants_reading(pager, vma, index, &entry) || !read_swap_cache_async(pager, entry, true, plug);
+	return !wants_reading(pager, vma, index, &entry) ||
+	       !read_swap_cache_async(pager, entry, READ_AHEAD, plug);
 }
 
 /*
@@ -336,25 +342,40 @@ static void read_upwards(
 	stream->ahead = (uint16_t)max_u64(stream->ahead, want);
 }
 
+/*
+ * Frames come back in batches. A request for each few of them would cost the device more than it brings: while it has half a
+ * window to do, it waits until there are frames for half a window more.
+ */
+static bool can_wait(struct pager *pager, const struct fault_stream *stream)
+{
+	return stream->ahead > stream->window / 2 && frames_above_low(pager) < stream->window / 2u;
+}
+
 void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, struct plug *plug)
 {
 	if (!stream || stream->window < 2 || stream->ahead > stream->window || !in_vma(vma, stream->next))
 		return;
 	unsigned want = (unsigned)min_u64(2u * stream->window, pages_left(vma, stream, stream->next));
 
-	if (stream->step == -1 && frames_above_low(pager) >= want)
-		read_upwards(pager, vma, stream, want, plug);
-	while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
-		stream->ahead++;
+	if (stream->ahead < want && !can_wait(pager, stream)) {
+		if (stream->step == -1 && frames_above_low(pager) >= want)
+			read_upwards(pager, vma, stream, want, plug);
+		while (stream->ahead < want && read_one(pager, vma, page_at(stream, stream->ahead), plug))
+			stream->ahead++;
+	}
+	if (frames_below_low(pager)) /* before the next request asks for them */
+		pager_wake_kswapd(pager);
 }
 
 int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *stream, uint32_t index,
 	swp_entry_t entry, struct plug *plug)
 {
 	bool alone = swap_slot(pager, entry)->flags & SLOT_ALONE;
-	int error = read_swap_cache_async(pager, entry, false, plug);
+	bool expected = !alone && stream && stream->next == index;
+	int error = read_swap_cache_async(
+		pager, entry, expected && stream->window > 1 ? READ_EXPECTED : READ_ASKED, plug);
 
-	if (error || alone || !stream || stream->next != index)
+	if (error || !expected)
 		return error;
 	if (stream->ahead > 0) /* it was read, and evicted before anybody came: too early */
 		stream->window = (uint16_t)max_u64(stream->window / 2u, 1);

@@ -53,8 +53,14 @@ static inline int stream_step(const struct fault_stream *stream)
 }
 
 struct plug;
-/* A new page enters the swap cache, locked, and is read; @ahead: nobody has asked for it. -ENOMEM: no frame; -EBUSY: no request free. => not cached */
-int read_swap_cache_async(struct pager *pager, swp_entry_t entry, bool ahead, struct plug *plug);
+enum read_why {
+	READ_ASKED, /* somebody waits for it */
+	READ_EXPECTED, /* somebody waits for it, and a stream had it next */
+	READ_AHEAD, /* nobody has asked yet */
+};
+
+/* A new page enters the swap cache, locked, and is read. -ENOMEM: no frame; -EBUSY: no request free. => not cached */
+int read_swap_cache_async(struct pager *pager, swp_entry_t entry, enum read_why why, struct plug *plug);
 /* A page that was read ahead is wanted now: it counts as a hit. */
 void readahead_hit(struct pager *pager, struct page *page);
 /*

@@ -103,7 +103,7 @@ static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 	struct plug plug;
 
 	plug_init(&plug);
-	int error = read_swap_cache_async(pager, entry, false, &plug);
+	int error = read_swap_cache_async(pager, entry, READ_ASKED, &plug);
 
 	if (error == -ENOMEM)
 		return shmem_reclaim(pager, wait);

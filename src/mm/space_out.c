@@ -4,22 +4,27 @@
 
 #define LOOK_MAX 4096 /* words looked at under one hold of the lock */
 
+static bool is_away(pte_t pte, enum space_away what)
+{
+	return !pte_is_valid(pte) && (what == SPACE_AWAY || pte_is_present(pte) == (what == SPACE_ARMED));
+}
+
 /* => pager lock held. *at moves on; true: *at is one */
-static bool next_out(struct space *space, uint64_t *at, uint64_t end)
+static bool next_out(struct space *space, enum space_away what, uint64_t *at, uint64_t end)
 {
 	for (unsigned looked = 0; looked < LOOK_MAX && *at < end; looked++) {
 		uint64_t found;
 		pte_slot_t *ptep = pgtable_next(&space->pgtable, *at, end, &found);
 
 		*at = ptep ? found : end;
-		if (ptep && !pte_is_valid(pte_load(ptep)))
+		if (ptep && is_away(pte_load(ptep), what))
 			return true;
 		*at += ptep != NULL;
 	}
 	return false;
 }
 
-bool space_next_out(struct space *space, uint64_t addr, uint64_t end, uint64_t *found)
+bool space_next_out(struct space *space, enum space_away what, uint64_t addr, uint64_t end, uint64_t *found)
 {
 	uint64_t last = min_u64(end, space->base + space->bytes);
 	uint64_t at, stop;
@@ -31,7 +36,7 @@ bool space_next_out(struct space *space, uint64_t addr, uint64_t end, uint64_t *
 	stop = space_index(space, last - 1) + 1;
 	while (at < stop && !is_out) {
 		pager_lock(space->pager);
-		is_out = next_out(space, &at, stop);
+		is_out = next_out(space, what, &at, stop);
 		pager_unlock(space->pager);
 	}
 	*found = space->base + (at << PAGE_SHIFT);

@@ -17,6 +17,7 @@
 #define ANONMM_SWAP_SLOTS_H
 
 #include "mm/page.h"
+#include "mm/tier.h"
 #include "mm/pgtable.h"
 #include "swapdev/swapdev.h"
 
@@ -59,6 +60,7 @@ struct swap_area {
 	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
 	uint32_t nr_lent, lending; /* [L] how many, and how many are about to be */
 	uint32_t nr_disowned; /* [L] inherited: how many the parent pays for while it lives */
+	struct tier tier; /* [L] its share of them */
 };
 
 /* What a child of a fork may still read; a bitmap per area. */

@@ -126,13 +126,13 @@ static int off_read(struct pager *pager, struct pgtable *words, uint64_t index, 
 	if (error)
 		return error;
 	plug_init(&plug);
-	error = read_swap_cache_async(pager, entry, false, &plug);
+	error = read_swap_cache_async(pager, entry, READ_ASKED, &plug);
 	for (unsigned nr = 1; !error && !alone && nr < SWAP_CLUSTER_MAX && !frames_below_low(pager); nr++) {
 		slot = pgtable_next(words, index + 1, end, &index);
 		if (!slot)
 			break;
 		if (wants_reading(pager, pte_load(slot)) &&
-			read_swap_cache_async(pager, pte_entry(pte_load(slot)), true, &plug))
+			read_swap_cache_async(pager, pte_entry(pte_load(slot)), READ_AHEAD, &plug))
 			break;
 	}
 	plug_submit(pager, &plug);

@@ -249,7 +249,8 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 	else
 		delete_from_page_cache(pager, page, page_cache_shadow(clock));
 	page_unlock(pager, page);
-	page_clear(page, PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead);
+	page_clear(page,
+		PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead | PG_recall);
 	pager->stats->swapped_out += wanted;
 	pager->stats->freed += !wanted && page_is_anon(page);
 	page_step(pager, page, "__remove_mapping", 0);
@@ -291,6 +292,7 @@ static bool pageout(struct scan *scan, struct candidate *c)
 	page_set(page, PG_dirty);
 	if (swap_writepage(scan->pager, page, &c->content, &scan->plug))
 		return false;
+	page_clear(page, PG_recall);
 	scan->nr_written++;
 	page_step(scan->pager, page, "pageout", 0);
 	return true;
@@ -303,7 +305,7 @@ static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct
 	struct page *page = c->page;
 	swp_entry_t entry = word_entry(page->private);
 
-	if (!c->content.zero && slot_holds(pager, entry, &c->content)) {
+	if (!c->content.zero && !page_has(page, PG_recall) && slot_holds(pager, entry, &c->content)) {
 		page_clear(page, PG_dirty);
 		if (__remove_mapping(pager, page, list)) {
 			pager->stats->clean_dropped++;

@@ -86,7 +86,7 @@ static uint64_t count_out(void)
 {
 	uint64_t nr = 0, at = run.base;
 
-	while (space_next_out(run.space, at, run.end, &at)) {
+	while (space_next_out(run.space, SPACE_AWAY, at, run.end, &at)) {
 		at += PAGE_BYTES;
 		nr++;
 	}
@@ -157,7 +157,7 @@ static void bring_all(struct work *work)
 {
 	uint64_t at = run.base, looked = 0;
 
-	while (!work->no_memory && space_next_out(run.space, at, run.end, &at)) {
+	while (!work->no_memory && space_next_out(run.space, SPACE_AWAY, at, run.end, &at)) {
 		if (looked == 0)
 			work->no_memory = host_room() == 0;
 		looked = (looked + PAGE_BYTES) % LOOK_BYTES;

@@ -12,6 +12,7 @@
  * there the kernel would use addresses that no filter sees.
  */
 #include "run/guard.h"
+#include "run/faults.h"
 #include "run/raw.h"
 
 #include <linux/audit.h>
@@ -26,8 +27,6 @@
 #define PR_SET_VMA 0x53564d41
 #endif
 
-#define PROBE_OPTION 0x616e6f6e /* of prctl; a number of no call at all would be death in some sandboxes */
-#define PROBE_ANSWER EUCLEAN
 #define MASKS 64
 #define MOST_CODE 2048
 #define MOST_FIXUPS 512
@@ -178,8 +177,8 @@ static void emit_prctl(struct builder *b)
 	LOAD(b, LOW(0));
 	EQUAL(b, PR_SET_VMA, 0, 1);
 	RETURN(b, SECCOMP_RET_ALLOW);
-	EQUAL(b, PROBE_OPTION, 0, 1);
-	RETURN(b, SECCOMP_RET_ERRNO | PROBE_ANSWER);
+	EQUAL(b, FILTER_PROBE_OPTION, 0, 1);
+	RETURN(b, SECCOMP_RET_ERRNO | FILTER_PROBE_ANSWER);
 	emit_mask(b, guard_mask(SYS_prctl));
 }
 
@@ -215,11 +214,6 @@ static void emit_all(struct builder *b)
 
 /* ---- Into force ---------------------------------------------------------------------------------- */
 
-static bool in_force(void)
-{
-	return prctl(PROBE_OPTION, 0, 0, 0, 0) == -1 && errno == PROBE_ANSWER;
-}
-
 /* Without the privilege the kernel wants it promised that no setuid program will be started under the filter. */
 static int install(const struct sock_fprog *program)
 {
@@ -232,7 +226,7 @@ static int install(const struct sock_fprog *program)
 
 int guard_filter_install(void)
 {
-	if (in_force())
+	if (faults_filtered())
 		return 0;
 	struct builder *b = own_alloc(sizeof(*b));
 	if (!b)

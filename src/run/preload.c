@@ -12,6 +12,7 @@
  */
 #include "run/run.h"
 #include "run/raw.h"
+#include "run/faults.h"
 #include "size.h"
 #include "elfnote.h"
 
@@ -24,6 +25,10 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Of the address space: the guard's copies, malloc's own tables, code, stacks. */
+#define OUR_ADDRESSES (64 * MIB)
+#define ADDRESSES_MIN (52 * MIB) /* what is managed of 160 MiB */
 
 struct run run;
 
@@ -101,14 +106,25 @@ static int faults_parse(const char *text, enum anonmm_faults *faults)
 	return 0;
 }
 
-/* Under a limit on addresses (ulimit -v) half of them, so that the program has some for its own. */
-static uint64_t address_space_default(void)
+/* Under a limit on addresses (ulimit -v): two thirds of what the pool and our own memory leave, so that the program has some, too. */
+static uint64_t address_space_default(uint64_t memory)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return RUN_MANAGED_BYTES;
-	return min_u64(RUN_MANAGED_BYTES, page_align_down(limit.rlim_cur / 2));
+	uint64_t taken = min_u64(memory + OUR_ADDRESSES, limit.rlim_cur / 2);
+
+	return min_u64(RUN_MANAGED_BYTES, page_align_down((limit.rlim_cur - taken) / 3 * 2));
+}
+
+/* More memory than there are addresses to show it at would be tables for nothing. */
+static void settings_fit(struct settings *settings)
+{
+	uint64_t most = max_u64(page_align_up(settings->address_space), ANONMM_MEMORY_MIN);
+
+	settings->memory = min_u64(settings->memory, most);
+	settings->memory_max = min_u64(settings->memory_max, most);
 }
 
 /* The limit and how far it may be raised; with auto as far as the host could ever allow. */
@@ -142,7 +158,6 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 	const char *address_space = getenv(ENV_ADDRESS_SPACE);
 
 	*settings = (struct settings){
-		.address_space = address_space_default(),
 		.swap = getenv(ENV_SWAP),
 		.copy = flag_set(ENV_COPY),
 		.stats = getenv(ENV_STATS),
@@ -152,6 +167,12 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 
 	if (error)
 		return error;
+	settings->address_space = address_space_default(settings->memory_max);
+	if (settings->address_space < ADDRESSES_MIN) {
+		snprintf(why, why_len,
+			"the limit on addresses (ulimit -v) is too low: at least 160 MiB are needed");
+		return -ENOMEM;
+	}
 	if (address_space && size_parse(address_space, &settings->address_space) < 0) {
 		snprintf(why, why_len, "%s=%s is not a size", ENV_ADDRESS_SPACE, address_space);
 		return -EINVAL;
@@ -161,6 +182,7 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 			getenv(ENV_FAULTS));
 		return -EINVAL;
 	}
+	settings_fit(settings);
 	return 0;
 }
 
@@ -170,11 +192,17 @@ static bool needs_range(enum anonmm_faults faults)
 	return faults == ANONMM_FAULTS_SIGNAL && GUARD_EXISTS;
 }
 
+/* In thread mode nobody handles what a filter traps that was inherited: the memory has to be elsewhere. */
+static uint64_t range_base(enum anonmm_faults faults)
+{
+	return needs_range(faults) || !faults_filtered() ? RUN_MANAGED_BASE : 0;
+}
+
 static int machine_open_as(const struct settings *settings, enum anonmm_faults faults, uint32_t nr_frames,
 	char *why, size_t why_len)
 {
 	struct uffd_config config = {
-		.base = RUN_MANAGED_BASE,
+		.base = range_base(faults),
 		.bytes = page_align_up(settings->address_space),
 		.nr_frames = nr_frames,
 		.faults = faults,
@@ -190,16 +218,52 @@ static int machine_open_as(const struct settings *settings, enum anonmm_faults f
 	return error;
 }
 
-/* AUTO is thread mode, and signal mode with its guard where the host does not let this user have that. */
+/* The name of ptrace() among the names that it has for the dynamic linker. */
+static int look_for_ptrace(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const char *names = NULL;
+	size_t bytes = 0;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		if (info->dlpi_phdr[i].p_type != PT_DYNAMIC)
+			continue;
+		const ElfW(Dyn) *entry = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+
+		for (; entry->d_tag != DT_NULL; entry++) {
+			if (entry->d_tag == DT_STRTAB)
+				names = (const char *)entry->d_un.d_ptr; /* the linker has relocated it */
+			if (entry->d_tag == DT_STRSZ)
+				bytes = entry->d_un.d_val;
+		}
+	}
+	*(bool *)arg = names && memmem(names, bytes, "\0ptrace", sizeof("\0ptrace"));
+	return 1;
+}
+
+static bool program_traces(void)
+{
+	bool traces = false;
+
+	dl_iterate_phdr(look_for_ptrace, &traces);
+	return traces;
+}
+
+/* => as machine_choose() in src/cli/machine.c, which has checked it for the first program */
 static int machine_open(const struct settings *settings, uint32_t nr_frames, char *why, size_t why_len)
 {
-	enum anonmm_faults first =
-		settings->faults == ANONMM_FAULTS_AUTO ? ANONMM_FAULTS_THREAD : settings->faults;
-	int error = machine_open_as(settings, first, nr_frames, why, why_len);
+	bool any = settings->faults == ANONMM_FAULTS_AUTO;
+	const char *reason;
+	char why_next[512];
+	enum anonmm_faults faults = any ? faults_first(program_traces(), &reason) : settings->faults;
+	int error = machine_open_as(settings, faults, nr_frames, why, why_len);
 
-	if (error != -EPERM || settings->faults != ANONMM_FAULTS_AUTO || !GUARD_EXISTS)
+	if (!error || !any)
 		return error;
-	return machine_open_as(settings, ANONMM_FAULTS_SIGNAL, nr_frames, why, why_len);
+	faults = faults_next(faults, &reason);
+	if (faults && !machine_open_as(settings, faults, nr_frames, why_next, sizeof(why_next)))
+		return 0;
+	return error;
 }
 
 /* @swap is the pager's and the machine's from now on. */
@@ -219,6 +283,17 @@ static int take_swap(struct swapdev *swap, int priority)
 	return 0;
 }
 
+/*
+ * Each slot has an entry in a table: no more of them than pages to swap, and some for runs to be found. It counts where
+ * addresses are few.
+ */
+static void fit_slots(struct swapdev *dev)
+{
+	uint64_t pages = run.address_space >> PAGE_SHIFT;
+
+	dev->nr_slots = min_u64(dev->nr_slots, pages + pages / 4);
+}
+
 static int open_swaps(struct swaps *swaps, char *why, size_t why_len)
 {
 	int nr;
@@ -229,8 +304,10 @@ static int open_swaps(struct swaps *swaps, char *why, size_t why_len)
 	if (nr < 0)
 		return nr;
 	swaps->nr = (unsigned)nr;
-	for (unsigned i = 0; i < swaps->nr; i++)
+	for (unsigned i = 0; i < swaps->nr; i++) {
+		fit_slots(swaps->devs[i]);
 		swaps->slots += swaps->devs[i]->nr_slots;
+	}
 	return 0;
 }
 
@@ -315,13 +392,15 @@ static int run_open(char *why, size_t why_len)
 	if (settings.swap && *settings.swap && strcmp(settings.swap, "none"))
 		run.swap_uri = own_text(settings.swap);
 	run.memory = settings.memory;
+	run.address_space = settings.address_space;
 	stats_find(settings.stats, getenv(ENV_RUN));
 	error = open_swaps(&swaps, why, why_len);
 	if (error)
 		return error;
 	uint64_t share = settings.memory;
 	share_enter(&share, &settings.memory_max);
-	uint32_t nr_limit = pager_frames_for(share, swaps.slots);
+	settings_fit(&settings);
+	uint32_t nr_limit = pager_frames_for(min_u64(share, settings.memory_max), swaps.slots);
 	uint64_t core = settings.core ? core_room(settings.memory, swaps.slots * PAGE_BYTES) : 0;
 	uint32_t nr_frames =
 		pager_frames_for(max_u64(settings.memory_max, settings.memory + core), swaps.slots);
@@ -440,6 +519,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 
 	(void)argc;
 	(void)argv;
+	dlopen_start();
 	fork_register();
 	if (!environ)
 		environ = envp; /* we may be earlier than libc's own constructor */

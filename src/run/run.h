@@ -71,6 +71,7 @@ struct run {
 	struct pager *pager;
 	struct space *space;
 	uint64_t memory; /* the limit */
+	uint64_t address_space; /* bytes of the managed range */
 	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
 	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
 	unsigned nr_swaps;
@@ -198,6 +199,8 @@ void share_exec_begin(void);
 void share_exec_failed(void);
 /* Have room for @bytes that are to stay in memory, if there is. Waits a moment at most. */
 void share_want(uint64_t bytes);
+/* Frames are few: may the limit of this process be raised? true: it was. => as uffd_machine_ask() */
+bool share_more(void);
 
 /* What others are told: the limit that binds this process, and the run's sums. */
 struct share_view {
@@ -261,6 +264,17 @@ void status_show(void);
 /* First thing in a fork's child: it must not touch the parent's page. */
 void status_fork_child(void);
 void status_end(void);
+
+/* ---- dlopen.c --------------------------------------------------------------------------------- */
+
+/* Before any library loads others. */
+void dlopen_start(void);
+
+/* ---- touch.c ---------------------------------------------------------------------------------- */
+
+struct status;
+/* The request STATUS_TOUCH, or the next part of it. false: it is to go on later. => kswapd thread */
+bool touch_step(struct status *page, uint32_t asked);
 
 /* ---- stats.c ------------------------------------------------------------------------------ */
 

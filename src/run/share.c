@@ -38,6 +38,8 @@
 #define PRESSED_LOOK_NS (50 * 1000000LL)
 #define IDLE_LOOK_NS (1000 * 1000000LL)
 #define SLOW_NS (200 * 1000000ULL)
+#define STUCK_NS (100 * 1000000ULL)
+#define STUCK_FAULTS 256
 enum { TOLD_NOTHING, TOLD_SOON, TOLD };
 
 #define OVER_NS (1000 * 1000000ULL)
@@ -64,6 +66,8 @@ static struct {
 	_Atomic(bool) follows; /* [a] the thread shall make ids_call */
 	const long *ids_call; /* [I] while follows */
 	bool started; /* [I] there is a thread */
+	_Atomic(uint64_t) shrunk_ns,
+		shrunk_faults; /* [a] when the limit was last made lower, and the faults until then */
 	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */
 	uint8_t *stack; /* [I] */
 	uint64_t pid_ns; /* [I] */
@@ -113,21 +117,40 @@ static void get_hungry(uint64_t now_ns)
 	ledger_kick(share.ledger, share.me);
 }
 
-/* Pages that leave since the limit is lower are no reason to raise it. */
-static bool is_short(void)
+static uint64_t faults_so_far(void)
 {
-	struct pager_limit limit;
+	struct anonmm_stats stats;
 
-	pager_limit(run.pager, &limit);
-	return limit.low && limit.frames_missing == 0 && limit.frames < limit.frames_max;
+	pager_stats(run.pager, &stats);
+	return stats.faults;
+}
+
+/*
+ * Pages that leave since the limit is lower are no reason to raise it. But who faults them in as fast as they leave never gets
+ * there, and would be kept small for ever, with memory free beside it.
+ */
+static bool is_stuck(uint64_t now_ns)
+{
+	return now_ns > atomic_load(&share.shrunk_ns) + STUCK_NS &&
+	       faults_so_far() > atomic_load(&share.shrunk_faults) + STUCK_FAULTS;
+}
+
+static bool is_short(const struct pager_limit *limit, uint64_t now_ns)
+{
+	return limit->low && limit->frames < limit->frames_max &&
+	       (limit->frames_missing == 0 || is_stuck(now_ns));
 }
 
 static bool more(bool urgent)
 {
 	uint64_t now_ns = host_now_ns();
+	struct pager_limit limit;
 	bool grown = false;
 
-	if (!share.ledger || (!urgent && !is_short()))
+	if (!share.ledger)
+		return false;
+	pager_limit(run.pager, &limit);
+	if (!urgent && !is_short(&limit, now_ns))
 		return false;
 	if (lock_try(&share.lock)) {
 		grown = (!share.gone || share.execs) && grow(0, now_ns);
@@ -140,6 +163,11 @@ static bool more(bool urgent)
 		return false;
 	host_sleep(URGENT_WAIT_NS);
 	return true;
+}
+
+bool share_more(void)
+{
+	return more(false);
 }
 
 void share_want(uint64_t bytes)
@@ -233,7 +261,7 @@ static void feed(struct step *step)
 		ledger_reap(share.ledger, share.pid_ns);
 		ledger_kick_others(share.ledger, share.me, false, step->now_ns);
 	}
-	if (step->limit.low && !step->limit.frames_missing)
+	if (is_short(&step->limit, step->now_ns))
 		grow(0, step->now_ns);
 }
 
@@ -294,10 +322,13 @@ static void shrink(struct step *step)
 		return;
 	if (slowly)
 		share.slow_ns = step->now_ns;
-	if (pager_set_limit(run.pager, target, why, sizeof(why)))
+	if (pager_set_limit(run.pager, target, why, sizeof(why))) {
 		rest_at_most(step, PRESSED_LOOK_NS); /* locked memory, or no room in swap: as it is, then */
-	else
-		share.bytes = target;
+		return;
+	}
+	share.bytes = target;
+	atomic_store(&share.shrunk_faults, faults_so_far());
+	atomic_store(&share.shrunk_ns, step->now_ns);
 }
 
 /* The parent may go first: then its stores, which we read, are memory of ours. */

@@ -147,6 +147,10 @@ static void serve(void *unused)
 	(void)unused;
 	if (likely(asked == atomic_load(&page->answered)))
 		return;
+	if (page->request == STATUS_TOUCH && !touch_step(page, asked)) {
+		atomic_store(&page->kick, 1); /* it goes on when kswapd has done some of its other work */
+		return;
+	}
 	if (page->request == STATUS_LIMIT)
 		set_limit(page->request_bytes);
 	publish();

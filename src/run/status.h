@@ -27,6 +27,14 @@
 enum status_request {
 	STATUS_LOOK, /* write down what there is to see */
 	STATUS_LIMIT, /* and first set the limit to request_bytes */
+	STATUS_TOUCH, /* go through the pages of [request_from, request_end), or a part of them (touch.c) */
+};
+
+enum touch_what {
+	TOUCH_ARMED, /* show what is in memory and not at its address: that takes no room */
+	TOUCH_ROOM, /* bring in what is out, as long as there is room */
+	TOUCH_ANYHOW, /* bring in what is out; others may go out for it */
+	TOUCH_COUNT, /* only count what is away */
 };
 
 /* Locks: [I] set before magic  [f] the file's lock  [a] atomic  [k] kswapd, between asked and answered */
@@ -45,6 +53,13 @@ struct status {
 	_Atomic(uint32_t) asked, answered; /* [a] */
 	uint32_t request; /* [f] */
 	uint64_t request_bytes; /* [f] */
+	uint64_t request_from, request_end; /* [f] */
+	uint32_t touch_what; /* [f] enum touch_what */
+
+	uint32_t touch_full; /* [k] 1: there was no room for more */
+	uint64_t touch_at; /* [k] how far it got: where the next request goes on, or the end */
+	uint64_t touch_pages,
+		touch_refused; /* [k] pages that were brought in, or counted; that could not be */
 
 	int32_t result; /* [k] 0 or -errno */
 	uint32_t follows; /* [k] the limit follows the host (--memory auto) */

@@ -70,6 +70,14 @@ static inline bool swap_io_refused(const struct swap_io *io, unsigned page)
 
 struct swapdev;
 
+/* A device in memory that stands in front of another. */
+struct swap_tier {
+	uint32_t pages; /* that are kept in memory */
+	bool behind; /* the slot that was asked about is with the device behind */
+	uint32_t own_ns; /* what it takes, of late, to put a page there and to get it back */
+	uint32_t behind_ns; /* and to read one from the device behind */
+};
+
 struct swapdev_ops {
 	const char *scheme; /* "file", "faulty", ... */
 
@@ -117,6 +125,9 @@ struct swapdev_ops {
 	 */
 	uint32_t (*memory_wanted)(struct swapdev *);
 	uint32_t (*memory_grant)(struct swapdev *, uint32_t pages, uint32_t most);
+
+	/* Of a device with shares_memory, and of @slot. false, and NULL: nothing stands behind it. => any lock may be held */
+	bool (*tier)(struct swapdev *, uint32_t slot, struct swap_tier *out);
 
 	/* Bytes of memory that it takes for content and tables. NULL: few. */
 	uint64_t (*memory_used)(struct swapdev *);

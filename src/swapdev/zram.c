@@ -29,6 +29,11 @@
 #define SHARE_ALONE(memory) ((memory) / 4 * 3)
 #define SHARE_IN_FRONT(memory) ((memory) / 2)
 #define SIZE_LEAST (256 * KIB)
+
+/* Until one has been timed; and how many pages there are to one that is. */
+#define OWN_NS 3000
+#define BEHIND_NS 100000
+#define CLOCK_EVERY 16
 #define DEFAULT_MEMORY (64 * MIB) /* when nobody says how much there is */
 
 /* ---- Slots ------------------------------------------------------------------------------ */
@@ -208,6 +213,13 @@ static int open_copy(struct zram_dev *zram, struct zcomp_context *context, size_
 	return 0;
 }
 
+/* It was wanted: others are older now. */
+static void was_read(struct zram_dev *zram, uint32_t slot)
+{
+	age_remove(zram, slot_of(zram, slot));
+	age_add(zram, slot);
+}
+
 int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *at)
 {
 	struct zcomp_context *context = zcomp_get(&zram->comp, zram->comp.decompress);
@@ -216,8 +228,11 @@ int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *a
 	pthread_mutex_lock(&zram->lock);
 	struct zram_slot seen = *slot_of(zram, slot);
 
-	if (seen.kind == ZRAM_STORED)
+	if (seen.kind == ZRAM_STORED) {
 		memcpy(context->buffer, zstore_at(&zram->store, seen.at), seen.bytes);
+		if (zram->next && !zram->heir && !seen.leaving)
+			was_read(zram, slot);
+	}
 	pthread_mutex_unlock(&zram->lock);
 	switch ((enum zram_kind)seen.kind) {
 	case ZRAM_STORED:
@@ -245,6 +260,46 @@ static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
 	return zram_take_page(zram_of(dev), slot, page, &at) == 0;
 }
 
+/* ---- How long things take ---- */
+
+uint64_t zram_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Others may write at the same time: then one of the two is lost, which an average can bear. */
+void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns)
+{
+	uint32_t now = atomic_load_explicit(average, memory_order_relaxed);
+
+	ns = min_u64(ns, 2ull * now); /* one that was interrupted says little */
+	atomic_store_explicit(
+		average, (uint32_t)min_u64((now * 7ull + ns) / 8, 100000000), memory_order_relaxed);
+}
+
+/* One page of a request. As keep_page() and zram_take_page() */
+static int serve_page(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
+{
+	return io->dir == SWAP_READ ? zram_take_page(zram, io->slot + i, io->iov[i].base, at)
+				    : keep_page(zram, io->slot + i, io->iov[i].base, at);
+}
+
+/* Now and then with a look at the clock, where the time counts. */
+static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
+{
+	if (!zram->next || (io->slot + i) % CLOCK_EVERY)
+		return serve_page(zram, io, i, at);
+	uint64_t since = zram_now_ns();
+	int error = serve_page(zram, io, i, at);
+
+	if (!error)
+		zram_note_ns(&zram->own_ns[io->dir], zram_now_ns() - since);
+	return error;
+}
+
 /* ---- Requests --------------------------------------------------------------------------------- */
 
 /* No room for page @i: it alone has failed. */
@@ -262,8 +317,7 @@ void zram_walk(struct zram_dev *zram, struct swap_io *io)
 
 	for (unsigned i = (unsigned)io->device_word[WORD_AT]; i < io->nr; i++) {
 		uint32_t at = NO_SLOT;
-		int error = io->dir == SWAP_READ ? zram_take_page(zram, io->slot + i, io->iov[i].base, &at)
-						 : keep_page(zram, io->slot + i, io->iov[i].base, &at);
+		int error = serve_page_timed(zram, io, i, &at);
 
 		if (error == -EXDEV && !part_add(zram, &part, io, i, at))
 			return; /* somebody else goes on with it, perhaps already */
@@ -403,6 +457,7 @@ static const struct swapdev_ops zram_ops = {
 	.memory_wanted = zram_memory_wanted,
 	.memory_grant = zram_memory_grant,
 	.memory_used = zram_memory_used,
+	.tier = zram_tier,
 	.fds = zram_fds,
 	.adopt = zram_adopt,
 	.fork_prepare = zram_fork_prepare,
@@ -486,6 +541,8 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 	zram->dev.anywhere = true;
 	zram->dev.quick = !zram->next;
 	zram->newest = zram->oldest = NO_SLOT;
+	zram->own_ns[SWAP_READ] = zram->own_ns[SWAP_WRITE] = OWN_NS;
+	zram->behind_ns = BEHIND_NS;
 	pthread_mutex_init(&zram->lock, NULL);
 	zram_lists_init(zram);
 	error = take_memory(uri, zram, why);

@@ -13,8 +13,8 @@
  * each a run of its slots, and the request ends with the last part. Without a next device it ends in submit().
  *
  * Old pages go on to the next device when the store is nearly full (zram_next.c), the oldest first: the list of
- * STORED slots is in the order in which they were written. A page that was taken in since is written anew when it
- * leaves again, so the oldest are those that nobody has wanted for longest.
+ * STORED slots is in the order in which they were written or read last, so the oldest are those that nobody has wanted for
+ * longest.
  */
 #ifndef ANONMM_SWAPDEV_ZRAM_H
 #define ANONMM_SWAPDEV_ZRAM_H
@@ -50,6 +50,7 @@ struct zram_part {
 	struct swap_io io;
 	struct zram_dev *zram; /* [I] */
 	struct swap_io *whole; /* that it is a piece of */
+	uint64_t since_ns; /* a read of one page: when it was started; else 0 */
 	SLIST_ENTRY(zram_part) link; /* [Z] free */
 };
 
@@ -72,6 +73,8 @@ struct zram_dev {
 	struct zcomp comp;
 	uint64_t most_bytes; /* [I] what the store may ever be */
 	uint64_t likely_bytes; /* [Z] what it will ever be: less where the pager has less to give */
+	_Atomic(uint32_t) own_ns[SWAP_DIRS]; /* [a] for a page that is kept here; an average */
+	_Atomic(uint32_t) behind_ns; /* [a] a read of the next device: from its start to its end */
 	bool heir; /* [I] of a fork: what the next device has is the parent's */
 	pthread_mutex_t lock;
 	struct zstore store; /* [Z] */
@@ -117,7 +120,12 @@ int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *a
 uint32_t zram_memory_wanted(struct swapdev *dev);
 uint32_t zram_memory_grant(struct swapdev *dev, uint32_t pages, uint32_t most);
 uint64_t zram_memory_used(struct swapdev *dev);
+bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out);
 void zram_background(struct swapdev *dev);
+
+uint64_t zram_now_ns(void);
+/* Into an average of about eight. */
+void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns);
 
 /* ---- zram_next.c --------------------------------------------------------------------------- */
 

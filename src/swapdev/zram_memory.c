@@ -40,7 +40,7 @@ uint32_t zram_memory_wanted(struct swapdev *dev)
 	uint64_t present = zstore_present_bytes(&zram->store);
 	uint64_t spare = zram->store.nr_spare * zram->store.block_bytes;
 	uint64_t wanted = max_u64(present, present - spare + zram_slack_bytes(zram));
-	uint64_t bytes = overhead_bytes(zram) + max_u64(min_u64(wanted, zram->most_bytes), present);
+	uint64_t bytes = overhead_bytes(zram) + max_u64(min_u64(wanted, zram->likely_bytes), present);
 
 	pthread_mutex_unlock(&zram->lock);
 	return (uint32_t)(page_align_up(bytes) / PAGE_BYTES);
@@ -104,6 +104,21 @@ static void compact(struct zram_dev *zram)
 		more = zstore_compact(&zram->store);
 		pthread_mutex_unlock(&zram->lock);
 	}
+}
+
+bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out)
+{
+	struct zram_dev *zram = zram_of(dev);
+
+	if (!zram->next)
+		return false;
+	pthread_mutex_lock(&zram->lock);
+	*out = (struct swap_tier){.pages = (uint32_t)zram->store.nr_put,
+		.behind = zram->slots[slot].kind == ZRAM_NEXT,
+		.own_ns = atomic_load(&zram->own_ns[SWAP_READ]) + atomic_load(&zram->own_ns[SWAP_WRITE]),
+		.behind_ns = atomic_load(&zram->behind_ns)};
+	pthread_mutex_unlock(&zram->lock);
+	return true;
 }
 
 void zram_background(struct swapdev *dev)

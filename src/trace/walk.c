@@ -85,7 +85,7 @@ __attribute__((format(printf, 2, 3))) static void differs(struct walk_row *row, 
 }
 
 /* Ours alone: no state of the spec names them. */
-#define PG_UNNAMED (PG_waiters | PG_readahead | PG_fresh)
+#define PG_UNNAMED (PG_waiters | PG_readahead | PG_fresh | PG_recall)
 
 static void compare_flags(struct walk_row *row, uint32_t expected, uint32_t found)
 {

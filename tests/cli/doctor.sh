@@ -43,12 +43,39 @@ fi
 "$ANONMM" doctor now >"$work/out" 2>&1
 [ $? -eq 125 ] || fail "an argument: exit status was not 125"
 
+# auto MODE WHY COMMAND...: what --faults auto is under COMMAND, by doctor, and by the program itself.
+auto() {
+	mode=$1 why=$2
+	shift 2
+	examine 0 "auto +$mode: .*$why" "$@"
+	"$@" "$ANONMM" run --memory 16M --swap none --json --stats="$work/stats" -- sh -c 'cat /etc/passwd | sort >/dev/null' ||
+		fail "'$*' run: exit status $?"
+	[ "$(grep -c "\"faults_mode\": \"$mode\"" "$work/stats")" -ge 2 ] || fail "'$*' run: not $mode: $(cat "$work/stats")"
+}
+
+if [ "$(id -u)" -eq 0 ] && [ "$(uname -m)" = x86_64 ] && "$ANONMM" run --memory 16M --faults thread -- true 2>"$work/errors"; then
+	auto signal 'faster' env
+	auto thread 'seccomp' "$refuse" seccomp 1
+	auto signal 'faster' setpriv --no-new-privs
+	auto thread 'setuid' setpriv --bounding-set=-all --inh-caps=-all
+	! command -v strace >/dev/null || auto thread 'debugger' strace -f -o /dev/null
+	# A program in thread mode under the filter of one in signal mode.
+	"$ANONMM" run --memory 16M --faults signal -- "$ANONMM" run --memory 16M --faults thread -- sort /etc/passwd >"$work/out" ||
+		fail "thread mode below signal mode: exit status $?"
+	sort /etc/passwd | cmp -s - "$work/out" || fail "thread mode below signal mode: $(cat "$work/out")"
+fi
+
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	other() { setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all "$@"; }
 	other test -x "$ANONMM" || skip "another user cannot reach $ANONMM"
 	agrees other
 	if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] && ! other test -w /dev/userfaultfd; then
-		examine "$([ "$(uname -m)" = x86_64 ] && echo 0 || echo 1)" 'unprivileged_userfaultfd=1' other
+		if [ "$(uname -m)" = x86_64 ]; then
+			examine 0 'auto +signal: this user may not have thread mode' other
+			examine 1 'unprivileged_userfaultfd=1' other "$refuse" seccomp 1
+		else
+			examine 1 'unprivileged_userfaultfd=1' other
+		fi
 		other "$ANONMM" run --memory 16M --faults thread --fallback native -- sh -c 'echo "$ANONMM_OFF $LD_PRELOAD"; exit 3' \
 			>"$work/out" 2>"$work/errors"
 		[ $? -eq 3 ] || fail "--fallback native: $(cat "$work/errors")"
@@ -59,9 +86,9 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 		[ ! -s "$work/out" ] || fail "--fallback fail started the program"
 	fi
 	# A filter that refuses with EPERM, or as if there were nothing: 1 and 38.
-	examine 1 'seccomp' other "$refuse" 1
-	examine 1 'seccomp' other "$refuse" 38
-	agrees other "$refuse" 38
+	examine 1 'seccomp' other "$refuse" userfaultfd 1
+	examine 1 'seccomp' other "$refuse" userfaultfd 38
+	agrees other "$refuse" userfaultfd 38
 	# A managed program that starts another one where it cannot be managed.
 	chmod 755 "$work"
 	"$ANONMM" run --memory 16M --fallback native --swap none -- \

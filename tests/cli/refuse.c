@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* refuse ERRNO PROGRAM [ARGUMENT]...: PROGRAM under a seccomp filter for which userfaultfd() fails with ERRNO. */
+/*
+ * refuse CALL ERRNO PROGRAM [ARGUMENT]...: PROGRAM under a seccomp filter for which CALL (userfaultfd, seccomp) fails
+ * with ERRNO.
+ */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
 {
-	unsigned error = argc > 2 ? (unsigned)atoi(argv[1]) : 0;
+	unsigned error = argc > 3 ? (unsigned)atoi(argv[2]) : 0;
+	unsigned call = argc > 3 && !strcmp(argv[1], "seccomp") ? SYS_seccomp : SYS_userfaultfd;
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -25,7 +30,7 @@ int main(int argc, char **argv)
 		perror("refuse");
 		return 77;
 	}
-	execvp(argv[2], argv + 2);
-	perror(argv[2]);
+	execvp(argv[3], argv + 3);
+	perror(argv[3]);
 	return 127;
 }

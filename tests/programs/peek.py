@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# peek.py PID FILE: how many of the pages that `dies` filled can be read from outside as they were, by /proc/PID/mem and by process_vm_readv.
+# peek.py PID FILE [FIRST END]: how many of the pages that `dies` filled can be read from outside as they were, by /proc/PID/mem and by process_vm_readv.
 import ctypes
 import os
 import sys
@@ -28,9 +28,10 @@ def by_call(at):
     return word.raw if got == 8 else b""
 
 
+shown = range(*(map(int, sys.argv[3:5]) if len(sys.argv) > 4 else (pages,)))
 mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-expected = [(KEY + i * 512).to_bytes(8, "little") for i in range(pages)]
-good = sum(by_file(mem, start + i * 4096) == expected[i] for i in range(pages))
-bad = sum(by_file(mem, start + i * 4096) not in (expected[i], b"") for i in range(pages))
-called = sum(by_call(start + i * 4096) == expected[i] for i in range(pages))
-print(f"mem {good} wrong {bad} vm_readv {called} of {pages}")
+expected = {i: (KEY + i * 512).to_bytes(8, "little") for i in shown}
+good = sum(by_file(mem, start + i * 4096) == expected[i] for i in shown)
+bad = sum(by_file(mem, start + i * 4096) not in (expected[i], b"") for i in shown)
+called = sum(by_call(start + i * 4096) == expected[i] for i in shown)
+print(f"mem {good} wrong {bad} vm_readv {called} of {len(shown)}")

@@ -468,6 +468,25 @@ static void locked_pages_of_the_swap_cache_are_passed_over(void **state)
 	is_passed_over(lock_cached, unlock_cached);
 }
 
+/* Written out and not gone yet: the end of the write has put it at the tail, where it would be the next to go. */
+static void a_page_that_is_wanted_while_it_goes_stays_longest(void **state)
+{
+	(void)state;
+	fill(0, 8, 1);
+	arm(0, 8);
+	advise(3, 1, MADV_PAGEOUT); /* written, and no second look yet */
+	end_writes();
+	struct page *page = slot_page(world.pager, pte_entry(pte_of(3)));
+
+	assert_non_null(page);
+	assert_ptr_equal(TAILQ_LAST(&world.pager->nodes[0].lists[LIST_INACTIVE_ANON], page_head), page);
+	assert_holds(3, 1);
+	assert_ptr_equal(page_at(3), page);
+	assert_int_equal(page_list(page), LIST_INACTIVE_ANON);
+	assert_ptr_equal(TAILQ_FIRST(&world.pager->nodes[0].lists[LIST_INACTIVE_ANON]), page);
+	valid();
+}
+
 static void without_a_free_slot_armed_pages_stay_two(void **state)
 {
 	unsigned ranked = world.pager->nr_ranked;
@@ -564,6 +583,7 @@ int main(void)
 		TEST(lost_pages_are_passed_over),
 		TEST(pages_that_are_being_read_are_passed_over),
 		TEST(locked_pages_of_the_swap_cache_are_passed_over),
+		TEST(a_page_that_is_wanted_while_it_goes_stays_longest),
 		TEST(without_a_free_slot_armed_pages_stay_two),
 		TEST(a_twin_that_is_mlocked_since_is_left_alone),
 		TEST(a_slot_has_no_more_than_its_share_of_users),

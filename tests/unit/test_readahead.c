@@ -422,6 +422,35 @@ static void willneed_leaves_the_low_watermark(void **state)
 	assert_int_equal(n.swapped_out, 0);
 }
 
+/* What the device has to do lasts until kswapd, woken now, has frames for a large request. */
+static void few_frames_wait_for_more(void **state)
+{
+	static struct page *held[NR_FRAMES];
+	struct pager *pager = world.pager;
+	struct fault_stream s = {.next = 100, .window = WINDOW, .ahead = WINDOW / 2 + 1, .step = 1};
+	struct plug plug;
+	unsigned nr = 0;
+
+	(void)state;
+	fill_and_squeeze();
+	plug_init(&plug);
+	pager_lock(pager);
+	while (frames_above_low(pager) > 10)
+		held[nr++] = frame_alloc(pager);
+	swapin_ahead(pager, find_vma(place.space, base), &s, &plug);
+	assert_int_equal(s.ahead, WINDOW / 2 + 1);
+	assert_false(pager->kswapd_woken);
+	s.ahead = WINDOW / 2;
+	swapin_ahead(pager, find_vma(place.space, base), &s, &plug);
+	assert_int_equal(s.ahead, WINDOW / 2 + 10);
+	assert_true(pager->kswapd_woken);
+	plug_submit(pager, &plug);
+	while (nr > 0)
+		page_put(pager, held[--nr]);
+	pager_unlock(pager);
+	end_reads();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +471,7 @@ int main(void)
 			random_is_one_page_whatever_the_program_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(willneed_reads_a_range, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(willneed_leaves_the_low_watermark, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(few_frames_wait_for_more, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,6 +256,54 @@ static void the_next_device_takes_what_is_too_much(void **state)
 	world_free(w);
 }
 
+/* What is read is not old, however long ago it was written. */
+static void what_is_wanted_stays(void **state)
+{
+	struct world *w = world_new("zram:?size=1M,mem:?size=32M");
+	struct zram_dev *zram = zram_in(w);
+
+	(void)state;
+	assert_int_equal(write_content(w, HEAP, 0, 32, 1), 0);
+	for (uint32_t slot = 256; slot < 4096; slot += 16) {
+		assert_int_equal(write_content(w, HEAP, slot, 16, 1), 0);
+		assert_content(w, HEAP, 0, 16, 1);
+		w->dev->ops->background(w->dev);
+		zram_back_drain(zram);
+	}
+	for (uint32_t slot = 0; slot < 16; slot++)
+		assert_int_equal(zram->slots[slot].kind, ZRAM_STORED);
+	for (uint32_t slot = 16; slot < 32; slot++)
+		assert_int_equal(zram->slots[slot].kind, ZRAM_NEXT);
+	assert_store_is_whole(w);
+	world_free(w);
+}
+
+/* How long the device behind takes is measured; where none is there is no tier. */
+static void a_tier_says_what_it_costs(void **state)
+{
+	struct world *w = world_new("zram:?size=1M,faulty:mem:?size=32M&delay=3&seed=1");
+	struct swap_tier tier;
+
+	(void)state;
+	assert_int_equal(write_content(w, RANDOM, 0, 1, 1), 0);
+	assert_int_equal(write_content(w, HEAP, 1, 1, 1), 0);
+	assert_true(w->dev->ops->tier(w->dev, 0, &tier));
+	assert_true(tier.behind);
+	assert_int_equal(tier.pages, 1);
+	uint32_t guessed = tier.behind_ns;
+
+	for (unsigned i = 0; i < 100; i++)
+		assert_content(w, RANDOM, 0, 1, 1);
+	assert_true(w->dev->ops->tier(w->dev, 1, &tier));
+	assert_false(tier.behind);
+	assert_int_not_equal(tier.behind_ns, guessed);
+	assert_true(tier.own_ns > 0);
+	world_free(w);
+	w = world_new("zram:?size=1M");
+	assert_false(w->dev->ops->tier(w->dev, 0, &tier));
+	world_free(w);
+}
+
 /* Slots are overwritten, discarded and read while they leave. */
 static void what_changes_while_it_leaves_is_right(void **state)
 {
@@ -526,6 +574,8 @@ int main(void)
 		ON(the_next_device_takes_what_is_too_much, "zram:?size=1M,mem:?size=32M&when=submit"),
 		ON(the_next_device_takes_what_is_too_much, "zram:?size=1M,file:/var/tmp?size=32M"),
 		cmocka_unit_test(what_changes_while_it_leaves_is_right),
+		cmocka_unit_test(what_is_wanted_stays),
+		cmocka_unit_test(a_tier_says_what_it_costs),
 		cmocka_unit_test(the_next_device_fails),
 		cmocka_unit_test(the_next_device_is_full),
 		cmocka_unit_test(it_takes_no_more_than_it_is_granted),

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `--faults auto`: signal mode, unless something speaks against it.
+ *
+ * Signal mode has no hand-off between threads, so it is the faster one wherever faults are frequent (docs/architecture.md has
+ * the figures), and it needs no privilege. What speaks against it is what its guard takes or needs: a CPU that the guard
+ * knows, seccomp filters, and for an ordinary user no_new_privs, which takes their rights from setuid programs that the program
+ * starts. And a debugger stops at every SIGBUS, also at
+ * that of its own child between vfork and exec.
+ */
+#include "run/faults.h"
+#include "run/record.h"
+#include "machine/uffd_internal.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+/* Asked with no filter at all: a kernel that takes filters finds a bad address; another finds a bad request, or refuses. */
+bool faults_filters(void)
+{
+	return host_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == -EFAULT;
+}
+
+static bool is_admin(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.effective = 0}};
+
+	return host_call(SYS_capget, &head, data) == 0 && data[0].effective >> CAP_SYS_ADMIN & 1;
+}
+
+/* Setuid programs would lose what they have now. */
+static bool takes_rights(void)
+{
+	return !is_admin() && host_call(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
+}
+
+bool faults_filtered(void)
+{
+	return host_call(SYS_prctl, FILTER_PROBE_OPTION, 0, 0, 0, 0) == -FILTER_PROBE_ANSWER;
+}
+
+static bool thread_allowed(void)
+{
+	int fd = uffd_fd_ask(true, NULL);
+
+	if (fd >= 0)
+		host_close(fd);
+	return fd >= 0;
+}
+
+static bool is_traced(void)
+{
+	char text[1024];
+	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
+	long len = fd < 0 ? 0 : host_call(SYS_read, fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		host_close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	const char *tracer = strstr(text, "\nTracerPid:\t");
+
+	return tracer && tracer[12] != '0';
+}
+
+enum anonmm_faults faults_first(bool traces, const char **why)
+{
+	if (!GUARD_EXISTS)
+		*why = "signal mode has no guard for system calls on this CPU";
+	else if (!faults_filters())
+		*why = "signal mode needs seccomp filters, which this host refuses";
+	else if (!thread_allowed()) {
+		*why = "this user may not have thread mode; a guard sees to system calls on swapped-out "
+		       "memory";
+		return ANONMM_FAULTS_SIGNAL;
+	} else if (traces)
+		*why = "it traces others: a child of vfork that signal mode stops would keep it waiting for "
+		       "ever";
+	else if (is_traced())
+		*why = "a debugger is attached, which signal mode would stop at every fault";
+	else if (!faults_filtered() && takes_rights())
+		*why = "signal mode is faster, but would take their rights from setuid programs "
+		       "(no_new_privs)";
+	else {
+		*why = "the faster one; a guard sees to system calls on swapped-out memory";
+		return ANONMM_FAULTS_SIGNAL;
+	}
+	return ANONMM_FAULTS_THREAD;
+}
+
+enum anonmm_faults faults_next(enum anonmm_faults first, const char **why)
+{
+	if (first == ANONMM_FAULTS_THREAD && !(GUARD_EXISTS && faults_filters()))
+		return ANONMM_FAULTS_AUTO;
+	*why = "the other mode does not work here";
+	return first == ANONMM_FAULTS_SIGNAL ? ANONMM_FAULTS_THREAD : ANONMM_FAULTS_SIGNAL;
+}
