@@ -68,6 +68,7 @@ static void forget_threads(struct uffd_machine *m)
 	atomic_store(&m->nr_paired, 0);
 	memset(m->hot, 0, sizeof(m->hot));
 	m->pair_cpu = -1;
+	memset(&m->turns, 0, sizeof(m->turns));
 	m->nr_parked = 0;
 	m->started = m->has_pager = false;
 }

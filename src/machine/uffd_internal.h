@@ -16,7 +16,7 @@
  *   uffd_wait.c     waiting and waking
  *   uffd_thread.c   the pager thread     uffd_kswapd.c  the kswapd thread     uffd_pair.c  who shares a CPU
  *   uffd_fault.c    faults that cannot be served
- *   uffd_signal.c   the SIGBUS handler   uffd_fork.c    fork
+ *   uffd_signal.c   the SIGBUS handler   uffd_turns.c   which thread faults next   uffd_fork.c    fork
  *
  * Frames: place[n] says where the memory of frame n is. Only who owns frame n (holds its page
  * lock, or has just allocated it) looks at it or changes it.
@@ -102,6 +102,32 @@ struct hot {
 	unsigned long own_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* paired: what the program set */
 };
 
+/*
+ * uffd_turns.c. [n] lock
+ *
+ *   TURNS_OFF --faults of many threads--> TURNS_APART --measured--> TURNS_TRIED --better--> TURNS_ON
+ *       ^                                      ^                        |                      |
+ *       +--- it was not; nobody faults --------|------------------------+                      |
+ *                                              +--- asked again -------------------------------+
+ */
+enum turns_state { TURNS_OFF, TURNS_APART, TURNS_TRIED, TURNS_ON };
+
+struct turns {
+	_Atomic(enum turns_state) state; /* [a], changed under [n] */
+	_Atomic(uint64_t) holder; /* [a] whose turn it is; 0: nobody's */
+	_Atomic(uint64_t) since_ns, used_ns; /* [a] when it began, when the holder last faulted */
+	_Atomic(uint32_t) nr_passed; /* [a] the heir sleeps on it */
+	_Atomic(uint32_t) heir; /* [a] 1: somebody waits for the holder; the others sleep on it */
+	_Atomic(uint32_t) nr_waiting; /* [a] */
+	_Atomic(uint64_t) last; /* [a] a guess: who faulted last */
+	_Atomic(uint32_t)
+		nr_faults; /* [a] since window_ns; OFF: only those of another thread than the one before */
+	_Atomic(uint64_t) window_ns; /* [a], changed under [n] */
+	struct lock lock; /* only tried; all signals are blocked */
+	uint64_t rate_apart, rate_turns; /* [n] faults a second */
+	uint64_t hold_ns, until_ns; /* [n] */
+};
+
 /* Locks: [I] set before threads start  [a] atomic  [o] the frame's owner  [p] pager thread  [h] pair_lock  [x] poison_lock  [m] mail_lock */
 struct uffd_machine {
 	struct machine machine; /* first: the core's handle is ours */
@@ -171,6 +197,7 @@ struct uffd_machine {
 	_Atomic(unsigned) nr_paired; /* [a], changed under [h] */
 	int pair_cpu; /* [p] -1: the pager is not bound */
 	struct trial trial; /* [p] */
+	struct turns turns;
 	uint64_t parked_ns; /* [p] when the one parked fault came */
 	unsigned long pager_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* [p] */
 
@@ -298,6 +325,10 @@ void uffd_trial_waited(struct uffd_machine *m, uint64_t ns);
 void uffd_pair_note(struct uffd_machine *m, int tid);
 void uffd_pair_expire(struct uffd_machine *m);
 void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */
+
+/* uffd_turns.c: => signal mode, all signals blocked, no lock held */
+void uffd_turn(struct uffd_machine *m); /* Before a fault is served. May sleep */
+void uffd_turn_waits(struct uffd_machine *m); /* Before the caller waits for something else */
 
 /* uffd_fault.c */
 void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result);

@@ -64,8 +64,11 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 	if (m->faults != ANONMM_FAULTS_SIGNAL || !is_ours(m, info))
 		return false;
 	access = access_of(ucontext);
-	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT)
+	uffd_turn(m);
+	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT) {
+		uffd_turn_waits(m);
 		uffd_wait(machine, &wait);
+	}
 	uffd_kswapd_help(m);
 	return result == FAULT_DONE ? true : fails(m, info, access, result);
 }
