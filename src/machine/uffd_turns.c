@@ -18,7 +18,7 @@
 #define TURN_NS (2 * 1000000ULL) /* many times what it costs to wake the next */
 #define STALE_NS (500 * 1000ULL)
 #define QUEUE_NS                                                                                             \
-	(1000 * 1000000LL) /* no wake is lost; who wakes by itself loses its place in the kernel's queue */
+	(1000 * 1000000LL) /* no wake is lost; who wakes by itself loses its place in the host's queue */
 
 #define CROSSINGS 32 /* within CROSSED_NS: 3 a ms, whose interrupts take a tenth of a CPU */
 #define CROSSED_NS (10 * 1000000ULL)
@@ -66,10 +66,10 @@ static void wait_for_turn(struct turns *turns, uint64_t me)
 {
 	atomic_fetch_add(&turns->nr_waiting, 1);
 	while (turns_are_on(turns)) {
-		if (atomic_exchange(&turns->heir, 1)) {
-			host_futex_wait(&turns->heir, 1, QUEUE_NS);
+		/* An heir that has ended is not waited for: whoever slept in vain for so long is the heir. */
+		if (atomic_exchange(&turns->heir, 1) &&
+			host_futex_wait(&turns->heir, 1, QUEUE_NS) != -ETIMEDOUT)
 			continue;
-		}
 		inherit_turn(turns, me);
 		atomic_store(&turns->heir, 0);
 		break;

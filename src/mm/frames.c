@@ -237,7 +237,7 @@ unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first
 	struct node *node = node_with_most_free(pager);
 	unsigned got = 0;
 
-	if (frames_free(pager) > pager->owed) {
+	if (frames_to_give(pager) > 0) {
 		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
 
 		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);
@@ -313,6 +313,13 @@ void frame_free(struct pager *pager, struct page *page)
 uint32_t frames_free(const struct pager *pager)
 {
 	return pager->nr_frames - pager->nr_used - pager->nr_reserved;
+}
+
+uint32_t frames_to_give(const struct pager *pager)
+{
+	uint32_t nr = frames_free(pager);
+
+	return nr - (uint32_t)min_u64(nr, pager->owed);
 }
 
 bool frames_below_min(const struct pager *pager)

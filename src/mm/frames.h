@@ -87,6 +87,9 @@ struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t bel
 void frame_free(struct pager *pager, struct page *page);
 
 uint32_t frames_free(const struct pager *pager);
+
+/* Without those that a device is to have next: they stay free until lend_settle(), which reclaim and kswapd call. */
+uint32_t frames_to_give(const struct pager *pager);
 bool frames_below_min(const struct pager *pager);
 bool frames_below_low(const struct pager *pager);
 uint32_t frames_above_low(const struct pager *pager);

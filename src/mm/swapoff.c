@@ -81,10 +81,10 @@ static int off_wait(struct pager *pager, enum wait_for what, struct wait *wait)
 	return -EAGAIN;
 }
 
-/* Below the min watermark reclaim comes first, to the other areas. Drops the lock then: OFF_LOOK_AGAIN */
+/* Below the min watermark, or without a frame, reclaim comes first, to the other areas. Drops the lock then: OFF_LOOK_AGAIN */
 static int off_reclaim(struct pager *pager, struct wait *wait)
 {
-	if (!frames_below_min(pager) || (pager->off.reclaimed && frames_free(pager) > 0)) {
+	if (frames_to_give(pager) > 0 && (!frames_below_min(pager) || pager->off.reclaimed)) {
 		pager->off.reclaimed = false;
 		return 0;
 	}
