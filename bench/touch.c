@@ -23,10 +23,10 @@
 #define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define MAX_THREADS 64
 
-enum phase { FILL, SCAN_READ, SCAN_WRITE, RANDOM_READ, RANDOM_WRITE, VERIFY, PHASES };
+enum phase { FILL, SCAN_READ, SCAN_AGAIN, SCAN_WRITE, RANDOM_READ, RANDOM_WRITE, VERIFY, PHASES };
 
 static const char *const phase_names[PHASES] = {
-	"fill", "scan_read", "scan_write", "random_read", "random_write", "verify"};
+	"fill", "scan_read", "scan_again", "scan_write", "random_read", "random_write", "verify"};
 
 static struct {
 	uint64_t *words;
@@ -104,7 +104,7 @@ static void verify_page(uint64_t page)
 }
 
 static void (*const phase_access[PHASES])(uint64_t page) = {
-	fill_page, read_page, write_page, read_page, write_page, verify_page};
+	fill_page, read_page, read_page, write_page, read_page, write_page, verify_page};
 
 /* In which order fill, scans and verify visit the @nr pages of a part: its @i-th page. */
 static uint64_t ordered_page(uint64_t i, uint64_t nr)
@@ -276,7 +276,7 @@ static void usage(FILE *out)
 {
 	fprintf(out,
 		"touch SIZE [--threads N] [--mmap] [--json]\n\n"
-		"Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading and for writing,\n"
+		"Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading, twice, and for writing,\n"
 		"read and write it at random, verify it; print the time of each by pages of 4 KiB\n"
 		"touched.\n\n"
 		"  --threads N  share the region among N threads (1 .. 64)\n"
