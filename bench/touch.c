@@ -276,7 +276,8 @@ static void usage(FILE *out)
 {
 	fprintf(out,
 		"touch SIZE [--threads N] [--mmap] [--json]\n\n"
-		"Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading, twice, and for writing,\n"
+		"Fill SIZE bytes (256M, 1G) of malloc'ed memory, scan it for reading, twice, and for "
+		"writing,\n"
 		"read and write it at random, verify it; print the time of each by pages of 4 KiB\n"
 		"touched.\n\n"
 		"  --threads N  share the region among N threads (1 .. 64)\n"

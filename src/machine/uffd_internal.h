@@ -116,6 +116,7 @@ struct turns {
 	_Atomic(enum turns_state) state; /* [a], changed under [n] */
 	_Atomic(uint64_t) holder; /* [a] whose turn it is; 0: nobody's */
 	_Atomic(uint64_t) since_ns, used_ns; /* [a] when it began, when the holder last faulted */
+	_Atomic(uint64_t) patience_ns; /* [a] between two looks of the heir's */
 	_Atomic(uint32_t) nr_passed; /* [a] the heir sleeps on it */
 	_Atomic(uint32_t) heir; /* [a] 1: somebody waits for the holder; the others sleep on it */
 	_Atomic(uint32_t) nr_waiting; /* [a] */

@@ -12,11 +12,13 @@
  *
  * A turn is a guess, never a lock: nothing is safe because of it. Who has it may exit, wait for a read or for another thread;
  * when it has not faulted for STALE_NS the heir, first of those who wait, takes it. The others sleep until there is no heir.
+ * A look of the heir's interrupts as well: the more were in vain, the fewer it takes.
  */
 #include "machine/uffd_internal.h"
 
-#define TURN_NS (2 * 1000000ULL) /* many times what it costs to wake the next */
+#define TURN_NS (4 * 1000000ULL) /* many times what it costs to wake the next */
 #define STALE_NS (500 * 1000ULL)
+#define PATIENCE_MOST_NS (8 * STALE_NS)
 #define QUEUE_NS                                                                                             \
 	(1000 * 1000000LL) /* no wake is lost; who wakes by itself loses its place in the host's queue */
 
@@ -43,6 +45,11 @@ static void pass_on(struct turns *turns)
 	host_futex_wake(&turns->nr_passed, 1);
 }
 
+static uint64_t patience(struct turns *turns)
+{
+	return max_u64(atomic_load(&turns->patience_ns), STALE_NS);
+}
+
 /* => the heir. Until the holder passes on, or seems to be gone. */
 static void inherit_turn(struct turns *turns, uint64_t me)
 {
@@ -56,9 +63,12 @@ static void inherit_turn(struct turns *turns, uint64_t me)
 				continue;
 			atomic_store(&turns->since_ns, now);
 			atomic_store(&turns->used_ns, now);
+			if (holder)
+				atomic_store(&turns->patience_ns, STALE_NS);
 			return;
 		}
-		host_futex_wait(&turns->nr_passed, passed, STALE_NS);
+		if (host_futex_wait(&turns->nr_passed, passed, (int64_t)patience(turns)) == -ETIMEDOUT)
+			atomic_store(&turns->patience_ns, min_u64(2 * patience(turns), PATIENCE_MOST_NS));
 	}
 }
 
