@@ -170,6 +170,20 @@ long guard_run_exec(struct guard_call *call);
 long guard_run_data(struct guard_call *call);
 long guard_run_vmsplice(struct guard_call *call);
 
+/* How libc's functions say what the kernel's calls return, and back. */
+static inline long guard_result(ssize_t result)
+{
+	return result < 0 ? -errno : result;
+}
+
+static inline ssize_t guard_errno(long result)
+{
+	if (result >= 0)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
 /* ---- guard_filter.c ------------------------------------------------------------------------------- */
 
 /* Where the filter lets calls through: the same page in every process, because the filter outlives exec. */

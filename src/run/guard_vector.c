@@ -374,11 +374,6 @@ static bool concerns_us(const struct iovec *iov, int nr)
 	return run_manages(iov) || any_managed(iov, (size_t)nr);
 }
 
-static long result_of(ssize_t result)
-{
-	return result < 0 ? -errno : result;
-}
-
 /* The way from the kernel's arguments back to libc's functions, which are cancellation points. */
 static long make_libc(long nr, const uint64_t args[6])
 {
@@ -388,30 +383,22 @@ static long make_libc(long nr, const uint64_t args[6])
 
 	switch (nr) {
 	case SYS_readv:
-		return result_of(REAL(readv)(fd, iov, count));
+		return guard_result(REAL(readv)(fd, iov, count));
 	case SYS_writev:
-		return result_of(REAL(writev)(fd, iov, count));
+		return guard_result(REAL(writev)(fd, iov, count));
 	case SYS_preadv:
-		return result_of(REAL(preadv)(fd, iov, count, offset));
+		return guard_result(REAL(preadv)(fd, iov, count, offset));
 	case SYS_pwritev:
-		return result_of(REAL(pwritev)(fd, iov, count, offset));
+		return guard_result(REAL(pwritev)(fd, iov, count, offset));
 	case SYS_preadv2:
-		return result_of(REAL(preadv2)(fd, iov, count, offset, flags));
+		return guard_result(REAL(preadv2)(fd, iov, count, offset, flags));
 	case SYS_pwritev2:
-		return result_of(REAL(pwritev2)(fd, iov, count, offset, flags));
+		return guard_result(REAL(pwritev2)(fd, iov, count, offset, flags));
 	case SYS_sendmsg:
-		return result_of(REAL(sendmsg)(fd, (const struct msghdr *)args[1], (int)args[2]));
+		return guard_result(REAL(sendmsg)(fd, (const struct msghdr *)args[1], (int)args[2]));
 	default:
-		return result_of(REAL(recvmsg)(fd, (struct msghdr *)args[1], (int)args[2]));
+		return guard_result(REAL(recvmsg)(fd, (struct msghdr *)args[1], (int)args[2]));
 	}
-}
-
-static ssize_t result_errno(long result)
-{
-	if (result >= 0)
-		return result;
-	errno = (int)-result;
-	return -1;
 }
 
 static ssize_t vector_libc(long nr, int fd, const struct iovec *iov, int count, off_t offset, int flags)
@@ -420,8 +407,8 @@ static ssize_t vector_libc(long nr, int fd, const struct iovec *iov, int count, 
 		(uint64_t)fd, (uintptr_t)iov, (uint64_t)count, (uint64_t)offset, 0, (uint64_t)flags};
 
 	if (concerns_us(iov, count))
-		return result_errno(vector_run(nr, args, make_libc));
-	return result_errno(make_libc(nr, args));
+		return guard_errno(vector_run(nr, args, make_libc));
+	return guard_errno(make_libc(nr, args));
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
@@ -486,14 +473,14 @@ static bool message_concerns_us(const struct msghdr *hdr)
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *hdr, int flags)
 {
 	if (message_concerns_us(hdr))
-		return result_errno(message_run(fd, (struct msghdr *)hdr, flags, false, make_libc));
+		return guard_errno(message_run(fd, (struct msghdr *)hdr, flags, false, make_libc));
 	return REAL(sendmsg)(fd, hdr, flags);
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *hdr, int flags)
 {
 	if (message_concerns_us(hdr))
-		return result_errno(message_run(fd, hdr, flags, true, make_libc));
+		return guard_errno(message_run(fd, hdr, flags, true, make_libc));
 	return REAL(recvmsg)(fd, hdr, flags);
 }
 
@@ -508,20 +495,20 @@ static bool messages_concern_us(const struct mmsghdr *messages, unsigned nr)
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned nr, int flags)
 {
 	if (messages_concern_us(messages, nr))
-		return (int)result_errno(messages_send(fd, messages, nr, flags, make_libc));
+		return (int)guard_errno(messages_send(fd, messages, nr, flags, make_libc));
 	return REAL(sendmmsg)(fd, messages, nr, flags);
 }
 
 EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned nr, int flags, struct timespec *timeout)
 {
 	if (messages_concern_us(messages, nr))
-		return (int)result_errno(messages_receive(fd, messages, nr, flags, timeout, make_libc));
+		return (int)guard_errno(messages_receive(fd, messages, nr, flags, timeout, make_libc));
 	return REAL(recvmmsg)(fd, messages, nr, flags, timeout);
 }
 
 EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned flags)
 {
 	if (concerns_us(iov, (int)min_u64(count, INT_MAX)))
-		return result_errno(splice_by_copy(fd, (uintptr_t)iov, count, flags, make_libc));
+		return guard_errno(splice_by_copy(fd, (uintptr_t)iov, count, flags, make_libc));
 	return REAL(vmsplice)(fd, iov, count, flags);
 }

@@ -465,6 +465,7 @@ static int guard_enter(char *why, size_t why_len)
 
 static int run_start(char **envp, char *why, size_t why_len)
 {
+	guard_data_start();
 	int error = run_open(why, why_len);
 	if (error)
 		return error;

@@ -252,6 +252,8 @@ void core_stop_threads(unsigned most_ms);
 
 /* System calls on managed memory work from here on. -ENOSYS: not on this CPU. Other errors: not here. */
 int guard_start(void);
+/* Find what libc has of the calls that are interposed for it: ours make them too, where nothing may be looked up. */
+void guard_data_start(void);
 /* For execve: have in what the kernel will read. */
 void guard_touch_text(const char *text);
 
