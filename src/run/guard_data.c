@@ -160,11 +160,9 @@ EXPORT ssize_t write(int fd, const void *data, size_t bytes)
 
 EXPORT ssize_t pread(int fd, void *data, size_t bytes, off_t offset)
 {
-	struct data_call call = {
-		SYS_pread64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, true};
+	struct data_call call = {SYS_pread64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, true};
 
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call))
-					: libc_pread(fd, data, bytes, offset);
+	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_pread(fd, data, bytes, offset);
 }
 
 EXPORT ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
@@ -172,8 +170,7 @@ EXPORT ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
 	struct data_call call = {
 		SYS_pwrite64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, false};
 
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call))
-					: libc_pwrite(fd, data, bytes, offset);
+	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_pwrite(fd, data, bytes, offset);
 }
 
 /* The names that programs with 64-bit offsets call; the same functions where off_t has 64 bits anyway. */

@@ -52,6 +52,17 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* With -DRAW: the calls that anonmm interposes are made past libc. */
+#ifdef RAW
+#define read(...) ((ssize_t)syscall(SYS_read, __VA_ARGS__))
+#define write(...) ((ssize_t)syscall(SYS_write, __VA_ARGS__))
+#define pread(...) ((ssize_t)syscall(SYS_pread64, __VA_ARGS__))
+#define pwrite(...) ((ssize_t)syscall(SYS_pwrite64, __VA_ARGS__))
+#define send(...) ((ssize_t)syscall(SYS_sendto, __VA_ARGS__, NULL, 0))
+#define recv(...) ((ssize_t)syscall(SYS_recvfrom, __VA_ARGS__, NULL, NULL))
+#define epoll_wait(...) ((int)syscall(SYS_epoll_wait, __VA_ARGS__))
+#endif
+
 #define PAGE 4096UL
 #define MIB (1UL << 20)
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -252,6 +263,8 @@ static void test_large(void)
 		!memcmp(p + 1000, q, bytes - 1000));
 	CHECK(lseek(fd, 5, SEEK_SET) == 5 && read(fd, q = out(bytes), bytes) == (ssize_t)bytes - 5 &&
 		!memcmp(p + 5, q, bytes - 5));
+	CHECK(pwrite(fd, p + 1000, bytes - 1000, 1000) == (ssize_t)bytes - 1000 &&
+		pread(fd, q = out(bytes), bytes, 0) == (ssize_t)bytes && !memcmp(p, q, bytes));
 	struct iovec iov[3] = {{q = out(bytes / 2), bytes / 2}, {(char[100]){0}, 100}, {out(bytes), bytes}};
 	CHECK(preadv(fd, iov, 3, 0) == (ssize_t)bytes && !memcmp(q, p, bytes / 2) &&
 		!memcmp(iov[1].iov_base, p + bytes / 2, 100) &&
@@ -736,7 +749,7 @@ static void *block_in_read(void *arg)
 	if (victim->mode == 2)
 		(void)!readv(victim->fd, &(struct iovec){p, 10}, 1);
 	else
-		(void)!read(victim->fd, p, 10);
+		(void)!(read)(victim->fd, p, 10); /* a cancellation point */
 	pthread_cleanup_pop(0);
 	return NULL;
 }

@@ -1,18 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # System calls on buffers that are never touched, aged and swapped out: as natively, in both modes; with a privilege and
-# without any.
+# without any; by libc's functions and past them.
 . "$(dirname "$0")/../common.sh"
 need gcc
 
-gcc -O1 -w -pthread -o "$work/syscalls" "$(dirname "$0")/syscalls.c" -lrt || skip "gcc does not work here"
+source=$(dirname "$0")/syscalls.c
+gcc -O1 -w -pthread -o "$work/syscalls" "$source" -lrt || skip "gcc does not work here"
+gcc -O1 -w -pthread -DRAW -o "$work/syscalls-raw" "$source" -lrt
 TMPDIR=$work "$work/syscalls" >"$work/expected" || fail "natively: $?"
 grep -q failed "$work/expected" && skip "natively: $(cat "$work/expected")"
 for mode in thread signal; do
-	TMPDIR=$work managed 16M $mode "$work/syscalls" >"$work/out" || fail "$mode: exit status $?"
-	same "$mode" "$work/expected" "$work/out"
-	grep -v good "$work/out"
-	must_have_swapped $mode
+	for program in syscalls syscalls-raw; do
+		TMPDIR=$work managed 16M $mode "$work/$program" >"$work/out" || fail "$program, $mode: exit status $?"
+		same "$program, $mode" "$work/expected" "$work/out"
+		grep -v good "$work/out"
+		must_have_swapped "$program, $mode"
+	done
 done
 
 if as_nobody true; then
