@@ -134,7 +134,8 @@ static long data_run(struct data_call *call)
 	scratch_open(&scratch);
 	result = stream_run(&stream);
 	scratch_close(&scratch);
-	return result;
+	/* No memory to go through: nothing has gone, and the trap does without. */
+	return result == -ENOMEM ? data_libc(call->nr, call->args) : result;
 }
 
 static bool concerns_us(const void *data, size_t bytes)
