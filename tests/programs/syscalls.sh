@@ -5,8 +5,8 @@
 . "$(dirname "$0")/../common.sh"
 need gcc
 
-source=$(dirname "$0")/syscalls.c
-gcc -O1 -w -pthread -o "$work/syscalls" "$source" -lrt || skip "gcc does not work here"
+source=$(dirname "$0")/syscalls.c data=$(dirname "$0")/syscalls_data.c
+gcc -O1 -w -pthread -o "$work/syscalls" "$source" "$data" -lrt || skip "gcc does not work here"
 gcc -O1 -w -pthread -DRAW -o "$work/syscalls-raw" "$source" -lrt
 TMPDIR=$work "$work/syscalls" >"$work/expected" || fail "natively: $?"
 grep -q failed "$work/expected" && skip "natively: $(cat "$work/expected")"
