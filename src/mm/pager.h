@@ -357,6 +357,12 @@ uint64_t file_bytes(struct file *file);
 enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
 enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
 
+/*
+ * While this stays what it was before space_kind_at() was asked, what that has said of a VMA is still so: none has gone since,
+ * or was given other rights. No lock is taken.
+ */
+uint64_t space_changes(struct space *space);
+
 enum space_away {
 	SPACE_AWAY, /* either */
 	SPACE_ARMED, /* in memory, and the next touch shows it */

@@ -137,6 +137,7 @@ struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *li
 
 static void vma_remove(struct vma *vma)
 {
+	atomic_fetch_add(&vma->space->changes, 1);
 	count_mapped(vma, -1);
 	RB_REMOVE(vma_tree, &vma->space->vmas, vma);
 	vma_free(vma);
@@ -828,4 +829,9 @@ enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_
 	}
 	pager_unlock(space->pager);
 	return kind;
+}
+
+uint64_t space_changes(struct space *space)
+{
+	return atomic_load_explicit(&space->changes, memory_order_acquire);
 }

@@ -52,6 +52,7 @@ struct space {
 	struct ksm_item_tree ksm_items; /* [L] by page index */
 	uint64_t search_from; /* [S] where the next hole is looked for */
 	bool locked; /* [L] the space lock */
+	_Atomic(uint64_t) changes; /* [L] to change: VMAs that have gone, or have other rights now */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
 	uint64_t populated_to; /* [S] madvise(POPULATE) or mprotect under way: where it goes on, 0: none */
 	unsigned pinned_tries; /* [S] how often in a row hide_range() met a pinned page */

@@ -41,8 +41,10 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 		error = pager->machine->ops->region_protect(pager->machine, space, start, end, prot);
 		pager_lock(pager);
 	}
-	if (!error)
+	if (!error) {
+		atomic_fetch_add(&space->changes, 1);
 		vma->prot = prot;
+	}
 	range_set_changing(space, start, end, false);
 	return error;
 }

@@ -28,38 +28,7 @@
 #define UNKNOWN_BYTES 128 /* of a structure whose size is not known: where its pointers are */
 #define SMALL_PIECE 512 /* a structure: may have pointers of its own */
 
-/* ---- What may be accessed ---------------------------------------------------------------------- */
-
-size_t guard_valid_here(uint64_t user, size_t len, int prot)
-{
-	uint64_t at = user, end = user + len < user ? UINT64_MAX : user + len;
-
-	while (at < end) {
-		uint64_t run_end = run.end;
-		int has = PROT_NONE;
-		enum space_kind kind = SPACE_IS_FOREIGN;
-
-		if (!run_manages((void *)at))
-			return len; /* from here on it is not ours to judge */
-		kind = space_kind_at(run.space, at, &run_end, &has);
-		if (kind == SPACE_HOLE || (kind == SPACE_ANON && (has & prot) != prot))
-			break;
-		at = run_end;
-	}
-	return at < end ? at - user : len;
-}
-
-static long valid_work(struct call *call)
-{
-	return (long)guard_valid_here(call->addr, call->len, call->prot);
-}
-
-size_t guard_valid(uint64_t user, size_t len, int prot)
-{
-	struct call call = {.work = valid_work, .addr = user, .len = len, .prot = prot};
-
-	return run_manages((void *)user) ? (size_t)call_run(&call) : len;
-}
+/* ---- The program's memory ------------------------------------------------------------------------ */
 
 /* A pointer that is not managed may be anything: the kernel looks, if it may. */
 static bool read_native(void *to, uint64_t user, size_t bytes)
@@ -349,14 +318,14 @@ static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 	int prot = (plan.in && plan.back != BACK_SUCCESS ? PROT_READ : 0) | (plan.out ? PROT_WRITE : 0);
 	size_t valid = plan.bytes > PIECE_MOST ? 0 : guard_valid_here(call->arg[spec->arg], plan.bytes, prot);
 
-	if (valid < plan.bytes &&
-		plan.back == BACK_ALWAYS) { /* the kernel, too, writes there only if it can */
+	/* The kernel, too, writes there only if it can; but for poll, which always writes. */
+	if (valid < plan.bytes && plan.back == BACK_ALWAYS && spec->kind != KIND_INOUT_ITEMS) {
 		valid = guard_valid_here(call->arg[spec->arg], plan.bytes, PROT_READ);
 		plan.back = BACK_NEVER;
 	}
 	if (valid < plan.bytes && is_data(spec) && valid > 0)
-		call->now[spec->with] = plan.bytes = valid; /* a short transfer, as the kernel makes it */
-	else if (valid < plan.bytes)
+		call->data = spec; /* a short transfer, where the kernel makes one */
+	if (valid < plan.bytes)
 		return;
 	prepare_piece(call, spec, &plan);
 }

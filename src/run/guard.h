@@ -21,7 +21,8 @@
  * while it says EFAULT.
  *
  * Pointers behind pointers (readv, sendmsg) are not seen by a filter; trapping those calls by number would kill the unmanaged
- * programs that inherit the filter across exec. They are interposed (guard_vector.c).
+ * programs that inherit the filter across exec. They are interposed (guard_vector.c, guard_message.c). So are those that
+ * programs make most, to spare them the trap (guard_data.c, guard_events.c): there nothing but time depends on it.
  */
 #ifndef ANONMM_GUARD_H
 #define ANONMM_GUARD_H
@@ -53,6 +54,12 @@ void scratch_open(struct scratch *scratch);
 /* @bytes; data: whose address is @like modulo a page, so that what the kernel says about alignment stays true. NULL: none. */
 void *scratch_alloc(struct scratch *scratch, size_t bytes, uint64_t like);
 void scratch_close(struct scratch *scratch);
+
+/* ---- guard_valid.c ------------------------------------------------------------------------------ */
+
+/* How many bytes from @user on may be accessed with @prot, at most @len. _here: => signals blocked, a stack of ours */
+size_t guard_valid(uint64_t user, size_t len, int prot);
+size_t guard_valid_here(uint64_t user, size_t len, int prot);
 
 /* ---- guard_table.c: what is known of the calls ------------------------------------------------ */
 
@@ -121,7 +128,7 @@ struct guard_call {
 	struct guard_piece piece[GUARD_SPECS];
 	unsigned nr_pieces;
 	unsigned touched; /* bit n: argument n stays the program's own address */
-	const struct guard_spec *data; /* a buffer that is too large for a piece, or NULL */
+	const struct guard_spec *data; /* a buffer that is too large for a piece, or not all valid; or NULL */
 };
 
 /* => the SIGSYS handler: signals blocked, a stack of ours */
@@ -131,10 +138,6 @@ long guard_finish(struct guard_call *call);
 
 /* The call, made from where the filter lets it through. The result, or -errno. */
 long guard_issue(long nr, const uint64_t args[6]);
-
-/* How many bytes from @user on may be accessed with @prot, at most @len. _here: => the SIGSYS handler */
-size_t guard_valid(uint64_t user, size_t len, int prot);
-size_t guard_valid_here(uint64_t user, size_t len, int prot);
 
 /* From memory of the program's, managed or not. false: not readable. */
 bool guard_read(void *to, uint64_t user, size_t bytes);
@@ -162,13 +165,21 @@ struct stream {
 
 /* As the call itself would have done it. -ENOMEM: no memory to go through. */
 long stream_run(const struct stream *stream);
+/* May what is written to @fd end short? Not a message. */
+bool stream_takes_parts(int fd);
 
-/* guard_vector.c: the calls with an iovec or a msghdr, when they were trapped. */
-long guard_run_vector(struct guard_call *call);
-long guard_run_message(struct guard_call *call);
-long guard_run_exec(struct guard_call *call);
-long guard_run_data(struct guard_call *call);
+/* ---- Trapped calls that are more than copies ---------------------------------------------------- */
+
+long guard_run_data(struct guard_call *call); /* guard_data.c */
+long guard_run_vector(struct guard_call *call); /* guard_vector.c */
 long guard_run_vmsplice(struct guard_call *call);
+long guard_run_message(struct guard_call *call); /* guard_message.c */
+long guard_run_exec(struct guard_call *call); /* guard_exec.c */
+
+/* ---- Calls that are interposed ------------------------------------------------------------------- */
+
+/* The kernel's call: guard_issue, or libc's function, which can be cancelled. Arguments are the kernel's. */
+typedef long (*make_fn)(long nr, const uint64_t args[6]);
 
 /* How libc's functions say what the kernel's calls return, and back. */
 static inline long guard_result(ssize_t result)
@@ -182,6 +193,12 @@ static inline ssize_t guard_errno(long result)
 		return result;
 	errno = (int)-result;
 	return -1;
+}
+
+/* Is that managed, in a process whose calls are guarded? */
+static inline bool guard_concerns(const void *data, size_t bytes)
+{
+	return unlikely(run.guarded) && bytes && run_manages(data);
 }
 
 /* ---- guard_filter.c ------------------------------------------------------------------------------- */

@@ -1,100 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * read, write and their like, where a program calls libc's functions: the copy without the trap.
+ * Calls with one buffer, of any length: read, write and their like.
  *
- * The filter would catch these calls as well, for some 3 us each. It still does where libc calls itself (stdio), and for raw
- * calls; nothing but time depends on what is here.
+ * Trapped, a buffer that is too long for a piece comes here. It costs a signal, some 3 us. Where a program calls libc's function
+ * the same copy is made without: the kernel gets memory of ours, so nothing is trapped. The trap remains for raw calls, for those
+ * that libc makes itself (stdio), and for all that is not simple here: memory that is not all valid, a managed socket address.
  */
 #include "run/guard.h"
+#include "run/guard_libc.h"
 
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-/* ---- libc's own ------------------------------------------------------------------------------ */
+#ifndef MSG_ZEROCOPY
+#define MSG_ZEROCOPY 0x4000000
+#endif
 
-/* One place for each name, so that guard_data_start() finds it. */
-static ssize_t libc_read(int fd, void *data, size_t bytes)
-{
-	return REAL(read)(fd, data, bytes);
-}
+enum { ARG_FD, ARG_DATA, ARG_BYTES, ARG_OFFSET, ARG_FLAGS = 3, ARG_NAME, ARG_NAME_LEN };
 
-static ssize_t libc_write(int fd, const void *data, size_t bytes)
-{
-	return REAL(write)(fd, data, bytes);
-}
-
-static ssize_t libc_pread(int fd, void *data, size_t bytes, off_t offset)
-{
-	return REAL(pread)(fd, data, bytes, offset);
-}
-
-static ssize_t libc_pwrite(int fd, const void *data, size_t bytes, off_t offset)
-{
-	return REAL(pwrite)(fd, data, bytes, offset);
-}
-
-static ssize_t libc_recv(int fd, void *data, size_t bytes, int flags)
-{
-	return REAL(recv)(fd, data, bytes, flags);
-}
-
-static ssize_t libc_send(int fd, const void *data, size_t bytes, int flags)
-{
-	return REAL(send)(fd, data, bytes, flags);
-}
-
-static int libc_epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
-{
-	return REAL(epoll_wait)(fd, events, most, timeout);
-}
-
-void guard_data_start(void)
-{
-	int saved_errno = errno;
-
-	libc_read(-1, NULL, 0);
-	libc_write(-1, NULL, 0);
-	libc_pread(-1, NULL, 0, 0);
-	libc_pwrite(-1, NULL, 0, 0);
-	libc_recv(-1, NULL, 0, 0);
-	libc_send(-1, NULL, 0, 0);
-	libc_epoll_wait(-1, NULL, 1, 0);
-	errno = saved_errno;
-}
-
-/* ---- One buffer ------------------------------------------------------------------------------- */
-
-/* In the order of the kernel's arguments: descriptor, buffer, length, and what else there is. */
 struct data_call {
 	long nr;
-	uint64_t args[6];
-	bool out; /* the kernel writes */
+	uint64_t args[6]; /* the kernel's */
+	make_fn make;
 };
 
-static long data_libc(long nr, const uint64_t args[6])
+static bool is_out(const struct data_call *call)
 {
-	int fd = (int)args[0], flags = (int)args[3];
-	void *data = (void *)args[1];
-	size_t bytes = args[2];
+	return call->nr == SYS_read || call->nr == SYS_pread64 || call->nr == SYS_recvfrom;
+}
 
-	switch (nr) {
-	case SYS_read:
-		return guard_result(libc_read(fd, data, bytes));
-	case SYS_write:
-		return guard_result(libc_write(fd, data, bytes));
-	case SYS_pread64:
-		return guard_result(libc_pread(fd, data, bytes, (off_t)args[3]));
-	case SYS_pwrite64:
-		return guard_result(libc_pwrite(fd, data, bytes, (off_t)args[3]));
-	case SYS_recvfrom:
-		return guard_result(libc_recv(fd, data, bytes, flags));
-	default:
-		return guard_result(libc_send(fd, data, bytes, flags));
-	}
+/* A part that is looked at stays where it is, so it cannot be waited for the rest. */
+static bool waits_for_all(const struct data_call *call)
+{
+	return call->nr == SYS_recvfrom && (call->args[ARG_FLAGS] & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
 }
 
 static long data_issue(void *ctx, struct iovec *iov, unsigned nr, size_t total)
@@ -104,77 +43,176 @@ static long data_issue(void *ctx, struct iovec *iov, unsigned nr, size_t total)
 
 	(void)nr; /* one */
 	memcpy(args, call->args, sizeof(args));
-	args[1] = (uintptr_t)iov->iov_base;
-	args[2] = iov->iov_len;
+	args[ARG_DATA] = (uintptr_t)iov->iov_base;
+	args[ARG_BYTES] = iov->iov_len;
 	if (call->nr == SYS_pread64 || call->nr == SYS_pwrite64)
-		args[3] += total;
-	return data_libc(call->nr, args);
+		args[ARG_OFFSET] += total;
+	return call->make(call->nr, args);
 }
 
-static long data_run(struct data_call *call)
+static size_t data_valid(const struct data_call *call)
 {
-	uint64_t user = call->args[1];
-	size_t valid = guard_valid(user, call->args[2], call->out ? PROT_WRITE : PROT_READ);
-	struct iovec iov = {(void *)user, valid};
-	struct scratch scratch;
+	return guard_valid(
+		call->args[ARG_DATA], call->args[ARG_BYTES], is_out(call) ? PROT_WRITE : PROT_READ);
+}
+
+static long data_run(struct data_call *call, struct scratch *scratch, size_t bytes)
+{
+	struct iovec iov = {(void *)call->args[ARG_DATA], bytes};
 	struct stream stream = {
-		.scratch = &scratch,
+		.scratch = scratch,
 		.iov = &iov,
 		.nr = 1,
-		.out = call->out,
-		.fd = (int)call->args[0],
-		.whole = call->nr == SYS_recvfrom && (int)call->args[3] & MSG_WAITALL,
+		.out = is_out(call),
+		.fd = (int)call->args[ARG_FD],
+		.whole = waits_for_all(call),
 		.issue = data_issue,
 		.ctx = call,
 	};
+
+	return stream_run(&stream);
+}
+
+/* ---- Trapped ----------------------------------------------------------------------------------- */
+
+long guard_run_data(struct guard_call *trapped)
+{
+	struct data_call call = {.nr = trapped->nr, .make = guard_issue};
+
+	if (call.nr == SYS_sendto && trapped->arg[ARG_FLAGS] & MSG_ZEROCOPY)
+		return -ENOBUFS;
+	if (!trapped->data)
+		return guard_issue_touching(trapped);
+	memcpy(call.args, trapped->now, sizeof(call.args)); /* the data is the program's in there, too */
+	size_t valid = data_valid(&call);
+
+	/* Of a message that cannot all be read nothing goes. */
+	if (valid < call.args[ARG_BYTES] && call.nr == SYS_sendto &&
+		!stream_takes_parts((int)call.args[ARG_FD]))
+		valid = 0;
+	return valid ? data_run(&call, &trapped->scratch, valid) : guard_issue(call.nr, call.args);
+}
+
+/* ---- Interposed --------------------------------------------------------------------------------- */
+
+static long make_libc(long nr, const uint64_t args[6])
+{
+	int fd = (int)args[ARG_FD], flags = (int)args[ARG_FLAGS];
+	void *data = (void *)args[ARG_DATA], *name = (void *)args[ARG_NAME];
+	size_t bytes = args[ARG_BYTES];
+	off_t offset = (off_t)args[ARG_OFFSET];
+
+	switch (nr) {
+	case SYS_read:
+		return guard_result(libc_own()->read(fd, data, bytes));
+	case SYS_write:
+		return guard_result(libc_own()->write(fd, data, bytes));
+	case SYS_pread64:
+		return guard_result(libc_own()->pread(fd, data, bytes, offset));
+	case SYS_pwrite64:
+		return guard_result(libc_own()->pwrite(fd, data, bytes, offset));
+	case SYS_recvfrom:
+		return guard_result(
+			libc_own()->recvfrom(fd, data, bytes, flags, name, (socklen_t *)args[ARG_NAME_LEN]));
+	default:
+		return guard_result(
+			libc_own()->sendto(fd, data, bytes, flags, name, (socklen_t)args[ARG_NAME_LEN]));
+	}
+}
+
+/* => the buffer is managed. As libc's function: errno changes only when it fails */
+static ssize_t data_libc(struct data_call *call)
+{
+	int saved_errno = errno;
+	struct scratch scratch;
 	long result;
 
-	if (!valid) /* the kernel says what is wrong with it */
-		return data_libc(call->nr, call->args);
+	call->make = make_libc;
+	if (data_valid(call) < call->args[ARG_BYTES])
+		return guard_errno(make_libc(call->nr, call->args));
 	scratch_open(&scratch);
-	result = stream_run(&stream);
+	result = data_run(call, &scratch, call->args[ARG_BYTES]);
 	scratch_close(&scratch);
-	/* No memory to go through: nothing has gone, and the trap does without. */
-	return result == -ENOMEM ? data_libc(call->nr, call->args) : result;
+	if (result == -ENOMEM) /* none to go through: nothing has gone yet, and the trap does without */
+		result = make_libc(call->nr, call->args);
+	errno = saved_errno;
+	return guard_errno(result);
 }
-
-static bool concerns_us(const void *data, size_t bytes)
-{
-	return unlikely(run.guarded) && bytes && run_manages(data);
-}
-
-/* ---- Interposed -------------------------------------------------------------------------------- */
 
 EXPORT ssize_t read(int fd, void *data, size_t bytes)
 {
-	struct data_call call = {SYS_read, {(uint64_t)fd, (uintptr_t)data, bytes}, true};
-
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_read(fd, data, bytes);
+	if (likely(!guard_concerns(data, bytes)))
+		return libc_own()->read(fd, data, bytes);
+	return data_libc(&(struct data_call){SYS_read, {(uint64_t)fd, (uintptr_t)data, bytes}, NULL});
 }
 
 EXPORT ssize_t write(int fd, const void *data, size_t bytes)
 {
-	struct data_call call = {SYS_write, {(uint64_t)fd, (uintptr_t)data, bytes}, false};
-
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_write(fd, data, bytes);
+	if (likely(!guard_concerns(data, bytes)))
+		return libc_own()->write(fd, data, bytes);
+	return data_libc(&(struct data_call){SYS_write, {(uint64_t)fd, (uintptr_t)data, bytes}, NULL});
 }
 
 EXPORT ssize_t pread(int fd, void *data, size_t bytes, off_t offset)
 {
-	struct data_call call = {SYS_pread64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, true};
-
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_pread(fd, data, bytes, offset);
+	if (likely(!guard_concerns(data, bytes)))
+		return libc_own()->pread(fd, data, bytes, offset);
+	return data_libc(&(struct data_call){
+		SYS_pread64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, NULL});
 }
 
 EXPORT ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
 {
-	struct data_call call = {
-		SYS_pwrite64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, false};
-
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_pwrite(fd, data, bytes, offset);
+	if (likely(!guard_concerns(data, bytes)))
+		return libc_own()->pwrite(fd, data, bytes, offset);
+	return data_libc(&(struct data_call){
+		SYS_pwrite64, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)offset}, NULL});
 }
 
-/* The names that programs with 64-bit offsets call; the same functions where off_t has 64 bits anyway. */
+EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags)
+{
+	if (likely(!guard_concerns(data, bytes)))
+		return libc_own()->recv(fd, data, bytes, flags);
+	return data_libc(&(struct data_call){
+		SYS_recvfrom, {(uint64_t)fd, (uintptr_t)data, bytes, (uint32_t)flags}, NULL});
+}
+
+EXPORT ssize_t recvfrom(
+	int fd, void *data, size_t bytes, int flags, struct sockaddr *name, socklen_t *name_len)
+{
+	if (likely(!guard_concerns(data, bytes)) || run_manages(name) || run_manages(name_len))
+		return libc_own()->recvfrom(fd, data, bytes, flags, name, name_len);
+	return data_libc(&(struct data_call){SYS_recvfrom,
+		{(uint64_t)fd, (uintptr_t)data, bytes, (uint32_t)flags, (uintptr_t)name, (uintptr_t)name_len},
+		NULL});
+}
+
+/* What is sent without a copy is read after the call: the trap's to refuse. */
+static bool sends_copy(const void *data, size_t bytes, int flags)
+{
+	return guard_concerns(data, bytes) && !(flags & MSG_ZEROCOPY);
+}
+
+EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags)
+{
+	if (likely(!sends_copy(data, bytes, flags)))
+		return libc_own()->send(fd, data, bytes, flags);
+	return data_libc(&(struct data_call){
+		SYS_sendto, {(uint64_t)fd, (uintptr_t)data, bytes, (uint32_t)flags}, NULL});
+}
+
+EXPORT ssize_t sendto(
+	int fd, const void *data, size_t bytes, int flags, const struct sockaddr *name, socklen_t name_len)
+{
+	if (likely(!sends_copy(data, bytes, flags)) || run_manages(name))
+		return libc_own()->sendto(fd, data, bytes, flags, name, name_len);
+	return data_libc(&(struct data_call){SYS_sendto,
+		{(uint64_t)fd, (uintptr_t)data, bytes, (uint32_t)flags, (uintptr_t)name, name_len}, NULL});
+}
+
+/* ---- The same by other names ---------------------------------------------------------------------- */
+
+/* What programs with 64-bit offsets call; the same functions where off_t has 64 bits anyway. */
 EXPORT ssize_t pread64(int fd, void *data, size_t bytes, off64_t offset)
 {
 	return pread(fd, data, bytes, offset);
@@ -185,52 +223,34 @@ EXPORT ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset)
 	return pwrite(fd, data, bytes, offset);
 }
 
-EXPORT ssize_t recv(int fd, void *data, size_t bytes, int flags)
+/* And what programs that were built with _FORTIFY_SOURCE call, which know how large their buffer is. */
+EXPORT ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room)
 {
-	struct data_call call = {SYS_recvfrom, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)flags}, true};
-
-	return concerns_us(data, bytes) ? guard_errno(data_run(&call)) : libc_recv(fd, data, bytes, flags);
+	libc_check_room(bytes, room);
+	return read(fd, data, bytes);
 }
 
-/* What is sent without a copy is read after the call: that is the trap's to refuse. */
-EXPORT ssize_t send(int fd, const void *data, size_t bytes, int flags)
+EXPORT ssize_t __pread_chk(int fd, void *data, size_t bytes, off_t offset, size_t room)
 {
-	struct data_call call = {SYS_sendto, {(uint64_t)fd, (uintptr_t)data, bytes, (uint64_t)flags}, false};
-
-	return concerns_us(data, bytes) && !(flags & MSG_ZEROCOPY) ? guard_errno(data_run(&call))
-								   : libc_send(fd, data, bytes, flags);
+	libc_check_room(bytes, room);
+	return pread(fd, data, bytes, offset);
 }
 
-/* ---- Events ------------------------------------------------------------------------------------- */
-
-/*
- * The events are few, whatever there is room for. What comes back says how many there are; where the room is not all writable
- * the kernel, or the trap, is asked.
- */
-static int wait_for_events(int fd, struct epoll_event *user, int most, int timeout)
+EXPORT ssize_t __pread64_chk(int fd, void *data, size_t bytes, off64_t offset, size_t room)
 {
-	size_t bytes = (size_t)most * sizeof(*user);
-	struct epoll_event *events = NULL;
-	struct scratch scratch;
-	int nr;
-
-	scratch_open(&scratch);
-	if (guard_valid((uintptr_t)user, bytes, PROT_WRITE) == bytes)
-		events = scratch_alloc(&scratch, bytes, SCRATCH_ANYWHERE);
-	nr = libc_epoll_wait(fd, events ? events : user, most, timeout);
-	if (events && nr > 0)
-		memcpy(user, events, (size_t)nr * sizeof(*user));
-	scratch_close(&scratch);
-	return nr;
+	libc_check_room(bytes, room);
+	return pread(fd, data, bytes, offset);
 }
 
-static bool events_concern_us(const struct epoll_event *events, int most)
+EXPORT ssize_t __recv_chk(int fd, void *data, size_t bytes, size_t room, int flags)
 {
-	return most > 0 && (size_t)most * sizeof(*events) <= GUARD_PIECE_BYTES && concerns_us(events, 1);
+	libc_check_room(bytes, room);
+	return recv(fd, data, bytes, flags);
 }
 
-EXPORT int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
+EXPORT ssize_t __recvfrom_chk(
+	int fd, void *data, size_t bytes, size_t room, int flags, struct sockaddr *name, socklen_t *name_len)
 {
-	return events_concern_us(events, most) ? wait_for_events(fd, events, most, timeout)
-					       : libc_epoll_wait(fd, events, most, timeout);
+	libc_check_room(bytes, room);
+	return recvfrom(fd, data, bytes, flags, name, name_len);
 }

@@ -3,14 +3,20 @@
 #include "run/run.h"
 
 #include <string.h>
+#include <sys/epoll.h>
 
 int guard_start(void)
 {
 	return -ENOSYS;
 }
 
-void guard_data_start(void)
+void guard_libc_start(void)
 {
+}
+
+int guard_epoll_wait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask)
+{
+	return REAL(epoll_pwait)(fd, events, most, timeout, mask);
 }
 
 void guard_touch_text(const char *text)

@@ -61,6 +61,11 @@ static enum nature nature_of(int fd)
 	return NATURE_MESSAGES;
 }
 
+bool stream_takes_parts(int fd)
+{
+	return nature_of(fd) != NATURE_MESSAGES;
+}
+
 /* The next part: as much as there is memory for. Returns its bytes. */
 static size_t window_fill(struct transfer *t)
 {

@@ -465,7 +465,6 @@ static int guard_enter(char *why, size_t why_len)
 
 static int run_start(char **envp, char *why, size_t why_len)
 {
-	guard_data_start();
 	int error = run_open(why, why_len);
 	if (error)
 		return error;
@@ -520,6 +519,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 
 	(void)argc;
 	(void)argv;
+	guard_libc_start();
 	dlopen_start();
 	fork_register();
 	if (!environ)

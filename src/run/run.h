@@ -252,8 +252,11 @@ void core_stop_threads(unsigned most_ms);
 
 /* System calls on managed memory work from here on. -ENOSYS: not on this CPU. Other errors: not here. */
 int guard_start(void);
-/* Find what libc has of the calls that are interposed for it: ours make them too, where nothing may be looked up. */
-void guard_data_start(void);
+/* Find what libc has of the calls that are interposed for it. */
+void guard_libc_start(void);
+/* epoll_pwait(), or with no @mask epoll_wait(). */
+struct epoll_event;
+int guard_epoll_wait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask);
 /* For execve: have in what the kernel will read. */
 void guard_touch_text(const char *text);
 

@@ -253,5 +253,5 @@ EXPORT int pselect(int nr, fd_set *reads, fd_set *writes, fd_set *others, const 
 EXPORT int epoll_pwait(int fd, struct epoll_event *events, int nr, int timeout, const sigset_t *mask)
 {
 	sigset_t copy;
-	return REAL(epoll_pwait)(fd, events, nr, timeout, without_ours(mask, &copy));
+	return guard_epoll_wait(fd, events, nr, timeout, without_ours(mask, &copy));
 }

@@ -52,6 +52,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "syscalls.h"
+
 /* With -DRAW: the calls that anonmm interposes are made past libc. */
 #ifdef RAW
 #define read(...) ((ssize_t)syscall(SYS_read, __VA_ARGS__))
@@ -60,86 +62,16 @@
 #define pwrite(...) ((ssize_t)syscall(SYS_pwrite64, __VA_ARGS__))
 #define send(...) ((ssize_t)syscall(SYS_sendto, __VA_ARGS__, NULL, 0))
 #define recv(...) ((ssize_t)syscall(SYS_recvfrom, __VA_ARGS__, NULL, NULL))
+#define recvfrom(...) ((ssize_t)syscall(SYS_recvfrom, __VA_ARGS__))
+#define sendto(...) ((ssize_t)syscall(SYS_sendto, __VA_ARGS__))
+#define poll(...) ((int)syscall(SYS_poll, __VA_ARGS__))
+#define epoll_pwait(...) ((int)syscall(SYS_epoll_pwait, __VA_ARGS__, 8))
 #define epoll_wait(...) ((int)syscall(SYS_epoll_wait, __VA_ARGS__))
 #endif
 
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
-
-enum state { UNTOUCHED, RESIDENT, AGED, EVICTED, NR_STATES };
-static const char *const state_names[] = {"untouched", "resident", "aged", "evicted"};
-static enum state state;
-static int failed;
-static char dir[64];
-
-#define CHECK(what)                                                                                          \
-	do {                                                                                                 \
-		errno = 0;                                                                                   \
-		if (!(what)) {                                                                               \
-			printf("line %d, %s: not %s (%s)\n", __LINE__, state_names[state], #what,            \
-				strerror(errno));                                                            \
-			failed = 1;                                                                          \
-		}                                                                                            \
-	} while (0)
-
-/* ---- Memory in a state ------------------------------------------------------------------------- */
-
-static void put_into_state(void *p, size_t len)
-{
-	char *start = (char *)((uintptr_t)p & ~(PAGE - 1));
-	size_t bytes = ((uintptr_t)p + len + PAGE - 1 & ~(PAGE - 1)) - (uintptr_t)start;
-
-	if (state == AGED)
-		madvise(start, bytes, MADV_COLD);
-	else if (state != RESIDENT)
-		madvise(start, bytes, MADV_PAGEOUT);
-}
-
-/* Memory across a page's end, where it has two bytes or more; never given back: there is enough. */
-static void *room(size_t len)
-{
-	size_t bytes = (len + 3 * PAGE - 1) & ~(PAGE - 1);
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t before = len / 2 > PAGE ? PAGE : len / 2 & ~7UL;
-
-	if (p == MAP_FAILED)
-		exit(3);
-	return p + PAGE - before;
-}
-
-/* For the kernel to write to. Other than zeros where that can be. */
-static void *out(size_t len)
-{
-	void *p = room(len);
-
-	if (state != UNTOUCHED) {
-		memset(p, 0xee, len);
-		put_into_state(p, len);
-	}
-	return p;
-}
-
-/* For the kernel to read. */
-static void *in(const void *content, size_t len)
-{
-	void *p = memcpy(room(len), content, len);
-
-	put_into_state(p, len);
-	return p;
-}
-
-static char *text(const char *content)
-{
-	return in(content, strlen(content) + 1);
-}
-
-static char *name_in_dir(const char *name)
-{
-	char path[128];
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return text(path);
-}
+enum state state;
+int failed;
+char dir[64];
 
 /* ---- Files -------------------------------------------------------------------------------------- */
 
@@ -1083,6 +1015,16 @@ int main(void)
 		{"contexts", test_contexts},
 		{"faults", test_faults},
 		{"registers", test_registers},
+#ifndef RAW
+		{"buffers", test_buffers},
+		{"wrong buffers", test_wrong_buffers},
+		{"changed memory", test_changed_memory},
+		{"datagrams", test_datagrams},
+		{"events", test_events},
+		{"places", test_places},
+		{"cancelled", test_cancelled},
+		{"fortified", test_fortified},
+#endif
 	};
 	const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
 

@@ -5,15 +5,17 @@
 . "$(dirname "$0")/../common.sh"
 need gcc
 
-source=$(dirname "$0")/syscalls.c
-gcc -O1 -w -pthread -o "$work/syscalls" "$source" -lrt || skip "gcc does not work here"
+source=$(dirname "$0")/syscalls.c data=$(dirname "$0")/syscalls_data.c
+gcc -O1 -w -pthread -o "$work/syscalls" "$source" "$data" -lrt || skip "gcc does not work here"
 gcc -O1 -w -pthread -DRAW -o "$work/syscalls-raw" "$source" -lrt
-TMPDIR=$work "$work/syscalls" >"$work/expected" || fail "natively: $?"
-grep -q failed "$work/expected" && skip "natively: $(cat "$work/expected")"
+for program in syscalls syscalls-raw; do
+	TMPDIR=$work "$work/$program" >"$work/expected-$program" || fail "$program, natively: $?"
+	grep -q failed "$work/expected-$program" && skip "$program, natively: $(cat "$work/expected-$program")"
+done
 for mode in thread signal; do
 	for program in syscalls syscalls-raw; do
 		TMPDIR=$work managed 16M $mode "$work/$program" >"$work/out" || fail "$program, $mode: exit status $?"
-		same "$program, $mode" "$work/expected" "$work/out"
+		same "$program, $mode" "$work/expected-$program" "$work/out"
 		grep -v good "$work/out"
 		must_have_swapped "$program, $mode"
 	done
@@ -22,7 +24,7 @@ done
 if as_nobody true; then
 	mkdir -m 777 "$work/nobody"
 	TMPDIR=$work/nobody managed_as_nobody 16M auto "$work/syscalls" >"$work/out" || fail "as nobody: exit status $?"
-	same "as nobody" "$work/expected" "$work/out"
+	same "as nobody" "$work/expected-syscalls" "$work/out"
 	grep -v good "$work/out"
 	must_have_swapped "as nobody"
 else
