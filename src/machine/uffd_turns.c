@@ -128,7 +128,7 @@ static uint64_t next_hold(struct turns *turns)
 /* => trial_lock held */
 static void measured(struct turns *turns, uint64_t now)
 {
-	uint64_t ns = now - atomic_load(&turns->window_ns);
+	uint64_t ns = max_u64(now - atomic_load(&turns->window_ns), 1); /* a host's clock may be coarse */
 	uint64_t rate = atomic_load(&turns->nr_faults) * 1000000000ULL / ns;
 
 	switch (atomic_load(&turns->state)) {
@@ -174,10 +174,11 @@ static bool look_at_clock(struct turns *turns)
 
 static void ask(struct turns *turns)
 {
-	uint64_t now = host_now_ns(), ns;
+	uint64_t now, ns;
 
 	if (!lock_try(&turns->lock))
 		return;
+	now = host_now_ns(); /* not before: a window that another thread began since would be in the future */
 	ns = now - atomic_load(&turns->window_ns);
 	if (atomic_load(&turns->state) == TURNS_OFF) {
 		if (ns <= CROSSED_NS)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 #
-# For bad.sh and threads.sh: a program with many cases, each run natively and managed; output and status must be equal.
+# For bad.sh, threads.sh and turns.sh: a program with many cases, each run natively and managed; output and status must be equal.
 #
 # $program is the program, which lists its cases when it is called without one. under() may put something around a case.
+# SWAP names another swap than a file, MODES not both modes.
 
 under() {
 	shift
@@ -17,9 +18,9 @@ one() {
 		under "$1" timeout -k 5 60 "$program" "$1"
 	) >"$dir/expected" 2>"$dir/expected-said"
 	expected=$?
-	for mode in thread signal; do
+	for mode in ${MODES-thread signal}; do
 		(
-			under "$1" timeout -k 5 60 "$ANONMM" run --memory 8M --swap "file:$dir?size=256M" --faults $mode \
+			under "$1" timeout -k 5 60 "$ANONMM" run --memory 8M --swap "${SWAP:-file:$dir?size=256M}" --faults $mode \
 				--json --stats="$dir/stats" -- "$program" "$1"
 		) >"$dir/out" 2>"$dir/said"
 		status=$?

@@ -1,0 +1,14 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Threads that fault all the time, on swap so quick that they take turns: whatever they do between, as natively. Only signal mode has turns.
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/cases.sh"
+need gcc
+
+program=$work/turns
+gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/turns.c" || skip "gcc does not work here"
+ulimit -c 0
+SWAP="zram:?size=128M"
+MODES=signal
+all_cases
+finish
