@@ -260,6 +260,34 @@ static void a_parent_pays_for_its_stores_while_it_lives(void **state)
 	valid();
 }
 
+/* A lower limit may leave less than what is locked and what a parent's stores hold: then there is nothing to lend. */
+static void what_cannot_go_may_be_more_than_the_limit(void **state)
+{
+	static struct swapdev_ops own_ops;
+	struct swapdev *own;
+
+	(void)state;
+	base = TEST_BASE;
+	assert_int_equal(place_mmap(&parent, &base, 200 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	assert_int_equal(place_mlock(&parent, base, 200 * PAGE_BYTES, true), 0);
+	wanted = 200;
+	settle_loans();
+	freeze();
+	assert_int_equal(pager_fork_child(world.pager), 0);
+	pager_thaw(world.pager);
+	own = swapon("mem:?size=4M", 1);
+	own_ops = ops;
+	own->ops = &own_ops;
+	own->shares_memory = true;
+	world.pager->nr_limit = 300;
+	settle_loans();
+	world.pager->nr_limit = 512;
+	assert_int_equal(lent(), 200);
+	wanted = 0;
+	settle_loans();
+	valid();
+}
+
 /* What is lent is not free. */
 static int end(void **state)
 {
@@ -286,6 +314,7 @@ int main(void)
 		TEST(a_loan_under_way_is_waited_for),
 		TEST(an_heir_s_device_is_left_alone),
 		TEST(a_parent_pays_for_its_stores_while_it_lives),
+		TEST(what_cannot_go_may_be_more_than_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
