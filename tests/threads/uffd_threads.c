@@ -3,10 +3,12 @@
  * Threads on real memory: plain loads and stores by several, each to its own words of the same pages, while another maps
  * and unmaps, and one gives advice about the pages that the others use.
  */
-#include "anonmm.h"
+#include "api.h"
+#include "machine/uffd_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,6 +29,7 @@
 static struct anonmm *mm;
 static char *shared;
 static _Atomic(unsigned) failures;
+static sem_t go_on;
 
 static _Atomic(uint64_t) *word_at(unsigned page, unsigned writer)
 {
@@ -82,7 +85,36 @@ static void *advise(void *arg)
 	return NULL;
 }
 
-static void threads_share_real_memory(enum anonmm_faults faults, bool copy)
+/* Faults, and then waits until the others are done: it may be its turn. */
+static void *read_and_wait(void *arg)
+{
+	failures += atomic_load_explicit(word_at(7, 3), memory_order_relaxed) != 0;
+	sem_wait(&go_on);
+	failures += atomic_load_explicit(word_at(NR_PAGES - 7, 3), memory_order_relaxed) != 0;
+	return arg;
+}
+
+/* Until it is cancelled. Nobody writes these words. */
+static void *read_for_ever(void *arg)
+{
+	for (unsigned i = (unsigned)(uintptr_t)arg;; i += 97) {
+		failures += atomic_load_explicit(word_at(i % NR_PAGES, 3), memory_order_relaxed) != 0;
+		pthread_testcancel();
+	}
+	return NULL;
+}
+
+/* Of those who fault only one goes on, from the first fault to the last. */
+static void make_them_take_turns(void)
+{
+	struct turns *turns = &uffd_of(mm->machine)->turns;
+
+	turns->until_ns = UINT64_MAX;
+	turns->window_ns = host_now_ns();
+	turns->state = TURNS_ON;
+}
+
+static void threads_share_real_memory(enum anonmm_faults faults, bool copy, bool turns)
 {
 	struct anonmm_config config = {.machine = ANONMM_UFFD,
 		.memory = ANONMM_MEMORY_MIN,
@@ -90,7 +122,7 @@ static void threads_share_real_memory(enum anonmm_faults faults, bool copy)
 		.swap = "file:/var/tmp?size=64M",
 		.faults = faults,
 		.copy = copy};
-	pthread_t threads[NR_WRITERS + 2];
+	pthread_t threads[NR_WRITERS + 2], waits, reads;
 	struct anonmm_stats stats;
 	int error = anonmm_open(&config, &mm);
 
@@ -103,12 +135,21 @@ static void threads_share_real_memory(enum anonmm_faults faults, bool copy)
 	shared = anonmm_mmap(mm, NULL, (size_t)NR_PAGES * PAGE, PROT_READ | PROT_WRITE);
 	assert_non_null(shared);
 	failures = 0;
+	if (turns)
+		make_them_take_turns();
+	sem_init(&go_on, 0, 0);
+	assert_int_equal(pthread_create(&waits, NULL, read_and_wait, NULL), 0);
+	assert_int_equal(pthread_create(&reads, NULL, read_for_ever, NULL), 0);
 	for (unsigned i = 0; i < NR_WRITERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, write_and_check, (void *)(uintptr_t)i), 0);
 	assert_int_equal(pthread_create(&threads[NR_WRITERS], NULL, map_and_unmap, NULL), 0);
 	assert_int_equal(pthread_create(&threads[NR_WRITERS + 1], NULL, advise, NULL), 0);
 	for (unsigned i = 0; i < NR_WRITERS + 2; i++)
 		pthread_join(threads[i], NULL);
+	pthread_cancel(reads);
+	pthread_join(reads, NULL);
+	sem_post(&go_on);
+	pthread_join(waits, NULL);
 	assert_int_equal(failures, 0);
 	anonmm_get_stats(mm, &stats);
 	assert_true(stats.swapped_out > 0 && stats.swapped_in > 0);
@@ -119,25 +160,31 @@ static void threads_share_real_memory(enum anonmm_faults faults, bool copy)
 static void in_thread_mode(void **state)
 {
 	(void)state;
-	threads_share_real_memory(ANONMM_FAULTS_THREAD, false);
+	threads_share_real_memory(ANONMM_FAULTS_THREAD, false, false);
 }
 
 static void in_signal_mode(void **state)
 {
 	(void)state;
-	threads_share_real_memory(ANONMM_FAULTS_SIGNAL, false);
+	threads_share_real_memory(ANONMM_FAULTS_SIGNAL, false, false);
+}
+
+static void in_signal_mode_by_turns(void **state)
+{
+	(void)state;
+	threads_share_real_memory(ANONMM_FAULTS_SIGNAL, false, true);
 }
 
 static void in_thread_mode_by_copy(void **state)
 {
 	(void)state;
-	threads_share_real_memory(ANONMM_FAULTS_THREAD, true);
+	threads_share_real_memory(ANONMM_FAULTS_THREAD, true, false);
 }
 
 static void in_signal_mode_by_copy(void **state)
 {
 	(void)state;
-	threads_share_real_memory(ANONMM_FAULTS_SIGNAL, true);
+	threads_share_real_memory(ANONMM_FAULTS_SIGNAL, true, false);
 }
 
 int main(void)
@@ -145,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_thread_mode),
 		cmocka_unit_test(in_signal_mode),
+		cmocka_unit_test(in_signal_mode_by_turns),
 		cmocka_unit_test(in_thread_mode_by_copy),
 		cmocka_unit_test(in_signal_mode_by_copy),
 	};
