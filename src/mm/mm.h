@@ -9,7 +9,7 @@
  *                  |------ KSM's items                   ksm.h
  *                  '------ page tables                   pgtable.h
  *
- * fault.c, vmscan.c and space.c orchestrate; the others never call up.
+ * fault.c, vmscan.c with kswapd.c, and space.c orchestrate; the others never call up.
  *
  * Unless a comment says otherwise every function in src/mm is entered and left with the pager
  * lock held. Those that let go of it in between say "drops the lock"; what they hold across

@@ -84,21 +84,25 @@ struct vma *vma_next(struct vma *vma);
 /* The innermost space that covers @addr, or NULL. */
 struct space *find_space(struct pager *pager, uint64_t addr);
 
-/* For space_ops.c */
+/* vma.c, for those who change VMAs. => space lock held by the call */
 int vma_split_range(struct space *space, uint64_t start, uint64_t end);
 void vma_merge_range(struct space *space, uint64_t start, uint64_t end);
 bool range_is_mapped(struct space *space, uint64_t start, uint64_t end);
 void range_set_changing(struct space *space, uint64_t start, uint64_t end, bool changing);
-int range_check(const struct space *space, uint64_t addr, uint64_t *len);
-int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 uint64_t find_hole(struct space *space, uint64_t len);
+bool hole_at(struct space *space, uint64_t addr, uint64_t len);
 /*
  * A new VMA at @start that is as @like says: end, pgoff, prot, flags, file (which it holds, too). NULL: no host memory.
  */
 struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *like);
+void vma_remove(struct vma *vma);
+
+/* space.c */
+int range_check(const struct space *space, uint64_t addr, uint64_t *len);
+int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 
 /*
- * unmap_vmas -> zap_pte_range: clear every PTE in the range; pages end when nobody else holds them. Drops the lock.
+ * zap.c. unmap_vmas -> zap_pte_range: clear every PTE in the range; pages end when nobody else holds them. Drops the lock.
  * -EAGAIN with *wait: a page is busy; progress is kept.
  */
 int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait);

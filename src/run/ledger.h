@@ -8,7 +8,7 @@
  *      free = limit - sum of share over the slots of processes that live
  *
  *   grow     announce the larger share, then look at the sum: who finds it too large takes the announcement back
- *   shrink   by the process itself (share.c), which is told by a kick: ledger_target() says how far
+ *   shrink   by the process itself (share_thread.c), which is told by a kick: ledger_target() says how far
  *   death    a slot says whose it is, by number and start time: whoever is short frees those of processes that have gone
  *
  * A process is hungry for a while after it wanted more and there was none. While somebody is hungry,

@@ -15,7 +15,7 @@
  *      guard*.c              signal mode: system calls on managed buffers
  *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
- *      ledger.c, share.c     one limit for all processes of a run
+ *      ledger.c, share*.c    one limit for all processes of a run
  *
  * Rules for all code in here:
  *
@@ -176,7 +176,7 @@ bool fork_owns_fd(int fd);
 /* Remember what to hand on to programs that this one starts. */
 void exec_start(char **envp);
 
-/* ---- share.c ------------------------------------------------------------------------------ */
+/* ---- share*.c ----------------------------------------------------------------------------- */
 
 /*
  * Take part in the run's limit, if the run has one: *@memory becomes what this process may have for now, @memory_max what it
@@ -186,7 +186,7 @@ void share_enter(uint64_t *memory, uint64_t *memory_max);
 /* The share is the pager's limit from here on, and follows the ledger. 0 or -errno. => before the machine's threads start */
 int share_attach(void);
 int share_start(void);
-/* uffd_ids_follow() for the thread of this file; @call must not go before it returns. How many threads there are */
+/* uffd_ids_follow() for the thread of share_thread.c; @call must not go before it returns. How many threads there are */
 void share_ids_follow(const long call[4]);
 unsigned share_nr_threads(void);
 /* First thing in a fork's child, and when its pager works again. */
