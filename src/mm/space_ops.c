@@ -607,6 +607,12 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	}
 }
 
+/* Half of the frames at most that devices do not hold: those cannot go back for it. */
+static bool may_lock(struct pager *pager, uint64_t nr)
+{
+	return locked_pages(pager) + nr + pager->nr_lent / 2 <= pager->nr_limit / 2;
+}
+
 int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait)
 {
 	struct pager *pager = space->pager;
@@ -620,8 +626,7 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 	pager_lock(pager);
 	if (!range_is_mapped(space, addr, addr + len))
 		error = -ENOMEM;
-	else if (lock && !(find_vma(space, addr)->flags & VM_LOCKED) &&
-		 locked_pages(pager) + (len >> PAGE_SHIFT) > pager->nr_limit / 2)
+	else if (lock && !(find_vma(space, addr)->flags & VM_LOCKED) && !may_lock(pager, len >> PAGE_SHIFT))
 		error = -ENOMEM;
 	else
 		error = set_locked(space, addr, addr + len, lock);

@@ -288,6 +288,19 @@ static void what_cannot_go_may_be_more_than_the_limit(void **state)
 	valid();
 }
 
+/* A device cannot give back what it keeps pages in: half of the rest may be locked. */
+static void what_is_lent_cannot_be_locked(void **state)
+{
+	(void)state;
+	base = TEST_BASE;
+	assert_int_equal(place_mmap(&parent, &base, 200 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	wanted = 312;
+	settle_loans();
+	assert_int_equal(place_mlock(&parent, base, 101 * PAGE_BYTES, true), -ENOMEM);
+	assert_int_equal(place_mlock(&parent, base, 100 * PAGE_BYTES, true), 0);
+	valid();
+}
+
 /* What is lent is not free. */
 static int end(void **state)
 {
@@ -315,6 +328,7 @@ int main(void)
 		TEST(an_heir_s_device_is_left_alone),
 		TEST(a_parent_pays_for_its_stores_while_it_lives),
 		TEST(what_cannot_go_may_be_more_than_the_limit),
+		TEST(what_is_lent_cannot_be_locked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
