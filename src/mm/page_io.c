@@ -280,8 +280,10 @@ static void end_swap_bio_write(struct pager *pager, struct page *page, int resul
 	else if (slot->flags & SLOT_HASHED) /* not written to since */
 		page_clear(page, PG_dirty);
 	end_page_writeback(pager, page);
-	if (!result)
+	if (!result) {
+		slot->flags &= (uint16_t)~SLOT_EMPTY;
 		pager->stats->written++;
+	}
 	page_step(pager, page, "end_swap_bio_write", 0);
 	free_swap_cache(pager, page);
 }

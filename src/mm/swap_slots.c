@@ -184,7 +184,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 {
 	struct swap_slot *slot = &area->slots[at];
 
-	*slot = (struct swap_slot){.word = WORD_USED};
+	*slot = (struct swap_slot){.word = WORD_USED, .flags = SLOT_EMPTY};
 	area->cluster_free[at / SWAP_CLUSTER]--;
 	area->nr_used++;
 	pager->slots_used++; /* it is not off */
@@ -232,6 +232,7 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 {
 	struct swap_area *area = &pager->areas[entry.type];
 	struct swap_slot *slot = swap_slot(pager, entry);
+	bool empty = slot->flags & SLOT_EMPTY;
 
 	slot->flags &= SLOT_RETIRED;
 	if (slot->flags & SLOT_RETIRED) {
@@ -245,7 +246,8 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 	}
 	slot->word = WORD_FREE;
 	slot->flags = 0;
-	area->full = false;
+	if (!empty) /* else the same pages would be tried, and refused, again and again */
+		area->full = false;
 	if (!area->inherited)
 		area->dev->ops->discard(area->dev, entry.slot, 1);
 	area->cluster_free[entry.slot / SWAP_CLUSTER]++;

@@ -32,6 +32,7 @@ enum slot_flags {
 	SLOT_ALONE =
 		1 << 4, /* a read of many failed: read it by itself, so that one bad page harms no other */
 	SLOT_FILE = 1 << 5, /* a file's: shmem takes the page away when it comes in, so no PTE may name it */
+	SLOT_EMPTY = 1 << 6, /* nothing was ever written to it: no room is won when it is given back */
 };
 
 /* Locks: all [L] */

@@ -2,6 +2,7 @@
 /* Several swap areas: which one a page goes to, what becomes of it when there is no room, and whose memory it takes. */
 #define _GNU_SOURCE
 #include "../world.h"
+#include "mm/mm.h"
 #include "swapdev/faulty.h"
 
 #include <setjmp.h>
@@ -151,6 +152,39 @@ static void a_full_device_is_tried_again(void **state)
 	world_close(&world);
 }
 
+/* A slot whose page was refused gives no room when it is free; one that was written does. */
+static void a_refused_page_s_slot_gives_no_room(void **state)
+{
+	struct world_config config = {.kind = ANONMM_SOFT,
+		.nr_frames = 2 * PAGER_MIN_FRAMES,
+		.space_bytes = 16 * MIB,
+		.swap = "faulty:mem:?size=4M&full=20"};
+	struct world world;
+	struct place place;
+	uint64_t base = 0;
+
+	(void)state;
+	assert_int_equal(world_open(&world, &config), 0);
+	assert_int_equal(place_open(&place, &world), 0);
+	assert_int_equal(place_mmap(&place, &base, 30 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	write_pages(&place, base, 0, 30);
+	for (unsigned page = 0; page < 30; page++) {
+		assert_int_equal(
+			place_madvise(&place, base + page * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+		while (pager_in_flight(world.pager, SWAP_WRITE))
+			pager_poll(world.pager, SWAP_WRITE, 0);
+	}
+	assert_true(world.pager->areas[0].full);
+	assert_int_equal(place_munmap(&place, base + 20 * PAGE_BYTES, 10 * PAGE_BYTES), 0);
+	assert_true(world.pager->areas[0].full);
+	assert_int_equal(place_munmap(&place, base, PAGE_BYTES), 0);
+	assert_false(world.pager->areas[0].full);
+	check_pages(&place, base, 1, 19);
+	assert_valid(&world);
+	place_close(&place);
+	world_close(&world);
+}
+
 /* Every slot that is freed is discarded: a device that counts has all its room back. */
 static void freed_slots_are_discarded(void **state)
 {
@@ -245,6 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(areas_are_filled_by_priority),
 		cmocka_unit_test(a_full_device_is_tried_again),
+		cmocka_unit_test(a_refused_page_s_slot_gives_no_room),
 		cmocka_unit_test(freed_slots_are_discarded),
 		cmocka_unit_test_prestate(the_store_takes_the_place_of_frames, (void *)(uintptr_t) "zram:"),
 		cmocka_unit_test_prestate(
