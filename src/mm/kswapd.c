@@ -9,9 +9,13 @@
 
 #define STUCK_PAGES 1024 /* that it looks at before it gives up again */
 
-static bool node_balanced(const struct node *node)
+/* Where only the newest pages are left the watermark would ask for them, too. */
+static bool node_balanced(const struct node *node, unsigned keeps)
 {
-	return node->nr_free >= node->wmark_high && reserve_missing(node) == 0;
+	bool has_others = keeps == 0 || node_reclaimable(node) > 2 * keeps;
+
+	return node->nr_free >= (has_others ? node->wmark_high : node->wmark_min) &&
+	       reserve_missing(node) == 0;
 }
 
 /* What is under writeback will be free soon: no need to scan for more. */
@@ -23,17 +27,21 @@ static bool node_will_be_balanced(const struct pager *pager, const struct node *
 
 static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, unsigned pages)
 {
+	unsigned keeps = newest_to_keep(pager);
 	struct scan scan;
 
 	reserve_fill(pager, node);
-	if (node_balanced(node))
+	if (node_balanced(node, keeps))
 		return KSWAPD_BALANCED;
 	/* Rotated pages at the tail are clean: they are free after one look. Otherwise let the writes end. */
 	if (node_will_be_balanced(pager, node) && pager->nr_inflight[SWAP_WRITE] > 0 && !pager->rotated)
 		return KSWAPD_WAIT;
 	scan_init(&scan, pager);
+	scan.keeps = keeps;
+	if (keeps > 0) /* what is new stays new for some faults */
+		pages = (unsigned)min_u64(pages, node_reclaimable(node) / 8 + 1);
 	pager->rotated = false;
-	for (unsigned done = 0; done < pages && !node_balanced(node); done += SWAP_CLUSTER_MAX)
+	for (unsigned done = 0; done < pages && !node_balanced(node, keeps); done += SWAP_CLUSTER_MAX)
 		shrink_node(&scan, node, (unsigned)min_u64(pages - done, SWAP_CLUSTER_MAX));
 	plug_submit(pager, &scan.plug);
 	if (scan.nr_reclaimed + scan.nr_written > 0) {

@@ -18,6 +18,13 @@ void scan_init(struct scan *scan, struct pager *pager)
 	plug_init(&scan->plug);
 }
 
+unsigned newest_to_keep(const struct pager *pager)
+{
+	if (pager->machine->ops->sees_access)
+		return 0;
+	return (unsigned)max_u64(NEWEST_PAGES / 2 / pager->nr_nodes, 2);
+}
+
 void putback_page(struct pager *pager, struct page *page, struct page_head *list)
 {
 	putback_lru_page(pager, page, list);
@@ -86,6 +93,18 @@ static unsigned keep_executable(struct pager *pager, struct page_head *list)
 /* All pages looked at, and nothing gained. */
 static bool node_is_desperate(const struct scan *scan, const struct node *node);
 
+/* How many pages of a list @scan may take. */
+static uint32_t spare(const struct scan *scan, const struct node *node, enum page_list list)
+{
+	return node->nr_pages[list] - (uint32_t)min_u64(scan->keeps, node->nr_pages[list]);
+}
+
+static void isolate(
+	struct scan *scan, struct node *node, enum page_list from, unsigned nr, struct page_head *list)
+{
+	isolate_lru_pages(scan->pager, node, from, (unsigned)min_u64(nr, spare(scan, node, from)), list);
+}
+
 /*
  * From the active tail to the inactive head, accessed marks cleared. What is kept was looked at, too: else text that is
  * always in use would be gone through for ever. Drops the lock. Returns how many stay.
@@ -95,7 +114,7 @@ static unsigned shrink_active_list(struct scan *scan, struct node *node, enum pa
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
 	unsigned kept = 0;
 
-	isolate_lru_pages(scan->pager, node, from, nr, &list);
+	isolate(scan, node, from, nr, &list);
 	if (from == LIST_ACTIVE_FILE && !node_is_desperate(scan, node))
 		kept = keep_executable(scan->pager, &list);
 	deactivate_pages(scan->pager, &list);
@@ -108,7 +127,7 @@ static void shrink_inactive_list(struct scan *scan, struct node *node, enum page
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
 	unsigned before = scan->nr_scanned;
 
-	isolate_lru_pages(scan->pager, node, from, nr, &list);
+	isolate(scan, node, from, nr, &list);
 	shrink_page_list(scan, &list);
 	scan->pager->stats->scanned += scan->nr_scanned - before;
 }
@@ -147,7 +166,7 @@ static uint32_t node_anon_pages(const struct node *node)
 	return node->nr_pages[LIST_ACTIVE_ANON] + node->nr_pages[LIST_INACTIVE_ANON];
 }
 
-static uint32_t node_reclaimable(const struct node *node)
+uint32_t node_reclaimable(const struct node *node)
 {
 	return node_anon_pages(node) + node_file_pages(node);
 }
@@ -213,7 +232,7 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 
 	if (nr == 0)
 		return;
-	if (inactive_is_low(node, file, looks_are_dear(scan->pager)) || node->nr_pages[inactive] == 0)
+	if (inactive_is_low(node, file, looks_are_dear(scan->pager)) || spare(scan, node, inactive) == 0)
 		kept = shrink_active_list(scan, node, active, nr);
 	shrink_inactive_list(scan, node, inactive, nr);
 	note_scanned(node, file, scan->nr_scanned - before,
@@ -222,10 +241,12 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 
 void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 {
-	unsigned nr_file = file_share(scan, node, nr);
+	unsigned nr_file = file_share(scan, node, nr), before = scan->nr_scanned;
 
 	shrink_lists(scan, node, true, nr_file);
 	shrink_lists(scan, node, false, nr - nr_file);
+	if (scan->nr_scanned == before)
+		scan->nr_scanned++; /* nothing to take is fruitless, too */
 }
 
 uint32_t hopeless_after(const struct node *node)
@@ -281,6 +302,21 @@ static bool others_may_free(const struct pager *pager)
 	       pager->nr_reclaimers > 1;
 }
 
+static void direct_pass(struct scan *scan, struct node *node)
+{
+	struct pager *pager = scan->pager;
+
+	scan->nr_scanned = 0;
+	do {
+		shrink_node(scan, node, SWAP_CLUSTER_MAX);
+		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
+		if ((scan->nr_written > 0 || pager->nr_inflight[SWAP_WRITE] > 0) && frames_free(pager) > 0)
+			break;
+	} while (scan->nr_reclaimed < SWAP_CLUSTER_MAX && scan->nr_written < SWAP_IO_PAGES &&
+		 !node_hopeless(node, scan->nr_scanned) && node_reclaimable(node) > 0);
+	plug_submit(pager, &scan->plug);
+}
+
 enum reclaim_result try_to_free_pages(struct pager *pager)
 {
 	struct node *node = fullest_node(pager);
@@ -288,17 +324,15 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	enum reclaim_result result;
 
 	scan_init(&scan, pager);
+	scan.keeps = newest_to_keep(pager);
 	pager->stats->direct_reclaims++;
 	pager->nr_reclaimers++;
 	lend_settle(pager);
-	do {
-		shrink_node(&scan, node, SWAP_CLUSTER_MAX);
-		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
-		if ((scan.nr_written > 0 || pager->nr_inflight[SWAP_WRITE] > 0) && frames_free(pager) > 0)
-			break;
-	} while (scan.nr_reclaimed < SWAP_CLUSTER_MAX && scan.nr_written < SWAP_IO_PAGES &&
-		 !node_hopeless(node, scan.nr_scanned) && node_reclaimable(node) > 0);
-	plug_submit(pager, &scan.plug);
+	direct_pass(&scan, node);
+	if (scan.keeps > 0 && frames_free(pager) == 0 && scan.nr_written == 0 && !others_may_free(pager)) {
+		scan.keeps = 0; /* better than to end the program */
+		direct_pass(&scan, node);
+	}
 	if (frames_free(pager) > 0)
 		result = RECLAIM_FREED;
 	else if (scan.nr_written > 0 || others_may_free(pager))

@@ -17,11 +17,13 @@
 static struct world world;
 static struct place place;
 static uint64_t base;
+static struct page *taken[NR_FRAMES];
+static unsigned nr_taken;
 
-static int open_world(const char *swap)
+static int open_world(const char *swap, uint32_t nr_frames)
 {
 	struct world_config config = {
-		.kind = ANONMM_SOFT, .nr_frames = NR_FRAMES, .space_bytes = 64 * MIB, .swap = swap};
+		.kind = ANONMM_SOFT, .nr_frames = nr_frames, .space_bytes = 64 * MIB, .swap = swap};
 
 	base = 0;
 	memset(&world, 0, sizeof(world));
@@ -37,13 +39,19 @@ static int open_world(const char *swap)
 static int set_up(void **state)
 {
 	(void)state;
-	return open_world("mem:?size=32M");
+	return open_world("mem:?size=32M", NR_FRAMES);
 }
 
 static int set_up_without_swap(void **state)
 {
 	(void)state;
-	return open_world(NULL);
+	return open_world(NULL, NR_FRAMES);
+}
+
+static int set_up_small(void **state)
+{
+	(void)state;
+	return open_world("mem:?size=4M", 2 * PAGER_MIN_FRAMES);
 }
 
 static int tear_down(void **state)
@@ -185,6 +193,67 @@ static void where_nothing_can_be_had_little_is_looked_at(void **state)
 	assert_int_equal(kswapd_step(world.pager, KSWAPD_PAGES), KSWAPD_BALANCED);
 }
 
+/* Frames that somebody has for good, until but @left are free. */
+static void take_all_but(unsigned left)
+{
+	struct page *page;
+
+	pager_lock(world.pager);
+	while (frames_free(world.pager) > left && (page = frame_alloc(world.pager)))
+		taken[nr_taken++] = page;
+	pager_unlock(world.pager);
+}
+
+static int give_back_and_tear_down(void **state)
+{
+	pager_lock(world.pager);
+	while (nr_taken > 0)
+		page_put(world.pager, taken[--nr_taken]);
+	pager_unlock(world.pager);
+	return tear_down(state);
+}
+
+static void touch(const unsigned *pages, unsigned nr, bool reclaim)
+{
+	uint64_t value;
+
+	for (unsigned i = 0; i < nr; i++) {
+		assert_int_equal(soft_load64(place.mmu, base + pages[i] * PAGE_BYTES, &value), 0);
+		if (reclaim)
+			kswapd_step(world.pager, KSWAPD_PAGES);
+	}
+}
+
+/*
+ * Fewer frames than the watermarks ask for, and pages that can go at once. An instruction uses four: reclaim after each
+ * fault, as real memory's handler does it, leaves them in place until all are there.
+ */
+static void what_faults_bring_stays_until_it_is_used(void **state)
+{
+	static const unsigned four[] = {0, 2, 4, 6};
+
+	(void)state;
+	assert_int_equal(place_madvise(&place, base, NR_FRAMES * PAGE_BYTES, MADV_RANDOM), 0);
+	take_all_but(world.pager->nodes[0].wmark_high - 1);
+	for (unsigned round = 0; round < 100; round++) {
+		touch(four, 4, true);
+		uint64_t before = stats().faults;
+
+		touch(four, 4, false);
+		assert_int_equal(stats().faults, before);
+	}
+}
+
+/* The newest are kept from kswapd, and from a fault only as long as there is something else: they go before the program does. */
+static void the_newest_go_at_last(void **state)
+{
+	(void)state;
+	assert_int_equal(place_madvise(&place, base, NR_FRAMES * PAGE_BYTES, MADV_RANDOM), 0);
+	take_all_but(8);
+	for (unsigned page = 0; page < 400; page++)
+		touch(&page, 1, false);
+}
+
 /* Low and high go up while faults have to reclaim by themselves, to a sixteenth of the frames; calm brings them down. */
 static void watermarks_follow_the_faults(void **state)
 {
@@ -248,6 +317,9 @@ int main(void)
 		TEST(a_direct_reclaim_raises_them),
 		cmocka_unit_test_setup_teardown(
 			where_nothing_can_be_had_little_is_looked_at, set_up_without_swap, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_faults_bring_stays_until_it_is_used, set_up_small, give_back_and_tear_down),
+		cmocka_unit_test_setup_teardown(the_newest_go_at_last, set_up_small, give_back_and_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
