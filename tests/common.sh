@@ -33,6 +33,14 @@ finish() {
 	exit $failed
 }
 
+# The launchers of this script keep their files in $files, beside nobody else's.
+own_files() {
+	XDG_RUNTIME_DIR=$work/run
+	export XDG_RUNTIME_DIR
+	mkdir -m 700 "$XDG_RUNTIME_DIR"
+	files=$XDG_RUNTIME_DIR/anonmm-$(id -u)
+}
+
 # managed LIMIT MODE COMMAND...: under anonmm, with swap in $work (SWAP names another) and the counters in $work/stats.
 managed() {
 	limit=$1 mode=$2

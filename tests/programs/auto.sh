@@ -4,10 +4,7 @@
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
 [ "$(id -u)" -eq 0 ] || skip "control groups are root's to make"
-XDG_RUNTIME_DIR=$work/run
-export XDG_RUNTIME_DIR
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-files=$XDG_RUNTIME_DIR/anonmm-0
+own_files
 
 if mkdir "/sys/fs/cgroup/memory/anonmm-test-$$" 2>/dev/null; then
 	group=/sys/fs/cgroup/memory/anonmm-test-$$ limit=memory.limit_in_bytes

@@ -3,10 +3,7 @@
 # Every way to make a process, with memory that is partly out; and nothing is left behind, however one ends.
 . "$(dirname "$0")/../common.sh"
 forks=$ANONMM_BUILD/tests/forks
-XDG_RUNTIME_DIR=$work/run
-export XDG_RUNTIME_DIR
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-files=$XDG_RUNTIME_DIR/anonmm-$(id -u)
+own_files
 mkdir "$work/swap"
 
 # nothing_left WHAT: no file, no process that maps what was ours, nothing in shared memory or swap.

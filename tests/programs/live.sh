@@ -3,10 +3,7 @@
 # Running programs are listed, watched, and given other limits; what they leave behind is recognised.
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
-XDG_RUNTIME_DIR=$work/run
-export XDG_RUNTIME_DIR
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-files=$XDG_RUNTIME_DIR/anonmm-$(id -u)
+own_files
 launchers=
 
 # start OPTION... -- COMMAND...: in the background; the program's number in $pid when it is ready.

@@ -3,10 +3,7 @@
 # One limit for all processes of a run: they stay within it together, share it again when one ends, and leave nothing behind.
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
-XDG_RUNTIME_DIR=$work/run
-export XDG_RUNTIME_DIR
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-files=$XDG_RUNTIME_DIR/anonmm-$(id -u)
+own_files
 # What a process needs besides: libc, the allocator's own, stacks, the launcher's shell.
 BESIDE_KIB=4096
 launcher=
