@@ -225,14 +225,14 @@ static double fork_page(void)
 	soft_space_close(child);
 	soft_space_close(mmu);
 	world_close();
-	return seconds * 1e9 / (double)(bytes / PAGE_BYTES);
+	return seconds * 1e9 * PAGE_BYTES / (double)bytes;
 }
 
 /* ns for each page that reclaim looks at and pages out, born in one of @nr forks of a common parent after they parted. */
 static double walk_with(unsigned nr)
 {
 	enum { PAGES = 2048 };
-	struct soft_space **others = calloc(nr, sizeof(*others));
+	struct soft_space **others = calloc(nr, sizeof(struct soft_space *));
 	uint64_t addr;
 
 	world_open(65536, "mem:?size=256M");

@@ -195,7 +195,7 @@ static int add_swap(struct anonmm *mm, struct swaps *swaps)
 
 		if (error)
 			return fail(error, "swap: %s cannot be used: %s", dev->uri, strerror(-error));
-		memmove(swaps->devs, swaps->devs + 1, --swaps->nr * sizeof(swaps->devs[0]));
+		memmove(swaps->devs, swaps->devs + 1, --swaps->nr * sizeof(struct swapdev *));
 	}
 	return 0;
 }

@@ -64,7 +64,7 @@ static void print_row(const struct row *row)
 	live_command(row->live, command, sizeof(command));
 	size_text(live_limit(seen), limit, sizeof(limit) - 1);
 	if (seen->follows)
-		strcat(limit, "+");
+		memcpy(limit + strlen(limit), "+", 2);
 	if (seen->shared)
 		size_text(seen->limit.bytes, share, sizeof(share));
 	if (!row->error)

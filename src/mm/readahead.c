@@ -2,6 +2,7 @@
 /* Readahead and birth-around; see readahead.h. */
 #include "mm/mm.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Faults of others after which a stream is over: pages behind a dead one must not be met by chance. */
@@ -29,9 +30,9 @@ static unsigned window_max(const struct pager *pager, int step)
 /* How many pages of the stream there are in the VMA from @index on, itself included. => @index in the VMA */
 static uint32_t pages_left(const struct vma *vma, const struct fault_stream *s, uint32_t index)
 {
-	if (s->step > 0)
-		return (vma_end_index(vma) - 1 - index) / (uint32_t)s->step + 1;
-	return (index - vma_start_index(vma)) / (uint32_t)-s->step + 1;
+	uint32_t room = s->step > 0 ? vma_end_index(vma) - 1 - index : index - vma_start_index(vma);
+
+	return room / (uint32_t)abs(s->step) + 1;
 }
 
 static uint32_t page_at(const struct fault_stream *s, unsigned i)

@@ -267,13 +267,13 @@ static bool is_own(const struct sigaction *action)
 
 int core_sigaction(int sig, const struct sigaction *action, struct sigaction *old)
 {
-	struct sigaction own = own_action(), was;
+	struct sigaction own = own_action(), none = {.sa_handler = SIG_DFL}, was;
 	bool is_default = action && action->sa_handler == SIG_DFL;
 
 	if (REAL(sigaction)(sig, is_default ? &own : action, &was) < 0)
 		return -1;
 	if (old)
-		*old = is_own(&was) ? (struct sigaction){.sa_handler = SIG_DFL} : was;
+		*old = is_own(&was) ? none : was;
 	return 0;
 }
 

@@ -126,11 +126,13 @@ static void *region_alloc(struct scratch *scratch, size_t bytes, uint64_t offset
 	if (scratch->nr_regions == SCRATCH_REGIONS || whole < bytes)
 		return NULL;
 	long p = guard_issue(SYS_mmap, args);
-	if (p < 0 && p > -4096)
+	uint8_t *start = (uint8_t *)(uintptr_t)p;
+
+	if ((uint64_t)p >= -4095ull)
 		return NULL;
-	scratch->region[scratch->nr_regions].start = (void *)p;
+	scratch->region[scratch->nr_regions].start = start;
 	scratch->region[scratch->nr_regions++].bytes = whole;
-	return (uint8_t *)p + offset;
+	return start + offset;
 }
 
 void *scratch_alloc(struct scratch *scratch, size_t bytes, uint64_t like)

@@ -22,7 +22,7 @@ static const char *runtime_directory(void)
 		const char *named = getenv("XDG_RUNTIME_DIR");
 		bool fits = named && *named == '/' && strlen(named) < sizeof(runtime);
 
-		strcpy(runtime, fits ? named : "/nowhere");
+		snprintf(runtime, sizeof(runtime), "%s", fits ? named : "/nowhere");
 	}
 	return runtime;
 }
