@@ -117,6 +117,12 @@ struct machine_ops {
 	bool (*more)(struct machine *);
 
 	/*
+	 * Does who faults serve the fault itself, so that a read may keep it waiting inside the device, and nobody else? May be NULL:
+	 * no. => any thread, pager lock held
+	 */
+	bool (*faults_block)(struct machine *);
+
+	/*
 	 * Show frames at addresses; neighbours that continue each other in space, address
 	 * and pfn are worth handing over together, in order. => pager lock not held, pages
 	 * locked, PTEs present and not valid. Each entry's result is set; a frame whose

@@ -63,6 +63,7 @@ static const struct machine_ops uffd_ops = {
 	.frame_populate = uffd_frame_populate,
 	.frame_drop = uffd_frame_drop,
 	.more = uffd_more,
+	.faults_block = uffd_faults_block,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,

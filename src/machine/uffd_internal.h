@@ -331,6 +331,9 @@ void uffd_unpair_all(struct uffd_machine *m); /* => no pager thread any more */
 void uffd_turn(struct uffd_machine *m); /* Before a fault is served. May sleep */
 void uffd_turn_waits(struct uffd_machine *m); /* Before the caller waits for something else */
 
+/* For the core. A turn must not be kept while its holder waits. */
+bool uffd_faults_block(struct machine *machine);
+
 /* uffd_fault.c */
 void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result);
 const char *uffd_fault_words(enum fault_result result);

@@ -210,3 +210,10 @@ void uffd_turn_waits(struct uffd_machine *m)
 	if (unlikely(turns_are_on(turns)) && atomic_load(&turns->holder) == (uint64_t)pthread_self())
 		pass_on(turns);
 }
+
+bool uffd_faults_block(struct machine *machine)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	return m->faults == ANONMM_FAULTS_SIGNAL && !turns_are_on(&m->turns);
+}

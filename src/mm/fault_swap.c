@@ -165,6 +165,7 @@ int fault_read_swap(struct fault *f, swp_entry_t entry)
 		wait_set(f->pager, f->wait, WAIT_FRAMES, PFN_NONE);
 		return FAULT_WAIT;
 	}
+	plug_alone(f->pager, &plug);
 	plug_submit(f->pager, &plug);
 	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
 	struct page *page = swap_entry_exists(f->pager, entry) ? lookup_swap_cache(f->pager, entry) : NULL;

@@ -115,6 +115,7 @@ static struct swap_io *io_start(struct pager *pager, enum swap_dir dir, swp_entr
 	io->dir = dir;
 	io->slot = entry.slot;
 	io->nr = 0;
+	io->alone = false;
 	io->result = 0;
 	memset(io->refused, 0, sizeof(io->refused));
 	io->done = end_swap_bio;
@@ -191,6 +192,16 @@ static void take_for(
 		else
 			STAILQ_INSERT_TAIL(list, io, link);
 	}
+}
+
+void plug_alone(struct pager *pager, struct plug *plug)
+{
+	struct machine *machine = pager->machine;
+
+	if (STAILQ_EMPTY(&plug->ready) && plug->open && plug->open->nr == 1 &&
+		pager->nr_inflight[SWAP_READ] > 1 && machine->ops->faults_block &&
+		machine->ops->faults_block(machine))
+		plug->open->alone = true;
 }
 
 void plug_submit(struct pager *pager, struct plug *plug)

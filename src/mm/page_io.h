@@ -25,6 +25,13 @@ struct plug {
 
 void plug_init(struct plug *plug);
 
+/*
+ * The caller will only wait for what is plugged: where that is one page, and others are being read, the device may read it at
+ * once. Two that each sleep for their own read are woken by its end; of two that share a queue one wakes the other. Measured,
+ * 4 threads on 2 CPUs, a file, at random: 28 us a page each for itself, 36 by the queue.
+ */
+void plug_alone(struct pager *pager, struct plug *plug);
+
 /* Have the devices start all that was plugged. Drops the lock. */
 void plug_submit(struct pager *pager, struct plug *plug);
 

@@ -215,6 +215,22 @@ static void file_submit_dir(struct file_dev *file, enum swap_dir dir, struct swa
 	swap_io_end(&refused);
 }
 
+/* The submitter sleeps in the host until the page is there. */
+static void read_alone(struct file_dev *file, struct swap_io *io)
+{
+	long answer;
+
+	do {
+		answer = -EBADF;
+		if (file_is_ours(file, file->fd)) {
+			answer = syscall(SYS_preadv, file->fd, file_io_iov(io), file_io_nr_iov(io),
+				file_io_offset(io), 0);
+			answer = answer < 0 ? -errno : answer;
+		}
+	} while (!file_io_settle(io, answer));
+	io->done(io);
+}
+
 static void file_submit(struct swapdev *dev, struct swap_io_list *list)
 {
 	struct swap_io_list by_dir[SWAP_DIRS] = {
@@ -226,7 +242,10 @@ static void file_submit(struct swapdev *dev, struct swap_io_list *list)
 		STAILQ_REMOVE_HEAD(list, link);
 		if (swap_io_fits(dev, io)) {
 			file_io_prepare(io);
-			STAILQ_INSERT_TAIL(&by_dir[io->dir], io, link);
+			if (io->alone && io->dir == SWAP_READ)
+				read_alone(file_of(dev), io);
+			else
+				STAILQ_INSERT_TAIL(&by_dir[io->dir], io, link);
 		} else {
 			io->result = -EINVAL;
 			STAILQ_INSERT_TAIL(&wrong, io, link);

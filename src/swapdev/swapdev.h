@@ -32,6 +32,7 @@ struct swap_io {
 	enum swap_dir dir;
 	uint32_t slot; /* of the first page; the others follow it on the device */
 	uint16_t nr; /* pages, 1 .. SWAP_IO_PAGES */
+	bool alone; /* in: the submitter will only wait for it, so the device may be through with it before submit() returns */
 	int result; /* out: 0, or -errno when any page of it failed */
 	void (*done)(struct swap_io *);
 	void *owner; /* the submitter's */

@@ -141,6 +141,7 @@ static struct zram_part *part_get(struct zram_dev *zram, struct swap_io *io, uns
 		part->io.dir = dir;
 		part->io.slot = at;
 		part->io.nr = 0;
+		part->io.alone = io->alone;
 		memset(part->io.refused, 0, sizeof(part->io.refused));
 		part->io.done = part_done;
 		part->io.owner = part;

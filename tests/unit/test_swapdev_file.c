@@ -443,6 +443,37 @@ static void without_a_context_requests_are_served_at_once(void **state)
 	world_free(w);
 }
 
+/* Through before submit() returns: nobody polls for it. One that fails says so there, and others go on. */
+static void a_read_alone_has_ended_when_submit_returns(void **state)
+{
+	struct world *w = world_new(*state);
+	int fd;
+
+	assert_int_equal(write_slots(w, 0, 8, 5), 0);
+	for (uint32_t slot = 0; slot < 8; slot++) {
+		io_setup(w, 1, SWAP_READ, slot, 1, false);
+		w->io[1]->alone = true;
+		submit_one(w, 1);
+		assert_int_equal(atomic_load(&io_done[1]), 1);
+		assert_int_equal(w->io[1]->result, 0);
+		assert_true(page_is(io_page(w, 1, 0, false), slot, 5));
+	}
+	assert_true(w->dev->ops->fds(w->dev, &fd, 1) >= 1); /* the first is the file */
+	int kept = dup(fd), other = open("/dev/null", O_RDWR);
+
+	assert_true(dup2(other, fd) == fd); /* somebody else's file */
+	io_setup(w, 1, SWAP_READ, 0, 1, false);
+	w->io[1]->alone = true;
+	submit_one(w, 1);
+	assert_int_equal(atomic_load(&io_done[1]), 1);
+	assert_int_equal(w->io[1]->result, -EBADF);
+	assert_true(dup2(kept, fd) == fd);
+	close(kept);
+	close(other);
+	assert_int_equal(read_slots(w, 0, 8), 0);
+	world_free(w);
+}
+
 int main(void)
 {
 	static const char uring[] = "file:/var/tmp?size=16M&engine=uring";
@@ -466,6 +497,9 @@ int main(void)
 		ON(a_read_beyond_the_end_is_an_error, uring),
 		ON(a_read_beyond_the_end_is_an_error, aio),
 		ON(a_read_beyond_the_end_is_an_error, threads),
+		ON(a_read_alone_has_ended_when_submit_returns, uring),
+		ON(a_read_alone_has_ended_when_submit_returns, aio),
+		ON(a_read_alone_has_ended_when_submit_returns, threads),
 		ON(requests_outlive_their_thread, uring),
 		ON(requests_outlive_their_thread, aio),
 		ON(completions_disturb_nobody, "file:/var/tmp?size=16M"),
