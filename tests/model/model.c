@@ -272,5 +272,12 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (!set_option(&run, option, optarg))
 			return usage();
-	return optind < argc ? usage() : run_and_say(run);
+	if (optind < argc)
+		return usage();
+	if (run.threads && run.kind == ANONMM_UFFD) {
+		fprintf(stderr,
+			"model: --threads: each has a space of its own, and real memory has one space\n");
+		return 2;
+	}
+	return run_and_say(run);
 }
