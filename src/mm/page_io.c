@@ -102,14 +102,19 @@ static void io_make_room(struct swap_io *io)
 
 static void end_swap_bio(struct swap_io *io);
 
+/* Writes leave some for reads: a fault must not wait for the writes of reclaim. */
+bool swap_writes_congested(const struct pager *pager)
+{
+	return pager->nr_inflight[SWAP_WRITE] >= pager->nr_io - pager->nr_io / 4;
+}
+
 static struct swap_io *io_start(struct pager *pager, enum swap_dir dir, swp_entry_t entry)
 {
 	struct swap_io *io = STAILQ_FIRST(&pager->io_free);
 
 	if (!io)
 		return NULL;
-	/* Writes leave some for reads: a fault must not wait for the writes of reclaim. */
-	if (dir == SWAP_WRITE && pager->nr_inflight[SWAP_WRITE] >= pager->nr_io - pager->nr_io / 4)
+	if (dir == SWAP_WRITE && swap_writes_congested(pager))
 		return NULL;
 	STAILQ_REMOVE_HEAD(&pager->io_free, link);
 	io->dir = dir;

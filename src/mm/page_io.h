@@ -43,6 +43,9 @@ struct content {
 /* => nobody can write to the page meanwhile. Better without the pager lock: it takes as long as reading the page. */
 void page_content(struct pager *pager, struct page *page, struct content *content);
 
+/* No request for a write is to be had until one has ended: pages would be unmapped and hashed in vain. */
+bool swap_writes_congested(const struct pager *pager);
+
 /*
  * Start writing a page to its slot: PG_writeback, unlocked. -EBUSY: no request is free, the page is as it was.
  * => page locked, in the swap cache, its slot writable

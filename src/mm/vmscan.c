@@ -313,7 +313,8 @@ static void direct_pass(struct scan *scan, struct node *node)
 		if ((scan->nr_written > 0 || pager->nr_inflight[SWAP_WRITE] > 0) && frames_free(pager) > 0)
 			break;
 	} while (scan->nr_reclaimed < SWAP_CLUSTER_MAX && scan->nr_written < SWAP_IO_PAGES &&
-		 !node_hopeless(node, scan->nr_scanned) && node_reclaimable(node) > 0);
+		 !swap_writes_congested(pager) && !node_hopeless(node, scan->nr_scanned) &&
+		 node_reclaimable(node) > 0);
 	plug_submit(pager, &scan->plug);
 }
 

@@ -304,6 +304,21 @@ static void a_direct_reclaim_raises_them(void **state)
 	node_set_watermarks(node, NR_FRAMES);
 }
 
+/* All requests for writes are on their way: a fault that needs a frame looks at one batch, and waits. */
+static void where_no_write_can_start_little_is_looked_at(void **state)
+{
+	struct anonmm_stats before;
+
+	(void)state;
+	fill(NR_FRAMES - world.pager->nodes[0].wmark_low);
+	take_all_but(0);
+	before = stats();
+	world.pager->nr_inflight[SWAP_WRITE] += world.pager->nr_io;
+	try_to_free_pages(world.pager);
+	world.pager->nr_inflight[SWAP_WRITE] -= world.pager->nr_io;
+	assert_true(stats().scanned - before.scanned <= SWAP_CLUSTER_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -315,6 +330,8 @@ int main(void)
 		TEST(pages_are_armed_as_frames_are_needed),
 		TEST(watermarks_follow_the_faults),
 		TEST(a_direct_reclaim_raises_them),
+		cmocka_unit_test_setup_teardown(
+			where_no_write_can_start_little_is_looked_at, set_up, give_back_and_tear_down),
 		cmocka_unit_test_setup_teardown(
 			where_nothing_can_be_had_little_is_looked_at, set_up_without_swap, tear_down),
 		cmocka_unit_test_setup_teardown(
