@@ -170,6 +170,7 @@ void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new
  * MERGEABLE, UNMERGEABLE (anonmm_ksm_scan()).
  */
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice);
+/* mlock(2). ENOMEM, too, when more than half of the limit, less what stores of compressed memory hold of it, would be locked. */
 int anonmm_mlock(struct anonmm *mm, void *addr, size_t length);
 int anonmm_munlock(struct anonmm *mm, void *addr, size_t length);
 

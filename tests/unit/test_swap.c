@@ -107,22 +107,31 @@ static void assert_valid(struct world *world)
 		fail_msg("the world is not valid: %s", wrong);
 }
 
-/* The pages that it had no room for stay; no error is counted, no slot is lost, and later they go out. */
-static void a_full_device_is_tried_again(void **state)
+/* A device that is full when it holds 20 pages, and @nr pages of memory. Returns where they begin. */
+static uint64_t open_with_room_for_20(struct world *world, struct place *place, unsigned nr)
 {
 	struct world_config config = {.kind = ANONMM_SOFT,
 		.nr_frames = 2 * PAGER_MIN_FRAMES,
 		.space_bytes = 16 * MIB,
 		.swap = "faulty:mem:?size=4M&full=20"};
+	uint64_t base = 0;
+
+	assert_int_equal(world_open(world, &config), 0);
+	assert_int_equal(place_open(place, world), 0);
+	assert_int_equal(place_mmap(place, &base, nr * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	return base;
+}
+
+/* The pages that it had no room for stay; no error is counted, no slot is lost, and later they go out. */
+static void a_full_device_is_tried_again(void **state)
+{
 	struct anonmm_stats stats;
 	struct world world;
 	struct place place;
-	uint64_t base = 0;
+	uint64_t base;
 
 	(void)state;
-	assert_int_equal(world_open(&world, &config), 0);
-	assert_int_equal(place_open(&place, &world), 0);
-	assert_int_equal(place_mmap(&place, &base, 400 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	base = open_with_room_for_20(&world, &place, 400);
 	write_pages(&place, base, 0, 100);
 	for (unsigned page = 0; page < 100; page++)
 		assert_int_equal(
@@ -155,18 +164,12 @@ static void a_full_device_is_tried_again(void **state)
 /* A slot whose page was refused gives no room when it is free; one that was written does. */
 static void a_refused_page_s_slot_gives_no_room(void **state)
 {
-	struct world_config config = {.kind = ANONMM_SOFT,
-		.nr_frames = 2 * PAGER_MIN_FRAMES,
-		.space_bytes = 16 * MIB,
-		.swap = "faulty:mem:?size=4M&full=20"};
 	struct world world;
 	struct place place;
-	uint64_t base = 0;
+	uint64_t base;
 
 	(void)state;
-	assert_int_equal(world_open(&world, &config), 0);
-	assert_int_equal(place_open(&place, &world), 0);
-	assert_int_equal(place_mmap(&place, &base, 30 * PAGE_BYTES, PROT_READ | PROT_WRITE, 0), 0);
+	base = open_with_room_for_20(&world, &place, 30);
 	write_pages(&place, base, 0, 30);
 	for (unsigned page = 0; page < 30; page++) {
 		assert_int_equal(
