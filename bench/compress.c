@@ -7,7 +7,7 @@
  * ratio: pages by memory that the store takes for them, what is refused as not worth it left out. Pages of one word
  * (zeros most of all) are counted apart: they take no store at all, and would flatter the figure.
  */
-#include "swapdev/zram.h"
+#include "swap/zram/zram.h"
 
 #include <fcntl.h>
 #include <getopt.h>

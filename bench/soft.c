@@ -7,9 +7,9 @@
  * The table says each figure and what it should be at least (or at most); the exit status is 1 when one is missed.
  */
 #define _GNU_SOURCE
-#include "machine/soft.h"
+#include "machine/soft/soft.h"
 #include "mm/pager.h"
-#include "swapdev/swapdev.h"
+#include "contract/swapdev.h"
 
 #include <stdio.h>
 #include <stdlib.h>

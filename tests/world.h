@@ -7,10 +7,10 @@
 #ifndef ANONMM_TEST_WORLD_H
 #define ANONMM_TEST_WORLD_H
 
-#include "machine/soft.h"
-#include "machine/uffd.h"
+#include "machine/soft/soft.h"
+#include "machine/uffd/uffd.h"
 #include "mm/pager.h"
-#include "swapdev/swapdev.h"
+#include "contract/swapdev.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* `anonmm doctor`: what this host offers, what `anonmm run` makes of it, and what would make it better. */
 #include "cli/cli.h"
 #include "cli/doctor.h"
-#include "size.h"
+#include "base/size.h"
 
 #include <getopt.h>
 #include <string.h>

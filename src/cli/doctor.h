@@ -5,8 +5,8 @@
 #ifndef ANONMM_DOCTOR_H
 #define ANONMM_DOCTOR_H
 
-#include "hostmem.h"
-#include "machine/uffd.h"
+#include "host/memory.h"
+#include "machine/uffd/uffd.h"
 
 enum state {
 	STATE_FACT, /* neither good nor bad */

@@ -6,10 +6,10 @@
  */
 #include "cli/cli.h"
 #include "cli/doctor.h"
-#include "machine/uffd_host.h"
+#include "host/host.h"
 #include "run/faults.h"
-#include "size.h"
-#include "swapdev/swapdev.h"
+#include "base/size.h"
+#include "contract/swapdev.h"
 
 #include <fcntl.h>
 #include <linux/aio_abi.h>

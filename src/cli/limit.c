@@ -2,9 +2,9 @@
 /* `anonmm limit`: another limit for a running program, and how far it got. */
 #include "cli/cli.h"
 #include "cli/live.h"
-#include "run/ledger.h"
-#include "machine/uffd_host.h"
-#include "size.h"
+#include "run/tree/ledger.h"
+#include "host/host.h"
+#include "base/size.h"
 
 #include <getopt.h>
 #include <stdlib.h>

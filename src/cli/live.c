@@ -2,8 +2,8 @@
 /* Finding and asking managed processes; see live.h. */
 #include "cli/live.h"
 #include "cli/cli.h"
-#include "hostmem.h"
-#include "machine/uffd_host.h"
+#include "host/memory.h"
+#include "host/host.h"
 
 #include <ctype.h>
 #include <dirent.h>

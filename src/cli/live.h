@@ -3,7 +3,7 @@
 #ifndef ANONMM_LIVE_H
 #define ANONMM_LIVE_H
 
-#include "run/status.h"
+#include "run/tree/status.h"
 
 struct live {
 	pid_t pid;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether this host lets a program be managed: found out by doing it, small and for a moment. */
 #include "cli/cli.h"
-#include "machine/uffd.h"
+#include "machine/uffd/uffd.h"
 #include "mm/pager.h"
 #include "run/faults.h"
 

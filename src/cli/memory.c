@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How much memory this process could have: the host's, or less where a control group says so. */
 #include "cli/cli.h"
-#include "hostmem.h"
+#include "host/memory.h"
 
 uint64_t memory_of_host(void)
 {

@@ -7,7 +7,7 @@
  * these are refused beforehand. A script is as good as its interpreter.
  */
 #include "cli/cli.h"
-#include "elfnote.h"
+#include "base/elfnote.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* `anonmm ps`: the managed processes of this user. */
 #include "cli/cli.h"
 #include "cli/live.h"
-#include "size.h"
+#include "base/size.h"
 
 #include <getopt.h>
 #include <stdlib.h>

@@ -6,9 +6,9 @@
  * up to then. Counters are summed over the processes; what is a state (frames, slots) is the largest of any.
  */
 #include "cli/cli.h"
-#include "run/ledger.h"
-#include "run/record.h"
-#include "size.h"
+#include "run/tree/ledger.h"
+#include "run/tree/record.h"
+#include "base/size.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -10,12 +10,12 @@
  * to the program anyway; what is sent to the launcher alone is passed on.
  */
 #include "cli/cli.h"
-#include "run/ledger.h"
-#include "run/record.h"
+#include "run/tree/ledger.h"
+#include "run/tree/record.h"
 #include "mm/pager.h"
-#include "swapdev/swapdev.h"
-#include "size.h"
-#include "governor.h"
+#include "contract/swapdev.h"
+#include "base/size.h"
+#include "run/tree/governor.h"
 #include "cli/live.h"
 
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* `anonmm stat`: all counters of one running program, once or again and again. */
 #include "cli/cli.h"
 #include "cli/live.h"
-#include "size.h"
+#include "base/size.h"
 
 #include <getopt.h>
 #include <stdlib.h>

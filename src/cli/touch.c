@@ -2,8 +2,8 @@
 /* `anonmm touch`: have a running program's pages brought in, and say how many came and how many did not. */
 #include "cli/cli.h"
 #include "cli/live.h"
-#include "machine/uffd_host.h"
-#include "size.h"
+#include "host/host.h"
+#include "base/size.h"
 
 #include <getopt.h>
 #include <stdlib.h>

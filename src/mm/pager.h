@@ -22,10 +22,10 @@
 #ifndef ANONMM_PAGER_H
 #define ANONMM_PAGER_H
 
-#include "base.h"
+#include "base/base.h"
 #include "anonmm.h"
-#include "machine/machine.h"
-#include "swapdev/swapdev.h"
+#include "contract/machine.h"
+#include "contract/swapdev.h"
 
 struct pager;
 struct space;
@@ -382,7 +382,7 @@ struct page_view {
 	pfn_t pfn; /* PFN_NONE: no frame now */
 	int count;
 	int mapcount;
-	uint32_t flags; /* PG_* of mm/page.h */
+	uint32_t flags; /* PG_* of mm/page/page.h */
 	const char *list; /* "active", "inactive", "isolated", "unevictable", "free", "none" */
 	enum pte_kind { PTE_KIND_NONE, PTE_KIND_PRESENT, PTE_KIND_SWAP, PTE_KIND_MIGRATION } pte;
 	bool pte_write, pte_dirty, pte_accessed, pte_valid;

@@ -8,7 +8,7 @@
 #ifndef ANONMM_POOL_H
 #define ANONMM_POOL_H
 
-#include "base.h"
+#include "base/base.h"
 
 struct pager;
 

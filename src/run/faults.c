@@ -9,8 +9,8 @@
  * that of its own child between vfork and exec.
  */
 #include "run/faults.h"
-#include "run/record.h"
-#include "machine/uffd_internal.h"
+#include "run/tree/record.h"
+#include "machine/uffd/uffd_internal.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>

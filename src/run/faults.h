@@ -4,7 +4,7 @@
 #define ANONMM_RUN_FAULTS_H
 
 #include "anonmm.h"
-#include "base.h"
+#include "base/base.h"
 
 /*
  * What AUTO is to be tried as first, for this process; the other one is next where that does not open. *@why says the reason.

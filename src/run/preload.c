@@ -11,10 +11,10 @@
  * plain jemalloc.
  */
 #include "run/run.h"
-#include "run/raw.h"
+#include "host/raw.h"
 #include "run/faults.h"
-#include "size.h"
-#include "elfnote.h"
+#include "base/size.h"
+#include "base/elfnote.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -27,12 +27,12 @@
 #ifndef ANONMM_RUN_H
 #define ANONMM_RUN_H
 
-#include "base.h"
+#include "base/base.h"
 #include "mm/pager.h"
-#include "machine/uffd.h"
-#include "run/ledger.h"
-#include "run/record.h"
-#include "governor.h"
+#include "machine/uffd/uffd.h"
+#include "run/tree/ledger.h"
+#include "run/tree/record.h"
+#include "run/tree/governor.h"
 
 #include <dlfcn.h>
 #include <signal.h>

@@ -6,7 +6,7 @@
 #ifndef ANONMM_HELD_DEV_H
 #define ANONMM_HELD_DEV_H
 
-#include "swapdev/swapdev.h"
+#include "contract/swapdev.h"
 
 /* -ENOMEM */
 int held_dev_open(uint32_t nr_slots, struct swapdev **out);

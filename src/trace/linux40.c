@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See linux40.h. */
 #include "trace/linux40.h"
-#include "mm/page.h"
+#include "mm/page/page.h"
 
 #include <stdio.h>
 #include <string.h>

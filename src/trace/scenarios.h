@@ -3,7 +3,7 @@
 #ifndef ANONMM_SCENARIOS_H
 #define ANONMM_SCENARIOS_H
 
-#include "mm/page.h"
+#include "mm/page/page.h"
 #include "trace/walk.h"
 
 /*

@@ -3,7 +3,7 @@
  * The comparison: run a scene, then claim its steps from the recorded events, in order. Events that no step
  * names are passed over: a scenario says what matters to it.
  */
-#include "mm/page.h"
+#include "mm/page/page.h"
 #include "trace/walk.h"
 #include "trace/walk_world.h"
 

@@ -3,7 +3,7 @@
  * What can be done in the world of a walk. Faults are calls of handle_mm_fault() also on the uffd machine,
  * whose threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
  */
-#include "mm/page.h"
+#include "mm/page/page.h"
 #include "trace/held_dev.h"
 #include "trace/walk_world.h"
 

@@ -4,7 +4,7 @@
  * be done in it is walk_act.c.
  */
 #include "trace/walk_world.h"
-#include "machine/uffd.h"
+#include "machine/uffd/uffd.h"
 #include "trace/held_dev.h"
 
 #include <stdio.h>

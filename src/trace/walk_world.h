@@ -6,7 +6,7 @@
 #ifndef ANONMM_WALK_WORLD_H
 #define ANONMM_WALK_WORLD_H
 
-#include "machine/soft.h"
+#include "machine/soft/soft.h"
 #include "trace/walk.h"
 
 #define WALK_FRAMES 256

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What people write: sizes and the names of swap devices. Nothing may crash, and what is accepted must make sense. */
-#include "base.h"
-#include "size.h"
-#include "swapdev/device.h"
+#include "base/base.h"
+#include "base/size.h"
+#include "swap/device.h"
 
 #include <stdlib.h>
 #include <string.h>

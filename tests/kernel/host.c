@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 
-#include "base.h"
+#include "base/base.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -22,7 +22,7 @@
 #ifndef ANONMM_KERNEL_SCRIPT_H
 #define ANONMM_KERNEL_SCRIPT_H
 
-#include "base.h"
+#include "base/base.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -9,13 +9,15 @@ prepare() {
 	mkdir -p "$input/tree"
 	cp -r "$SOURCE/src" "$SOURCE/include" "$input/tree/"
 	cat >"$input/Makefile" <<'MK'
-objects := $(patsubst %.c,%.o,$(notdir $(wildcard $(input)/tree/src/mm/[a-k]*.c)))
+sources := $(wildcard $(input)/tree/src/mm/*/[a-k]*.c)
+objects := $(patsubst %.c,%.o,$(notdir $(sources)))
+vpath %.c $(sort $(dir $(sources)))
 all: program core.o
 program: main.o
 	gcc -Wl,--build-id=none -o $@ $^
 core.o: $(objects)
 	ld -r -o $@ $(sort $(objects))
-%.o: $(input)/tree/src/mm/%.c
+%.o: %.c
 	gcc -O2 -std=gnu11 -D_GNU_SOURCE -I$(input)/tree/src -I$(input)/tree/include -frandom-seed=1 -c -o $@ $<
 main.o:
 	echo 'int main(void) { return 42; }' | gcc -O2 -x c -c -o $@ -

@@ -9,7 +9,7 @@
 #ifndef ANONMM_TEST_CHOICE_H
 #define ANONMM_TEST_CHOICE_H
 
-#include "base.h"
+#include "base/base.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 /* Operations: the devices, time and pressure. */
 #include "model.h"
 
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 
 void do_kswapd(struct actor *a)
 {

@@ -11,7 +11,7 @@
 #ifndef ANONMM_TEST_ORACLE_H
 #define ANONMM_TEST_ORACLE_H
 
-#include "base.h"
+#include "base/base.h"
 
 #include <sys/mman.h>
 

@@ -17,7 +17,7 @@ source=${ANONMM_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 } >"$work/many.c"
 
 
-for file in "$source/src/machine/soft.c" "$work/many.c"; do
+for file in "$source/src/machine/soft/soft.c" "$work/many.c"; do
 	[ -f "$file" ] || continue
 	gcc -std=gnu17 -w -O2 -g0 -I"$source/include" -I"$source/src" -c "$file" -o "$work/expected.o" || skip "gcc does not compile $file"
 	for mode in thread signal; do

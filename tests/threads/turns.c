@@ -3,7 +3,7 @@
  * Turns of threads that fault: each gets its own, whoever holds one may stop, exit or wait for another thread, and when they end
  * nobody is left waiting. No memory is managed here: a fault is a call of uffd_turn().
  */
-#include "machine/uffd_internal.h"
+#include "machine/uffd/uffd_internal.h"
 
 #include <semaphore.h>
 #include <setjmp.h>

@@ -3,8 +3,8 @@
  * Threads on real memory: plain loads and stores by several, each to its own words of the same pages, while another maps
  * and unmaps, and one gives advice about the pages that the others use.
  */
-#include "api.h"
-#include "machine/uffd_internal.h"
+#include "lib/api.h"
+#include "machine/uffd/uffd_internal.h"
 
 #include <errno.h>
 #include <pthread.h>

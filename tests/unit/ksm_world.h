@@ -4,7 +4,7 @@
 #define ANONMM_TEST_KSM_WORLD_H
 
 #include "../world.h"
-#include "mm/page.h"
+#include "mm/page/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

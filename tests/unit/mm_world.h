@@ -10,7 +10,7 @@
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 
 #include <sched.h>
 #include <setjmp.h>

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

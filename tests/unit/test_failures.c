@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 #include "trace/held_dev.h"
 
 #include <setjmp.h>

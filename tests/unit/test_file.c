@@ -2,7 +2,7 @@
 /* Private file mappings and shared memory: births from a page cache, truncation, read errors, swap of shmem. */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "swapdev/faulty.h"
+#include "swap/faulty.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

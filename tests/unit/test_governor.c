@@ -5,8 +5,8 @@
  */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "governor.h"
-#include "hostmem.h"
+#include "run/tree/governor.h"
+#include "host/memory.h"
 
 #include <limits.h>
 #include <setjmp.h>

@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "mm/page.h"
+#include "mm/page/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

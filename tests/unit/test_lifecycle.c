@@ -2,7 +2,7 @@
 /*
  * The states of LIFECYCLE 4.3, literally, on both machines; and the comparison itself, which must be able to fail.
  */
-#include "mm/page.h"
+#include "mm/page/page.h"
 #include "trace/walk.h"
 
 #include <setjmp.h>

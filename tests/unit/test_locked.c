@@ -2,7 +2,7 @@
 /* Locked memory, and what advice may not do to it. */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "mm/page.h"
+#include "mm/page/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

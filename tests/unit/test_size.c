@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base.h"
-#include "size.h"
+#include "base/base.h"
+#include "base/size.h"
 
 static void sizes_mean_what_people_expect(void **state)
 {

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "../world.h"
 
-#include "mm/page.h"
+#include "mm/page/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

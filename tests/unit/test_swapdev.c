@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every device keeps the same promises (src/swapdev/swapdev.h): what was written is what is read, errors are told, a
+ * Every device keeps the same promises (src/contract/swapdev.h): what was written is what is read, errors are told, a
  * poll never sleeps through an end, a child of fork reads its parent's slots.
  */
 #include "swapdev_world.h"

@@ -4,7 +4,7 @@
  * store refuses single pages and takes them again later, and the store does not fragment.
  */
 #include "swapdev_world.h"
-#include "swapdev/zram.h"
+#include "swap/zram/zram.h"
 
 static unsigned seed = 1;
 

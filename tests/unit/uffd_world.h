@@ -17,9 +17,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "machine/lock.h"
-#include "machine/uffd.h"
-#include "machine/uffd_host.h"
+#include "host/lock.h"
+#include "machine/uffd/uffd.h"
+#include "host/host.h"
 #include "mm/pager.h"
 
 #include <fcntl.h>

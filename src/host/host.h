@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host kernel's calls as the uffd machine makes them: raw, so that they reach the kernel
+ * and not a preload library that stands in front of the C library's, and so that they are safe
+ * in signal handlers. Results: 0 or more, or -errno; errno itself stays as it was.
+ */
+#ifndef ANONMM_UFFD_HOST_H
+#define ANONMM_UFFD_HOST_H
+
+#include "base/base.h"
+
+#include <linux/futex.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What headers older than the kernel do not know. */
+#ifndef UFFDIO_MOVE
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
+#define UFFDIO_MOVE_MODE_DONTWAKE (1ULL << 0)
+struct uffdio_move {
+	uint64_t dst, src, len, mode;
+	int64_t move; /* out: bytes moved, or -errno */
+};
+#endif
+#ifndef UFFDIO_POISON
+#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
+struct uffdio_poison {
+	struct uffdio_range range;
+	uint64_t mode;
+	int64_t updated;
+};
+#endif
+#ifndef UFFD_FEATURE_EXACT_ADDRESS
+#define UFFD_FEATURE_EXACT_ADDRESS (1ULL << 11)
+#endif
+#ifndef UFFD_FEATURE_POISON
+#define UFFD_FEATURE_POISON (1ULL << 14)
+#endif
+#ifndef UFFD_FEATURE_MOVE
+#define UFFD_FEATURE_MOVE (1ULL << 16)
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+static inline long host_result(long ret, int saved_errno)
+{
+	if (ret == -1) {
+		ret = -errno;
+		errno = saved_errno;
+	}
+	return ret;
+}
+
+#define host_call(...)                                                                                       \
+	({                                                                                                   \
+		int saved_errno_ = errno;                                                                    \
+		host_result(syscall(__VA_ARGS__), saved_errno_);                                             \
+	})
+
+/* NULL: the host has no memory, or the place is taken. */
+static inline void *host_mmap(uint64_t addr, size_t bytes, int prot, int flags)
+{
+	long ret = host_call(SYS_mmap, addr, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0L);
+
+	return ret < 0 && ret > -4096 ? NULL : (void *)ret;
+}
+
+static inline int host_munmap(void *addr, size_t bytes)
+{
+	return (int)host_call(SYS_munmap, addr, bytes);
+}
+
+static inline int host_mprotect(uint64_t addr, uint64_t bytes, int prot)
+{
+	return (int)host_call(SYS_mprotect, addr, bytes, prot);
+}
+
+static inline int host_madvise(uint64_t addr, uint64_t bytes, int advice)
+{
+	return (int)host_call(SYS_madvise, addr, bytes, advice);
+}
+
+static inline int host_close(int fd)
+{
+	return (int)host_call(SYS_close, fd);
+}
+
+static inline int host_ioctl(int fd, unsigned long request, void *arg)
+{
+	return (int)host_call(SYS_ioctl, fd, request, arg);
+}
+
+static inline long host_read(int fd, void *buf, size_t bytes)
+{
+	return host_call(SYS_read, fd, buf, bytes);
+}
+
+static inline long host_write(int fd, const void *buf, size_t bytes)
+{
+	return host_call(SYS_write, fd, buf, bytes);
+}
+
+/* @timeout_ns: -1 waits for ever. */
+static inline int host_poll(struct pollfd *fds, unsigned nr, int64_t timeout_ns)
+{
+	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+
+	return (int)host_call(SYS_ppoll, fds, nr, timeout_ns < 0 ? NULL : &t, NULL, 0L);
+}
+
+static inline int host_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout_ns)
+{
+	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+
+	return (int)host_call(
+		SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
+}
+
+/* For words that other processes may see. They work on private memory too. */
+static inline int host_futex_wait_shared(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout_ns)
+{
+	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+
+	return (int)host_call(SYS_futex, word, FUTEX_WAIT, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
+}
+
+static inline int host_futex_wake_shared(_Atomic(uint32_t) *word, int nr)
+{
+	return (int)host_call(SYS_futex, word, FUTEX_WAKE, nr, NULL, NULL, 0);
+}
+
+static inline int host_futex_wake(_Atomic(uint32_t) *word, int nr)
+{
+	return (int)host_call(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr, NULL, NULL, 0);
+}
+
+static inline void host_sleep(int64_t ns)
+{
+	struct timespec t = {ns / 1000000000, ns % 1000000000};
+
+	host_call(SYS_nanosleep, &t, NULL);
+}
+
+static inline uint64_t host_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static inline int host_tid(void)
+{
+	return (int)host_call(SYS_gettid);
+}
+
+/* The kernel's own signal set: 64 bits, whatever the C library's is. */
+static inline uint64_t host_block_signals(void)
+{
+	uint64_t all = ~0ULL, old = 0;
+
+	host_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(old));
+	return old;
+}
+
+static inline void host_restore_signals(uint64_t old)
+{
+	host_call(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
+}
+
+/*
+ * The signal by which the C library has every thread change its user, in setuid() and its family. Its caller waits for all
+ * of them, so our threads take it: the handler makes that one system call, and takes no lock.
+ */
+#define HOST_SIGNAL_SETXID 33
+
+/* => a thread of ours, which has all signals blocked */
+static inline void host_admit_setxid(void)
+{
+	uint64_t one = 1ULL << (HOST_SIGNAL_SETXID - 1);
+
+	host_call(SYS_rt_sigprocmask, SIG_UNBLOCK, &one, NULL, sizeof(one));
+}
+
+#endif

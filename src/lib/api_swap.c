@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The public library: swap devices come and go while everything goes on. */
+#include "lib/api.h"
+#include "contract/swapdev.h"
+
+/* The machine's threads have descriptors of their own: none of a device that is opened after them. */
+static bool can_reach(const struct anonmm *mm, struct swapdev *dev)
+{
+	int fd;
+
+	return mm->kind == ANONMM_SOFT || !dev->ops->fds || dev->ops->fds(dev, &fd, 1) == 0;
+}
+
+int anonmm_swapon(struct anonmm *mm, const char *uri, int priority)
+{
+	char why[400] = "";
+	struct swapdev *dev;
+	int error = swapdev_open(uri, &dev, why, sizeof(why));
+
+	if (error)
+		return error;
+	error = can_reach(mm, dev) ? pager_add_swap(mm->pager, dev, priority) : -EOPNOTSUPP;
+	if (error)
+		dev->ops->close(dev);
+	return error;
+}
+
+int anonmm_swapoff(struct anonmm *mm, const char *uri)
+{
+	struct call call;
+
+	call_begin(&call, mm, NULL);
+	while (call_again(&call, pager_swapoff(mm->pager, uri, &call.wait)))
+		;
+	return call_end(&call);
+}

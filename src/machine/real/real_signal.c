@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal mode: the faulting thread serves its own fault, in the SIGBUS handler that the host
+ * kernel runs for a missing page of the managed range.
+ *
+ * The handler runs with all signals blocked, on an alternate stack in memory that is not managed.
+ * It allocates nothing from the program, and takes only locks whose holders block signals too.
+ */
+#include "machine/uffd/uffd_internal.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+#include <ucontext.h>
+
+#define MAX_INSTALLED 8
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
+static _Atomic(struct machine *) installed[MAX_INSTALLED];
+static struct sigaction earlier; /* the SIGBUS action that ours stands before */
+static struct lock install_lock;
+
+static enum access access_of(const void *ucontext)
+{
+#if defined(__x86_64__)
+	const ucontext_t *uc = ucontext;
+
+	return uc->uc_mcontext.gregs[REG_ERR] & 2 ? ACCESS_WRITE : ACCESS_READ;
+#else
+	(void)ucontext;
+	return ACCESS_WRITE; /* not told everywhere; a write may cost a page, a read would loop */
+#endif
+}
+
+static bool is_ours(const struct uffd_machine *m, const siginfo_t *info)
+{
+	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
+
+	return info->si_signo == SIGBUS && info->si_code == BUS_ADRERR && addr >= m->base &&
+	       addr - m->base < m->bytes;
+}
+
+static bool fails(struct uffd_machine *m, siginfo_t *info, enum access access, enum fault_result result)
+{
+	uffd_say(m, 0, "thread %d, %s of %#lx: %s", host_tid(), access == ACCESS_WRITE ? "write" : "read",
+		(uint64_t)(uintptr_t)info->si_addr, uffd_fault_words(result));
+	if (result == FAULT_SIGSEGV) {
+		info->si_signo = SIGSEGV;
+		info->si_code = SEGV_ACCERR;
+	}
+	return false;
+}
+
+bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext)
+{
+	struct uffd_machine *m = uffd_of(machine);
+	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
+	enum access access;
+	enum fault_result result;
+	struct wait wait;
+
+	if (m->faults != ANONMM_FAULTS_SIGNAL || !is_ours(m, info))
+		return false;
+	access = access_of(ucontext);
+	uffd_turn(m);
+	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT) {
+		uffd_turn_waits(m);
+		uffd_wait(machine, &wait);
+	}
+	uffd_kswapd_help(m);
+	return result == FAULT_DONE ? true : fails(m, info, access, result);
+}
+
+/* ---- Alternate stacks ---------------------------------------------------------------------- */
+
+/*
+ * The handler's frame with all of the CPU's registers, the core's deepest path, and below them the program's own handlers.
+ * What is not touched costs nothing.
+ */
+static size_t altstack_bytes(void)
+{
+	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 192 * KIB;
+}
+
+int uffd_thread_enter(struct machine *machine)
+{
+	size_t bytes = altstack_bytes();
+	stack_t stack = {.ss_size = bytes};
+	uint8_t *memory;
+	int error;
+
+	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+		return 0;
+	memory = host_mmap(0, bytes + PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
+	if (!memory)
+		return -ENOMEM;
+	host_mprotect((uint64_t)(uintptr_t)memory, PAGE_BYTES, PROT_NONE); /* an overflow must not pass */
+	stack.ss_sp = memory + PAGE_BYTES;
+	error = (int)host_call(SYS_sigaltstack, &stack, NULL);
+	if (error)
+		host_munmap(memory, bytes + PAGE_BYTES);
+	return error;
+}
+
+void uffd_thread_exit(struct machine *machine)
+{
+	stack_t off = {.ss_flags = SS_DISABLE}, old = {0};
+	size_t bytes = altstack_bytes();
+
+	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+		return;
+	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE) &&
+		old.ss_size == bytes)
+		host_munmap((uint8_t *)old.ss_sp - PAGE_BYTES, bytes + PAGE_BYTES);
+}
+
+/* ---- The handler, for programs that use the library themselves --------------------------------- */
+
+static void pass_on(int signal, siginfo_t *info, void *ucontext)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+
+	if (earlier.sa_flags & SA_SIGINFO)
+		earlier.sa_sigaction(signal, info, ucontext);
+	else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN)
+		earlier.sa_handler(signal);
+	else
+		sigaction(signal, &dfl, NULL); /* the access is tried again, and ends the program */
+}
+
+static void on_sigbus(int signal, siginfo_t *info, void *ucontext)
+{
+	int saved_errno = errno;
+	bool done = false;
+
+	for (unsigned i = 0; i < MAX_INSTALLED && !done; i++) {
+		struct machine *machine = atomic_load(&installed[i]);
+
+		done = machine && is_ours(uffd_of(machine), info) &&
+		       uffd_handle_sigbus(machine, info, ucontext);
+	}
+	if (!done)
+		pass_on(signal, info, ucontext);
+	errno = saved_errno;
+}
+
+static int install_handler(void)
+{
+	struct sigaction action = {
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction now;
+
+	if (sigaction(SIGBUS, NULL, &now))
+		return -errno;
+	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigbus)
+		return 0;
+	earlier = now;
+	memset(&action.sa_mask, 0xff, sizeof(action.sa_mask)); /* those that libc cancels with, too */
+	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+}
+
+/* => install_lock held. The place of @machine, or a free one, or -1. */
+static int install_place(struct machine *machine)
+{
+	int place = -1;
+
+	for (int i = MAX_INSTALLED - 1; i >= 0; i--) {
+		struct machine *there = atomic_load(&installed[i]);
+
+		if (there == machine)
+			return i;
+		if (!there)
+			place = i;
+	}
+	return place;
+}
+
+/* Again for the same machine: puts the handler before one that was installed since. */
+int uffd_install_sigbus(struct machine *machine)
+{
+	int error = -ENOSPC;
+	int place;
+
+	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+		return 0;
+	lock_take(&install_lock);
+	place = install_place(machine);
+	if (place >= 0)
+		error = install_handler();
+	if (!error)
+		atomic_store(&installed[place], machine);
+	lock_drop(&install_lock);
+	return error;
+}
+
+/* The handler itself stays: somebody may have put theirs before it, and without machines it only passes on. */
+void uffd_remove_sigbus(struct machine *machine)
+{
+	lock_take(&install_lock);
+	for (unsigned i = 0; i < MAX_INSTALLED; i++)
+		if (atomic_load(&installed[i]) == machine)
+			atomic_store(&installed[i], NULL);
+	lock_drop(&install_lock);
+}

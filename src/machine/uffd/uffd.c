@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The uffd machine: opening and closing, regions, the table of operations.
+ *
+ * The managed range is reserved once and registered once. A region is a part of it that has been
+ * given a protection; what is no region is PROT_NONE, so the host itself raises the SIGSEGV there.
+ */
+#include "machine/uffd/uffd_internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+/* ---- Regions ----------------------------------------------------------------------------- */
+
+/* The kernel's own copies cannot read what may only be run. */
+static int host_prot(int prot)
+{
+	return prot & PROT_EXEC ? prot | PROT_READ : prot;
+}
+
+static int region_map(struct machine *machine, struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	(void)machine, (void)space;
+	return prot == PROT_NONE ? 0 : host_mprotect(start, end - start, host_prot(prot));
+}
+
+static int region_protect(
+	struct machine *machine, struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	(void)machine, (void)space;
+	return host_mprotect(start, end - start, host_prot(prot));
+}
+
+/* No frame is there any more; what may be is the poison of a fault that failed a moment ago. */
+static int region_unmap(struct machine *machine, struct space *space, uint64_t start, uint64_t end)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	(void)space;
+	if (atomic_load(&m->nr_poisoned))
+		uffd_poison_clear(
+			m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX), false);
+	return host_mprotect(start, end - start, PROT_NONE);
+}
+
+static void say_line(struct machine *machine, const char *text)
+{
+	uffd_say(uffd_of(machine), 0, "%s", text);
+}
+
+static const struct machine_ops uffd_ops = {
+	.name = "uffd",
+	.frame_bytes = uffd_frame_bytes,
+	.frame_populate = uffd_frame_populate,
+	.frame_drop = uffd_frame_drop,
+	.more = uffd_more,
+	.faults_block = uffd_faults_block,
+	.map = uffd_map,
+	.unmap = uffd_unmap,
+	.region_map = region_map,
+	.region_protect = region_protect,
+	.region_unmap = region_unmap,
+	.lock = uffd_lock,
+	.unlock = uffd_unlock,
+	.wake = uffd_wake,
+	.wait = uffd_wait,
+	.wake_kswapd = uffd_wake_kswapd,
+	.say = say_line,
+	.chunk_alloc = uffd_chunk_alloc,
+	.chunk_free = uffd_chunk_free,
+};
+
+/* ---- Open -------------------------------------------------------------------------------- */
+
+#define RANGE_NAME "anonmm managed"
+
+/* What every part of a reservation has, so that the host can make one area of them again. */
+static void reserve_mark(void *area, size_t bytes, const char *name)
+{
+	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_NOHUGEPAGE);
+	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_DONTFORK);
+	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, area, bytes,
+		name); /* a courtesy to readers of /proc/PID/maps */
+}
+
+static void *reserve(uint64_t addr, uint64_t bytes, int prot, const char *name)
+{
+	void *area = host_mmap(addr, bytes, prot, MAP_NORESERVE | (addr ? MAP_FIXED_NOREPLACE : 0));
+
+	if (!area)
+		return NULL;
+	if (addr && (uint64_t)(uintptr_t)area != addr) { /* a kernel that takes the flag for a hint */
+		host_munmap(area, bytes);
+		return NULL;
+	}
+	reserve_mark(area, bytes, name);
+	return area;
+}
+
+int uffd_reserve_again(struct machine *machine, uint64_t start, uint64_t end)
+{
+	void *area = host_mmap(start, end - start, PROT_NONE, MAP_NORESERVE | MAP_FIXED);
+
+	if (!area)
+		return -ENOMEM;
+	reserve_mark(area, end - start, RANGE_NAME);
+	return uffd_register_area(uffd_of(machine), start, end - start);
+}
+
+static int reserve_range(struct uffd_machine *m, const struct uffd_config *config, char *why, size_t why_len)
+{
+	void *range = reserve(config->base, config->bytes, PROT_NONE, RANGE_NAME);
+
+	if (!range) {
+		snprintf(why, why_len,
+			"the host does not reserve %lu MiB of addresses%s: lower the address space limit "
+			"(ulimit -v)",
+			config->bytes / MIB, config->base ? " at the place that was asked for" : "");
+		return -ENOMEM;
+	}
+	m->base = (uint64_t)(uintptr_t)range;
+	m->bytes = config->bytes;
+	return 0;
+}
+
+static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
+{
+	uint64_t bytes = ((uint64_t)m->nr_frames + 1) * PAGE_BYTES;
+
+	m->pool_bytes = bytes;
+	m->place_bytes = page_align_up(m->nr_frames);
+	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
+	if (m->pool) /* frames at no address: nobody could tell what they were */
+		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
+	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
+	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
+	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
+	if (m->pool && m->place && m->zeros && m->stacks)
+		return 0;
+	snprintf(why, why_len, "the host does not give the addresses of %u frames (%lu MiB)", m->nr_frames,
+		bytes / MIB);
+	return -ENOMEM;
+}
+
+static int open_fds(struct uffd_machine *m, const struct uffd_config *config, char *why, size_t why_len)
+{
+	int error = uffd_fd_open(m, config->copy, why, why_len);
+
+	if (error)
+		return error;
+	m->leader_sleep.fd = uffd_eventfd_open();
+	m->pager_sleep.fd = uffd_eventfd_open();
+	if (m->leader_sleep.fd < 0 || m->pager_sleep.fd < 0) {
+		snprintf(why, why_len, "no descriptor is left for an eventfd: raise the limit (ulimit -n)");
+		return -EMFILE;
+	}
+	error = uffd_register(m);
+	if (error)
+		snprintf(why, why_len, "the managed range cannot be registered with userfaultfd: %s",
+			strerror(-error));
+	return error;
+}
+
+static int check_config(const struct uffd_config *config, char *why, size_t why_len)
+{
+	if (config->bytes && config->nr_frames && !((config->base | config->bytes) & ~PAGE_MASK))
+		return 0;
+	snprintf(why, why_len,
+		"a managed range of %lu bytes at %#lx with %u frames: pages of %lu bytes and at least one "
+		"frame are needed",
+		config->bytes, config->base, config->nr_frames, PAGE_BYTES);
+	return -EINVAL;
+}
+
+int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len)
+{
+	struct uffd_machine *m;
+	int error = check_config(config, why, why_len);
+
+	if (error)
+		return error;
+	m = host_mmap(0, page_align_up(sizeof(*m)), PROT_READ | PROT_WRITE, 0);
+	if (!m) {
+		snprintf(why, why_len, "the host has no memory");
+		return -ENOMEM;
+	}
+	m->machine.ops = &uffd_ops;
+	m->nr_frames = config->nr_frames;
+	m->fd = m->node = m->leader_sleep.fd = m->pager_sleep.fd = -1;
+	m->kick = &m->own_kick;
+	m->pair_cpu = -1;
+	m->faults = uffd_faults_choose(config->faults, NULL);
+	error = reserve_range(m, config, why, why_len);
+	if (!error)
+		error = reserve_pool(m, why, why_len);
+	if (!error)
+		error = open_fds(m, config, why, why_len);
+	if (error) {
+		uffd_machine_close(&m->machine);
+		return error;
+	}
+	*out = &m->machine;
+	return 0;
+}
+
+/* ---- Start, stop, close ------------------------------------------------------------------ */
+
+/*
+ * What our threads keep: descriptors that close at exec and are no pipe, socket or terminal. All of ours are like that,
+ * and what a program inherited never is.
+ */
+static bool is_kept(int fd)
+{
+	struct stat st;
+	long flags = host_call(SYS_fcntl, fd, F_GETFD, 0);
+
+	if (flags < 0 || !(flags & FD_CLOEXEC) || fstat(fd, &st))
+		return false;
+	return !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static void keep_fd(struct uffd_machine *m, int fd)
+{
+	for (unsigned i = 0; i < m->nr_own_fds; i++)
+		if (m->own_fds[i] == fd)
+			return;
+	if (m->nr_own_fds < NR_OWN_FDS)
+		m->own_fds[m->nr_own_fds++] = fd;
+}
+
+static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
+{
+	int fds[16];
+	int nr = dev->ops->fds ? dev->ops->fds(dev, fds, ARRAY_SIZE(fds)) : 0;
+
+	for (int i = 0; i < nr && i < (int)ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			keep_fd(m, fds[i]);
+}
+
+struct fd_entry { /* as the kernel lays it out */
+	uint64_t ino, off;
+	uint16_t bytes;
+	uint8_t type;
+	char name[];
+};
+
+/* opendir() would allocate, and in a fork's child that could be managed memory. */
+static void keep_open_fds(struct uffd_machine *m)
+{
+	_Alignas(8) char buf[4096];
+	int dir =
+		(int)host_call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	long bytes;
+
+	if (dir < 0)
+		return;
+	while ((bytes = host_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < bytes;) {
+			const struct fd_entry *entry = (const struct fd_entry *)(buf + at);
+			int fd = entry->name[0] == '.' ? -1 : atoi(entry->name);
+
+			if (fd >= 0 && fd != dir && is_kept(fd))
+				keep_fd(m, fd);
+			at += entry->bytes;
+		}
+	}
+	host_close(dir);
+}
+
+static void find_own_fds(struct uffd_machine *m)
+{
+	struct pollfd devices[32];
+	unsigned nr;
+
+	m->nr_own_fds = 0;
+	keep_fd(m, m->fd);
+	if (m->node >= 0)
+		keep_fd(m, m->node);
+	keep_fd(m, m->leader_sleep.fd);
+	keep_fd(m, m->pager_sleep.fd);
+	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
+	for (unsigned i = 0; i < nr; i++)
+		keep_fd(m, devices[i].fd);
+	for (unsigned i = 0; i < m->nr_devices; i++)
+		keep_device_fds(m, m->devices[i]);
+	if (m->nr_devices == 0)
+		keep_open_fds(m);
+}
+
+void uffd_keep_device(struct machine *machine, struct swapdev *dev)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	if (m->nr_devices < NR_DEVICES)
+		m->devices[m->nr_devices++] = dev;
+}
+
+void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	m->kick = kick;
+	m->serve = serve;
+	m->serve_ctx = ctx;
+}
+
+void uffd_machine_ask(struct machine *machine, bool (*more)(bool urgent))
+{
+	uffd_of(machine)->more = more;
+}
+
+bool uffd_more(struct machine *machine)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	return m->more && m->more(true);
+}
+
+int uffd_machine_start(struct machine *machine, struct space *space)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	m->space = space;
+	find_own_fds(m);
+	return uffd_threads_start(m);
+}
+
+void uffd_machine_stop(struct machine *machine)
+{
+	uffd_threads_stop(uffd_of(machine));
+}
+
+static void unmap_area(void *area, size_t bytes)
+{
+	if (area)
+		host_munmap(area, bytes);
+}
+
+void uffd_machine_close(struct machine *machine)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	uffd_threads_stop(m);
+	uffd_remove_sigbus(machine);
+	int fds[] = {m->fd, m->node, m->leader_sleep.fd, m->pager_sleep.fd};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			host_close(fds[i]);
+	unmap_area((void *)(uintptr_t)m->base, m->bytes);
+	unmap_area(m->pool, m->pool_bytes);
+	unmap_area(m->place, m->place_bytes);
+	unmap_area(m->zeros, ZERO_PAGES * PAGE_BYTES);
+	unmap_area(m->stacks, 2 * STACK_BYTES);
+	host_munmap(m, page_align_up(sizeof(*m)));
+}
+
+/* ---- Facts ------------------------------------------------------------------------------- */
+
+uint64_t uffd_machine_base(struct machine *machine)
+{
+	return uffd_of(machine)->base;
+}
+
+uint64_t uffd_machine_bytes(struct machine *machine)
+{
+	return uffd_of(machine)->bytes;
+}
+
+enum anonmm_faults uffd_machine_faults(struct machine *machine)
+{
+	return uffd_of(machine)->faults;
+}
+
+bool uffd_machine_copies(struct machine *machine)
+{
+	return uffd_of(machine)->way == &uffd_way_copy;
+}
+
+bool uffd_owns_fd(struct machine *machine, int fd)
+{
+	struct uffd_machine *m = uffd_of(machine);
+
+	for (unsigned i = 0; i < m->nr_own_fds; i++)
+		if (m->own_fds[i] == fd)
+			return true;
+	return false;
+}

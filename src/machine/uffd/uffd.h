@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The uffd machine: real memory of this process. See machine.h for what it promises to the
+ * core; this is what it offers to the library and to the preload library.
+ */
+#ifndef ANONMM_UFFD_H
+#define ANONMM_UFFD_H
+
+#include "contract/machine.h"
+#include "anonmm.h"
+#include "contract/swapdev.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+struct uffd_config {
+	uint64_t base; /* where the managed range shall lie; 0: anywhere */
+	uint64_t bytes; /* its size */
+	uint32_t nr_frames;
+	enum anonmm_faults faults;
+	bool copy; /* do without UFFDIO_MOVE, even where the kernel has it */
+};
+
+/*
+ * Reserve the managed range and the pool, open the userfaultfd. -EPERM, -ENOSYS, -ENOMEM, -EINVAL with words in @why:
+ * what was asked, what was found, what to do. No thread yet.
+ */
+int uffd_machine_open(const struct uffd_config *config, struct machine **out, char *why, size_t why_len);
+
+/* What @asked comes to where nobody guards system calls (src/run/faults.h: where somebody does). *@why (may be NULL): in words. */
+enum anonmm_faults uffd_faults_choose(enum anonmm_faults asked, const char **why);
+
+/* What the kernel says when it is asked. Errors are 0 or -errno. */
+struct uffd_probe {
+	int kernel_faults; /* a userfaultfd that gets the faults of system calls too: thread mode needs it */
+	int user_faults; /* one that gets those of user mode only: enough for signal mode */
+	bool by_device; /* the first of these came from /dev/userfaultfd */
+	uint64_t features; /* UFFD_FEATURE_* of the better one */
+	int move; /* one page was moved, and came back */
+	int copy; /* one page was copied in, and was found write-protected when asked to be */
+};
+
+void uffd_probe(struct uffd_probe *probe);
+
+/* The managed range, and the mode that AUTO became. */
+uint64_t uffd_machine_base(struct machine *m);
+uint64_t uffd_machine_bytes(struct machine *m);
+enum anonmm_faults uffd_machine_faults(struct machine *m);
+bool uffd_machine_copies(struct machine *m);
+
+/*
+ * Let others ask for something: @kick is the word that kswapd sleeps on from now on, and may lie in memory that other processes
+ * map. Who sets it to 1 and wakes it (a futex that is not private) has @serve(@ctx) called by kswapd, soon; it is called at
+ * other times too. => before uffd_machine_start(); the word stays where it is, also in a fork's child
+ */
+void uffd_machine_serve(struct machine *m, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx);
+
+/*
+ * Before kswapd's work is done because frames are few, @more(false) is asked whether the limit could be raised instead: true:
+ * it was. more(true): a fault found no frame at all. true: try again; it may have slept a little. Called by threads of the
+ * program in signal mode, signals blocked, by ours otherwise. => before uffd_machine_start()
+ */
+void uffd_machine_ask(struct machine *m, bool (*more)(bool urgent));
+
+/*
+ * Start kswapd, and in thread mode the pager thread. => m->pager set, its swap devices added, @space is the one
+ * space; nothing that the C library allocates for a thread lies in managed memory. 0 or -errno.
+ */
+int uffd_machine_start(struct machine *m, struct space *space);
+
+/* End the threads: nobody serves faults any more. => no space is left. To be called before pager_close(). */
+void uffd_machine_stop(struct machine *m);
+
+/* Undo the mappings, and end the threads if that is still to be done. => no space is left. */
+void uffd_machine_close(struct machine *m);
+
+/* What creates our threads: pthread_create. For whoever stands in front of it. */
+extern int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/*
+ * Signal mode, for programs that use the library themselves: put a SIGBUS handler before the program's, which gets
+ * what is not ours. No-ops in thread mode. -ENOSPC: too many machines. remove: close does it too.
+ */
+int uffd_install_sigbus(struct machine *m);
+void uffd_remove_sigbus(struct machine *m);
+
+/* ---- For the preload library --------------------------------------------------------- */
+
+/*
+ * Signal mode. Every thread needs an alternate stack in unmanaged memory before it touches managed
+ * memory: call at its start. Undone at its end by uffd_thread_exit(). No-ops in thread mode.
+ */
+int uffd_thread_enter(struct machine *m);
+void uffd_thread_exit(struct machine *m);
+
+/*
+ * The SIGBUS handler's work: true when the fault was ours and is resolved (return from the handler). false: not
+ * ours, or the page cannot be had: then *si_addr and si_code stand as the program should see them, and the message was said.
+ */
+bool uffd_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
+
+/*
+ * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable, and takes the pager lock, so that
+ * the child inherits a core at rest: between prepare and parent or child_begin the forking thread calls nothing of
+ * the core and touches no managed memory. When it fails nothing has changed and no other of these is called.
+ * parent: after the fork (also one that failed), in the parent.
+ * child_begin: first in the child; the core may be called after it, managed memory not touched.
+ * child: new threads are started and the range is registered anew; 0 or -errno, after which the child must not
+ * touch managed memory.
+ */
+int uffd_fork_prepare(struct machine *m);
+void uffd_fork_parent(struct machine *m);
+void uffd_fork_child_begin(struct machine *m);
+int uffd_fork_child(struct machine *m);
+
+/*
+ * In thread mode threads that fault often are bound to the pager's CPU for a while. What the program may see
+ * and inherit is its own affinity: release the calling thread before fork, exec, spawn and pthread_create,
+ * and let these stand behind sched_getaffinity/sched_setaffinity of a thread of this process (tid 0: the caller).
+ */
+void uffd_unpair_self(struct machine *m);
+int uffd_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);
+int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask);
+
+/*
+ * The machine's threads keep the descriptors of @dev, and uffd_owns_fd() knows them. => before uffd_machine_start(), or before
+ * uffd_fork_child() for a device of the child's own. Without it the threads keep whatever could be a device's.
+ */
+void uffd_keep_device(struct machine *m, struct swapdev *dev);
+
+/*
+ * A foreign mapping that lay in the managed range is gone, or goes now: its addresses belong to the reservation again.
+ * => space locked, [start, end) is a hole of the space. 0 or -errno.
+ */
+int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
+
+/*
+ * A program has become another user, by a system call of its only thread: have our threads make the same call (number,
+ * arguments; what they point to is not managed).
+ */
+void uffd_ids_follow(struct machine *m, const long call[4]);
+/* Threads of ours, as the kernel counts them. */
+unsigned uffd_nr_threads(struct machine *m);
+
+/* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
+bool uffd_owns_fd(struct machine *m, int fd);
+
+#endif

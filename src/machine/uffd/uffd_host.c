@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The userfaultfd: how it is had, and its requests.
+ *
+ * Thread mode needs faults of the kernel's own accesses too (a system call on a page that is
+ * out), which is a privilege; signal mode does not get them and needs none.
+ *
+ * Our descriptors are numbered high, out of the way of programs that expect 3 to be free. A
+ * thread whose table lost them (signal mode, a program that closed what is not its own) has its
+ * requests made by kswapd, whose table is private.
+ */
+#include "machine/uffd/uffd_internal.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#define WANTED_FEATURES                                                                                      \
+	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |              \
+		UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
+
+/* Below the soft limit, and low enough that the kernel's table stays small. */
+static int fd_floor(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > 4096)
+		return 4000;
+	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 96 : 3;
+}
+
+/* Give @fd a high number; the low one when there is none. */
+static int fd_raise(int fd)
+{
+	int high = (int)host_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd_floor());
+
+	if (high < 0)
+		return fd;
+	host_close(fd);
+	return high;
+}
+
+int uffd_eventfd_open(void)
+{
+	int fd = (int)host_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? fd : fd_raise(fd);
+}
+
+/* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
+static int fd_features(bool kernel_faults, uint64_t *features)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	int fd = uffd_fd_ask(kernel_faults, NULL);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = host_ioctl(fd, UFFDIO_API, &api);
+	host_close(fd);
+	*features = api.features;
+	return error;
+}
+
+static int fd_handshake(struct uffd_machine *m)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = m->features};
+	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
+	int error;
+
+	if (fd == -EPERM && m->node >= 0)
+		fd = (int)host_call(SYS_ioctl, m->node, USERFAULTFD_IOC_NEW, (long)(O_CLOEXEC | O_NONBLOCK));
+	if (fd < 0)
+		return fd;
+	error = host_ioctl(fd, UFFDIO_API, &api);
+	if (error) {
+		host_close(fd);
+		return error;
+	}
+	return fd_raise(fd);
+}
+
+/*
+ * A program that gives up its privileges may fork later, and the child needs a userfaultfd of its own: an open device node still
+ * gives it one. Not everybody has the node.
+ */
+static void keep_node(struct uffd_machine *m)
+{
+	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+
+	m->node = fd < 0 ? -1 : fd_raise(fd);
+}
+
+static void refuse(int error, bool thread_mode, char *why, size_t why_len)
+{
+	if (error == -EPERM && thread_mode)
+		snprintf(why, why_len,
+			"the host does not let this user handle page faults of system calls (userfaultfd: "
+			"%s): run as root, "
+			"or `sysctl vm.unprivileged_userfaultfd=1`, or give the user /dev/userfaultfd "
+			"(chgrp, chmod g+rw), or "
+			"use signal faults",
+			strerror(-error));
+	else if (error == -ENOSYS || error == -EPERM)
+		snprintf(why, why_len,
+			"the host has no userfaultfd for us (%s): a kernel with CONFIG_USERFAULTFD is "
+			"needed, and a "
+			"container's seccomp profile must allow userfaultfd",
+			strerror(-error));
+	else
+		snprintf(why, why_len, "userfaultfd cannot be opened: %s", strerror(-error));
+}
+
+int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
+{
+	bool thread_mode = m->faults == ANONMM_FAULTS_THREAD;
+	uint64_t granted = 0;
+	int error = fd_features(thread_mode, &granted);
+
+	if (error) {
+		refuse(error, thread_mode, why, why_len);
+		return error;
+	}
+	m->features = granted & WANTED_FEATURES;
+	if (!(m->features & UFFD_FEATURE_MOVE))
+		copy = true;
+	if (copy)
+		m->features &= ~UFFD_FEATURE_MOVE;
+	if (!thread_mode)
+		m->features |= granted & UFFD_FEATURE_SIGBUS;
+	if (copy && !(m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)) {
+		snprintf(why, why_len,
+			"this kernel's userfaultfd has neither UFFDIO_MOVE (Linux 6.8) nor write protection "
+			"(5.7 on x86-64, "
+			"6.4 on arm64): one of them is needed");
+		return -ENOSYS;
+	}
+	if (!thread_mode && !(m->features & UFFD_FEATURE_SIGBUS)) {
+		snprintf(why, why_len,
+			"this kernel's userfaultfd has no SIGBUS mode (Linux 4.14): use thread faults");
+		return -ENOSYS;
+	}
+	m->way = copy ? &uffd_way_copy : &uffd_way_move;
+	m->fd = fd_handshake(m);
+	if (thread_mode)
+		keep_node(m);
+	if (m->fd < 0) {
+		refuse(m->fd, thread_mode, why, why_len);
+		return m->fd;
+	}
+	return 0;
+}
+
+/* In the child of a fork: the same again, for this process's memory. */
+int uffd_fd_reopen(struct uffd_machine *m)
+{
+	m->fd = fd_handshake(m);
+	return m->fd < 0 ? m->fd : 0;
+}
+
+int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
+{
+	struct uffdio_register area = {
+		.range = {.start = start, .len = bytes},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	if (m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)
+		area.mode |= UFFDIO_REGISTER_MODE_WP;
+	return host_ioctl(m->fd, UFFDIO_REGISTER, &area);
+}
+
+/* Somebody else's memory is there: neither ours nor a snapshot's. */
+static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
+{
+	int prot;
+
+	return space_kind_at(m->space, at, run_end, &prot) == SPACE_IS_FOREIGN &&
+	       pager_space_at(m->machine.pager, at) == m->space;
+}
+
+/* Around what is not ours in the range: the kernel refuses to register some mappings of files. */
+static int register_range(struct uffd_machine *m)
+{
+	uint64_t at = m->base, end = m->base + m->bytes, run_end;
+	int error = 0;
+
+	if (!m->space)
+		return uffd_register_area(m, m->base, m->bytes);
+	while (at < end && !error) {
+		uint64_t start = at;
+
+		while (at < end && !is_foreign(m, at, &run_end))
+			at = min_u64(run_end, end);
+		if (at > start)
+			error = uffd_register_area(m, start, at - start);
+		while (at < end && is_foreign(m, at, &run_end))
+			at = min_u64(run_end, end);
+	}
+	return error;
+}
+
+/* => space locked, if there is one yet */
+int uffd_register(struct uffd_machine *m)
+{
+	int error = register_range(m);
+
+	return error ? error : uffd_register_area(m, frame_addr(m, 0), m->pool_bytes);
+}
+
+/* ---- Requests --------------------------------------------------------------------------- */
+
+/* Have kswapd make the request. Slow, and only for programs that close what is not theirs. */
+static int request_by_mail(struct uffd_machine *m, unsigned long request, void *arg)
+{
+	int result;
+
+	lock_take(&m->mail_lock);
+	m->mail.request = request;
+	m->mail.arg = arg;
+	atomic_store(&m->mail.state, 1);
+	uffd_wake_kswapd(&m->machine, false);
+	while (atomic_load(&m->mail.state) != 2) {
+		host_futex_wake_shared(m->kick, 1);
+		host_futex_wait(&m->mail.state, 1, 1000000);
+	}
+	result = m->mail.result;
+	atomic_store(&m->mail.state, 0);
+	lock_drop(&m->mail_lock);
+	return result;
+}
+
+void uffd_serve_mail(struct uffd_machine *m)
+{
+	if (atomic_load(&m->mail.state) != 1)
+		return;
+	m->mail.result = host_ioctl(m->fd, m->mail.request, m->mail.arg);
+	atomic_store(&m->mail.state, 2);
+	host_futex_wake(&m->mail.state, 1);
+}
+
+static int request(struct uffd_machine *m, unsigned long what, void *arg)
+{
+	int error;
+
+	if (likely(!atomic_load_explicit(&m->fds_lost, memory_order_relaxed)) || on_own_thread(m)) {
+		error = host_ioctl(m->fd, what, arg);
+		if (likely(error != -EBADF && error != -ENOTTY) || !m->started || on_own_thread(m))
+			return error;
+		atomic_store(&m->fds_lost, true);
+	}
+	return request_by_mail(m, what, arg);
+}
+
+/* Pages that a partial request has done; the request says 0 or -errno when it did none. */
+static unsigned pages_done(int64_t bytes)
+{
+	return bytes > 0 ? (unsigned)((uint64_t)bytes >> PAGE_SHIFT) : 0;
+}
+
+/*
+ * Is a request of @len pages worth another try? The host takes one only within one of its own areas, and those of a
+ * region that was changed in parts are not always joined again: then the run crosses two, and its halves are tried.
+ */
+static bool try_again(int result, unsigned *len)
+{
+	if ((result == -EINVAL || result == -ENOENT) && *len > 1) {
+		*len /= 2;
+		return true;
+	}
+	return result == -EAGAIN;
+}
+
+/*
+ * "There is a page already" may be a false report: a kernel that moves several pages at a time (6.18) forgets, when
+ * it had to start again once within a request, that it did succeed then, and finds its own page. The proof is that
+ * the source has no page any more, which an attempt to move it to the always empty page tells without a touch.
+ */
+static bool was_moved(struct uffd_machine *m, uint64_t src)
+{
+	struct uffdio_move move = {.dst = frame_addr(m, m->nr_frames),
+		.src = src,
+		.len = PAGE_BYTES,
+		.mode = UFFDIO_MOVE_MODE_DONTWAKE};
+	int result;
+
+	do {
+		result = request(m, UFFDIO_MOVE, &move);
+	} while (result == -EAGAIN);
+	return result == -ENOENT;
+}
+
+unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
+{
+	unsigned done = 0, len = nr;
+
+	*error = 0;
+	while (done < nr) {
+		struct uffdio_move move = {
+			.dst = dst + done * PAGE_BYTES,
+			.src = src + done * PAGE_BYTES,
+			.len = len * PAGE_BYTES,
+			.mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE,
+		};
+		int result = request(m, UFFDIO_MOVE, &move);
+
+		done += result == 0 ? len : pages_done(move.move);
+		if (result == -EEXIST && atomic_load(&m->nr_poisoned) &&
+			uffd_poison_clear(m, move.dst, 1, false))
+			continue;
+		if (result == -EEXIST && was_moved(m, move.src)) {
+			if (wake) /* the request did not */
+				uffd_wake_range(m, move.dst, 1);
+			done++;
+			len = nr - done;
+		} else if (result == 0) {
+			len = nr - done;
+		} else if (!try_again(result, &len)) {
+			*error = result;
+			break;
+		}
+		len = (unsigned)min_u64(len, nr - done);
+	}
+	return done;
+}
+
+unsigned uffd_copy(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
+{
+	unsigned done = 0, len = nr;
+
+	*error = 0;
+	while (done < nr) {
+		struct uffdio_copy copy = {
+			.dst = dst + done * PAGE_BYTES,
+			.src = src + done * PAGE_BYTES,
+			.len = len * PAGE_BYTES,
+			.mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE,
+		};
+		int result = request(m, UFFDIO_COPY, &copy);
+
+		done += result == 0 ? len : pages_done(copy.copy);
+		if (result == 0) {
+			len = nr - done;
+		} else if (!try_again(result, &len)) {
+			*error = result;
+			break;
+		}
+		len = (unsigned)min_u64(len, nr - done);
+	}
+	return done;
+}
+
+int uffd_write_protect(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	struct uffdio_writeprotect protect = {
+		.range = {.start = addr, .len = nr * PAGE_BYTES},
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int error;
+
+	do {
+		error = request(m, UFFDIO_WRITEPROTECT, &protect);
+	} while (error == -EAGAIN);
+	return error;
+}
+
+int uffd_poison_page(struct uffd_machine *m, uint64_t addr)
+{
+	struct uffdio_poison poison = {.range = {.start = addr, .len = PAGE_BYTES}};
+	int error;
+
+	if (!(m->features & UFFD_FEATURE_POISON))
+		return -ENOSYS;
+	do {
+		error = request(m, UFFDIO_POISON, &poison);
+	} while (error == -EAGAIN);
+	return error;
+}
+
+void uffd_wake_range(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	struct uffdio_range range = {.start = addr, .len = nr * PAGE_BYTES};
+
+	request(m, UFFDIO_WAKE, &range);
+}
+
+/* Give the memory of these pages, wherever they are, back to the host. */
+void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr)
+{
+	int error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED);
+
+	if (error == -EINVAL) /* the program locked all its memory */
+		error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED_LOCKED);
+	if (error)
+		uffd_die(m, "the host does not take back %u pages at %#lx: %s", nr, addr, strerror(-error));
+}
+
+/* ---- Words ------------------------------------------------------------------------------ */
+
+/*
+ * Our threads do not hold the program's descriptors (a pipe must close when the program closes it), so they look
+ * up the standard error output of the thread that the message is about.
+ */
+static void say_text(struct uffd_machine *m, int tid, const char *text, size_t len)
+{
+	char path[64];
+	int fd = 2;
+
+	if (on_own_thread(m)) {
+		if (tid)
+			snprintf(path, sizeof(path), "/proc/self/task/%d/fd/2", tid);
+		else
+			snprintf(path, sizeof(path), "/proc/self/fd/2");
+		fd = (int)host_call(
+			SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
+		if (fd < 0)
+			return;
+	}
+	host_write(fd, text, len);
+	if (fd != 2)
+		host_close(fd);
+}
+
+static void say_v(struct uffd_machine *m, int tid, const char *format, va_list args)
+{
+	char text[512] = "anonmm: ";
+	size_t len = strlen(text);
+
+	len += (size_t)vsnprintf(text + len, sizeof(text) - len - 1, format, args);
+	if (len > sizeof(text) - 2)
+		len = sizeof(text) - 2;
+	text[len++] = '\n';
+	say_text(m, tid, text, len);
+}
+
+void uffd_say(struct uffd_machine *m, int tid, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(m, tid, format, args);
+	va_end(args);
+}
+
+void uffd_die(struct uffd_machine *m, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say_v(m, 0, format, args);
+	va_end(args);
+	abort();
+}

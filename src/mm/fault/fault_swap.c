@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* B8: the PTE is not present but not empty. */
+#include "mm/fault/fault.h"
+
+#include <sys/mman.h>
+
+/* A machine that moves frames cannot show one that a device is reading from; some devices must not see it change. */
+static bool must_be_stable(struct pager *pager, swp_entry_t entry)
+{
+	return !pager->machine->ops->sees_write || pager->areas[entry.type].dev->stable_writes;
+}
+
+/* The cached page for @entry if it can be mapped now: read, unlocked, and not on its way out where that matters. */
+static struct page *mappable(struct fault *f, swp_entry_t entry)
+{
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (!page || !page_has(page, PG_uptodate) || page_has(page, PG_locked))
+		return NULL;
+	if (page_has(page, PG_writeback) && must_be_stable(f->pager, entry))
+		return NULL;
+	return page;
+}
+
+/*
+ * Where a frame has one place only, nobody may map a page whose slot others name: it could be written unseen. Elsewhere
+ * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too: the first of them
+ * has mapped it as an ordinary page, the others copy.
+ */
+static bool must_copy(struct fault *f, struct page *page, swp_entry_t entry, uint64_t addr)
+{
+	if (!f->pager->machine->ops->can_share)
+		return page_mapped(page) || swap_slot(f->pager, entry)->count > 1;
+	return page_mapped(page) && !page_is_of_family(page, f->vma, addr);
+}
+
+/* A page of our own, filled from the cached one; the PTE gives its entry up. */
+static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
+{
+	struct page *page;
+
+	if (!fault_frame_for_copy(f, cached, &page))
+		return FAULT_NO_FRAME;
+	page_trylock(f->pager, cached);
+	readahead_hit(f->pager, cached);
+	int result = fault_copy(f, page, cached);
+
+	page_unlock(f->pager, cached);
+	if (result != FAULT_DONE)
+		return result;
+	page_set(page, PG_dirty); /* nothing on a device is this page's content */
+	f->pager->stats->copied++;
+	f->pager->stats->copied_early += !f->pager->machine->ops->can_share;
+	page_step(f->pager, page, "do_swap_page", f->addr);
+	free_swap_and_cache(f->pager, entry);
+	return FAULT_DONE;
+}
+
+/* What is locked will not go out again soon: its slot is of no use. */
+static bool must_leave_cache(struct fault *f, struct page *page, bool write)
+{
+	return write || (f->vma->flags & VM_LOCKED) || vm_swap_full(f->pager) ||
+	       !slot_writable(f->pager, word_entry(page->private));
+}
+
+/*
+ * Wanted while it was on its way out. An accessed bit says so at the next look; where there is none the page would stay where
+ * the end of its write has put it, at the tail, to be the first to go again. So it goes to the head.
+ */
+static bool was_going(struct fault *f, const struct page *page)
+{
+	return !f->pager->machine->ops->sees_access &&
+	       !page_has_any(page, PG_fresh | PG_active | PG_unevictable);
+}
+
+/* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
+static void choose_list(struct fault *f, struct page *page, bool back)
+{
+	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
+		page_clear(page, PG_active);
+		page_set(page, PG_mlocked | PG_unevictable);
+	} else if ((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)) {
+		page_clear(page, PG_active);
+	} else if (!back) {
+		return;
+	}
+	lru_requeue(f->pager, page);
+}
+
+/*
+ * One page from the swap cache into the run: the PTE's entry becomes the page, the slot's count drops.
+ * Whether the page may be reused is decided before that.
+ */
+static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
+{
+	swp_entry_t entry = pte_entry(pte_load(ptep));
+	bool asked_for = f->nr == 0;
+	bool write = asked_for && f->write;
+	bool sees_write = f->pager->machine->ops->sees_write;
+	bool others = swap_slot(f->pager, entry)->count > 1;
+	bool own = false, back = was_going(f, page);
+
+	page_trylock(f->pager, page);
+	readahead_hit(f->pager, page);
+	page_get(page); /* before the cache's reference may go */
+	if (must_leave_cache(f, page, write))
+		own = reuse_swap_page(f->pager, page, 1);
+	page_add_anon_rmap(page, f->vma, run_addr(f, f->nr), !others);
+	pte_store(ptep, new_pte(f, page, asked_for, own && (f->vma->prot & PROT_WRITE),
+				write && (own || !sees_write)));
+	page_step(f->pager, page, "page_add_anon_rmap", run_addr(f, f->nr));
+	swap_free(f->pager, entry);
+	page_step(f->pager, page, "swap_free", run_addr(f, f->nr));
+	if (!slot_writable(f->pager, entry))
+		try_to_free_swap(f->pager, page);
+	choose_list(f, page, back);
+	run_add(f, page, FRAME_KEEP);
+}
+
+/* Map the cached page, and those behind it that readahead has brought. */
+static int swap_map(struct fault *f, struct page *page)
+{
+	unsigned want = stream_around(f->vma, f->stream, f->index);
+	struct plug plug;
+
+	swap_add(f, page, f->ptep);
+	while (f->nr < want) {
+		pte_slot_t *ptep = run_ptep(f, f->nr);
+
+		if (!ptep || !pte_is_swap(pte_load(ptep)))
+			break;
+		swp_entry_t entry = pte_entry(pte_load(ptep));
+
+		page = mappable(f, entry);
+		if (!page || must_copy(f, page, entry, run_addr(f, f->nr)))
+			break;
+		swap_add(f, page, ptep);
+	}
+	run_served(f);
+	/* Have the device at work on what follows before the program is let go. */
+	plug_init(&plug);
+	swapin_ahead(f->pager, f->vma, f->stream, &plug);
+	plug_submit(f->pager, &plug);
+	run_map(f);
+	int result = run_finish(f);
+
+	for (unsigned i = 0; i < f->nr; i++)
+		page_step(f->pager, pfn_page(f->pager, f->maps[i].pfn), "do_swap_page", f->maps[i].addr);
+	return result;
+}
+
+int fault_read_swap(struct fault *f, swp_entry_t entry)
+{
+	struct plug plug;
+
+	if (fault_must_reclaim(f))
+		return FAULT_NO_FRAME;
+	plug_init(&plug);
+	int error = swapin_readahead(f->pager, f->vma, f->stream, f->index, entry, &plug);
+
+	if (error == -ENOMEM)
+		return FAULT_NO_FRAME;
+	f->pager->stats->major_faults++;
+	if (error) { /* no request is free: after any has ended */
+		wait_set(f->pager, f->wait, WAIT_FRAMES, PFN_NONE);
+		return FAULT_WAIT;
+	}
+	plug_alone(f->pager, &plug);
+	plug_submit(f->pager, &plug);
+	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	struct page *page = swap_entry_exists(f->pager, entry) ? lookup_swap_cache(f->pager, entry) : NULL;
+
+	if (page && page_has(page, PG_locked))
+		return fault_wait_page(f, page);
+	if (!page && plug.starved)
+		return FAULT_OOM;
+	return FAULT_RETRY; /* the device was ready at once, or the page is to be asked for alone */
+}
+
+int do_swap_page(struct fault *f)
+{
+	swp_entry_t entry = pte_entry(f->pte);
+	struct page *page = lookup_swap_cache(f->pager, entry);
+
+	if (swap_slot(f->pager, entry)->flags & SLOT_POISONED)
+		return FAULT_SIGBUS;
+	if (!page)
+		return fault_read_swap(f, entry);
+	if (!mappable(f, entry)) {
+		wait_on_page(f->pager, page, page_has(page, PG_locked) ? WAIT_PAGE : WAIT_WRITE, f->wait);
+		return FAULT_WAIT;
+	}
+	if (anon_vma_prepare(f->pager, f->vma))
+		return FAULT_OOM;
+	return must_copy(f, page, entry, f->addr) ? swap_copy(f, page, entry) : swap_map(f, page);
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shrink_page_list: what becomes of isolated pages, one by one.
+ *
+ *      page_judge            keep, activate, free, or a candidate
+ *      try_to_unmap_begin    the candidates' PTEs are hidden, the machine takes the pages away, their content is hashed
+ *      candidate_finish      dropped, written, sharing another's slot, or back on a list
+ *
+ * What is held while the lock is dropped is the candidates' page locks.
+ */
+#include "mm/mm.h"
+#include "mm/reclaim/scan.h"
+
+/* A page between try_to_unmap and its fate. */
+struct candidate {
+	struct page *page;
+	bool wanted; /* its content, for a device */
+	struct content content;
+};
+
+enum page_fate {
+	FATE_KEEP, /* back to the inactive list */
+	FATE_ACTIVATE, /* in use: to the active list */
+	FATE_UNEVICTABLE,
+	FATE_FREE, /* clean and unmapped: __remove_mapping */
+	FATE_CANDIDATE, /* try_to_unmap and pageout */
+};
+
+static bool slot_is_unwanted(struct pager *pager, const struct page *page)
+{
+	return page_has(page, PG_swapcache) && !page_mapped(page) &&
+	       swap_slot(pager, word_entry(page->private))->count == 0;
+}
+
+/*
+ * page_check_references, and what there is to check besides. Anonymous and shared memory that was used goes back to the
+ * active list. A page of a file that was used once only gets another round; used twice, by two, or as program text
+ * it is active. => page locked
+ */
+static enum page_fate page_check_references(struct scan *scan, struct page *page)
+{
+	struct referenced ref = page_referenced(scan->pager, page);
+	bool again = page_has(page, PG_referenced);
+
+	if (ref.vm_locked)
+		return FATE_UNEVICTABLE;
+	if (!ref.nr || scan->ignore_references)
+		return FATE_CANDIDATE;
+	if (page_has(page, PG_swapbacked))
+		return FATE_ACTIVATE;
+	page_set(page, PG_referenced);
+	return again || ref.nr > 1 || ref.vm_exec ? FATE_ACTIVATE : FATE_KEEP;
+}
+
+static bool page_is_lazyfree(const struct page *page)
+{
+	return page_is_anon(page) && !page_has(page, PG_swapbacked);
+}
+
+static bool page_needs_slot(const struct page *page)
+{
+	return page_is_anon(page) && !page_has(page, PG_swapcache) && page_has(page, PG_swapbacked);
+}
+
+/* Its cache is all that holds it: is there something to write first? */
+static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
+{
+	if (page_file(page))
+		return page_has(page, PG_swapbacked) ? FATE_CANDIDATE : FATE_FREE;
+	if (!page_has(page, PG_dirty))
+		return FATE_FREE;
+	return slot_has_room(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
+}
+
+/* Decide, without doing anything yet but give an anonymous page its slot. => page isolated and locked */
+static enum page_fate page_judge(struct scan *scan, struct page *page)
+{
+	struct pager *pager = scan->pager;
+
+	if (page_has(page, PG_mlocked))
+		return FATE_UNEVICTABLE;
+	if (page_has(page, PG_writeback)) {
+		page_set(page, PG_reclaim); /* at its end: to the tail */
+		return FATE_KEEP;
+	}
+	if (!page_has(page, PG_uptodate) ||
+		(!page_mapped(page) && !page_has(page, PG_swapcache) && !page_file(page)))
+		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
+	if (slot_is_unwanted(pager, page))
+		return FATE_FREE;
+	if (page_has(page, PG_swapcache) && pager->areas[word_entry(page->private).type].off)
+		return FATE_ACTIVATE; /* swapoff has read it and is about to map it: it would read it for ever */
+
+	enum page_fate fate = page_check_references(scan, page);
+
+	if (fate != FATE_CANDIDATE)
+		return fate;
+	if (page_needs_slot(page) && add_to_swap(pager, page))
+		return FATE_ACTIVATE; /* no room on any device */
+	return page_mapped(page) ? FATE_CANDIDATE : judge_unmapped(pager, page);
+}
+
+/* Unlock and put back, as the fate says. */
+static void page_keep(struct scan *scan, struct page *page, struct page_head *list, enum page_fate fate)
+{
+	struct pager *pager = scan->pager;
+
+	if (page_has(page, PG_mlocked)) /* perhaps only since it was judged */
+		fate = FATE_UNEVICTABLE;
+	if (fate == FATE_ACTIVATE) {
+		if (vm_swap_full(pager))
+			try_to_free_swap(pager, page);
+		page_set(page, PG_active);
+		pager->stats->activated++;
+	} else if (fate == FATE_UNEVICTABLE) {
+		page_clear(page, PG_active);
+		page_set(page, PG_unevictable | PG_mlocked);
+	}
+	if (page_has(page, PG_locked))
+		page_unlock(pager, page);
+	page_step(pager, page, "page_keep", 0);
+	putback_page(pager, page, list);
+}
+
+/*
+ * The page leaves its cache and is free, unless somebody else holds it or it is dirty again.
+ * => page locked, isolated, unmapped, in the swap cache or a page cache
+ */
+static bool __remove_mapping(struct pager *pager, struct page *page, struct page_head *list)
+{
+	if (page_has(page, PG_dirty) && !slot_is_unwanted(pager, page))
+		return false;
+	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
+		return false;
+	page_step(pager, page, "page_freeze_refs", 0);
+	struct node *node = page_node(pager, page);
+	bool wanted = !slot_is_unwanted(pager, page) && page_has(page, PG_swapcache);
+	uint32_t clock = (uint32_t)node->evictions++ & SHADOW_MASK;
+
+	TAILQ_REMOVE(list, page, lru);
+	page_set_list(page, LIST_NONE);
+	page_clear(page, PG_lru);
+	if (page_has(page, PG_swapcache))
+		delete_from_swap_cache(pager, page, clock);
+	else
+		delete_from_page_cache(pager, page, page_cache_shadow(clock));
+	page_unlock(pager, page);
+	page_clear(page,
+		PG_dirty | PG_active | PG_referenced | PG_workingset | PG_reclaim | PG_readahead | PG_recall);
+	pager->stats->swapped_out += wanted;
+	pager->stats->freed += !wanted && page_is_anon(page);
+	page_step(pager, page, "__remove_mapping", 0);
+	free_page(pager, page);
+	return true;
+}
+
+static bool has_no_file(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)addr, (void)ptep;
+	return !vma->file;
+}
+
+/* All zeros: no PTE needs it, no slot either. => unmapped at the machine, PTEs hidden */
+static bool drop_zero_page(struct scan *scan, struct page *page, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+
+	if (swap_slot(pager, word_entry(page->private))->count > 0 || page->_count > 2 + page->_mapcount + 1)
+		return false; /* others name the slot, or hold the page */
+	if (!rmap_walk(pager, page, has_no_file, NULL))
+		return false; /* a none PTE there means the file's page */
+	if (try_to_unmap_end(pager, page, true) != UNMAP_DONE)
+		return false;
+	page_clear(page, PG_dirty);
+	if (!__remove_mapping(pager, page, list))
+		return false;
+	pager->stats->freed--; /* not an end: it is born again at the next touch */
+	pager->stats->zero_dropped++;
+	scan->nr_reclaimed++;
+	return true;
+}
+
+/* Start the write; PG_writeback and PG_reclaim stand, the page is unlocked. false: no request is free */
+static bool pageout(struct scan *scan, struct candidate *c)
+{
+	struct page *page = c->page;
+
+	page_set(page, PG_dirty);
+	if (swap_writepage(scan->pager, page, &c->content, &scan->plug))
+		return false;
+	page_clear(page, PG_recall);
+	scan->nr_written++;
+	page_step(scan->pager, page, "pageout", 0);
+	return true;
+}
+
+/* The slot holds exactly this content, or gets it now. => page unmapped, in the swap cache */
+static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+	swp_entry_t entry = word_entry(page->private);
+
+	if (!c->content.zero && !page_has(page, PG_recall) && slot_holds(pager, entry, &c->content)) {
+		page_clear(page, PG_dirty);
+		if (__remove_mapping(pager, page, list)) {
+			pager->stats->clean_dropped++;
+			scan->nr_reclaimed++;
+			return;
+		}
+	} else if (slot_writable(pager, entry)) {
+		pageout(scan, c);
+	}
+	page_keep(scan, page, list, FATE_KEEP);
+}
+
+/* Shared memory gets its slot only now that no PTE is left. => page unmapped, in its page cache */
+static void shmem_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (c->content.zero && page->_count == 2) {
+		shmem_drop_zero(pager, page);
+		pager->stats->zero_dropped++;
+		scan->nr_reclaimed++;
+		page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference was the last */
+	} else if (shmem_writepage(pager, page)) {
+		page_keep(scan, page, list, FATE_ACTIVATE);
+	} else {
+		swap_candidate_finish(scan, c, list);
+	}
+}
+
+static bool pte_is_clean(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
+{
+	(void)ctx, (void)page, (void)vma, (void)addr;
+	return !(pte_load(ptep) & PTE_DIRTY);
+}
+
+/* MADV_FREE: a page that was not written since ends; one that was is an ordinary page again. => page mapped */
+static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (page_has(page, PG_dirty) || !rmap_walk(pager, page, pte_is_clean, NULL)) {
+		page_set(page, PG_swapbacked | PG_dirty);
+		page_keep(scan, page, list, FATE_ACTIVATE);
+		return;
+	}
+	if (try_to_unmap_end(pager, page, true) == UNMAP_DONE) {
+		pager->stats->freed++;
+		scan->nr_reclaimed++;
+	}
+	page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference is the last */
+}
+
+/* Another slot holds this content: its PTEs come to name that one, its own slot goes with it, and nothing is written. */
+static bool share_slot(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+	swp_entry_t own = word_entry(page->private), entry;
+
+	if (!page_has(page, PG_swapcache) || swap_slot(pager, own)->count > 0 || page_stable_node(page) ||
+		slot_holds(pager, own, &c->content) || !twin_find(pager, page, &c->content, &entry) ||
+		(entry.type == own.type && entry.slot == own.slot))
+		return false;
+	if (try_to_unmap_to(pager, page, entry) != UNMAP_DONE)
+		return false;
+	pager->stats->shared_slots++;
+	if (__remove_mapping(pager, page, list)) {
+		pager->stats->freed--; /* not an end: it is on a device */
+		pager->stats->swapped_out++;
+		scan->nr_reclaimed++;
+	} else {
+		page_keep(scan, page, list, FATE_KEEP);
+	}
+	return true;
+}
+
+/* try_to_unmap has hidden its PTEs and the content is known: finish. */
+static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct page *page = c->page;
+
+	if (c->content.zero && page_mapped(page) && page_is_anon(page) && drop_zero_page(scan, page, list))
+		return;
+	if (page_mapped(page) && page_is_lazyfree(page))
+		lazyfree_finish(scan, c, list);
+	else if (page_mapped(page) && page_is_anon(page) && share_slot(scan, c, list))
+		return;
+	else if (page_mapped(page) && try_to_unmap_end(pager, page, false) != UNMAP_DONE)
+		page_keep(scan, page, list, FATE_ACTIVATE);
+	else if (page_has(page, PG_swapcache))
+		swap_candidate_finish(scan, c, list);
+	else if (page_has(page, PG_swapbacked))
+		shmem_candidate_finish(scan, c, list);
+	else if (__remove_mapping(pager, page, list))
+		scan->nr_reclaimed++;
+	else
+		page_keep(scan, page, list, FATE_KEEP);
+}
+
+/* What is pinned stays where it is, and goes back to the active list. Returns how many candidates are left. */
+static unsigned keep_pinned(
+	struct scan *scan, struct candidate *candidates, unsigned nr, struct page_head *list)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (page_is_shown(scan->pager, candidates[i].page))
+			page_keep(scan, candidates[i].page, list, FATE_ACTIVATE);
+		else
+			candidates[left++].page = candidates[i].page;
+	}
+	return left;
+}
+
+/* Hash what was taken away, without the pager lock: nobody can write to these pages. A file's page is on its file. */
+static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		candidates[i].wanted = page_has(candidates[i].page, PG_swapbacked);
+		candidates[i].content.zero = false;
+	}
+	pager_unlock(pager);
+	for (unsigned i = 0; i < nr; i++)
+		if (candidates[i].wanted)
+			page_content(pager, candidates[i].page, &candidates[i].content);
+	pager_lock(pager);
+}
+
+void shrink_page_list(struct scan *scan, struct page_head *list)
+{
+	struct pager *pager = scan->pager;
+	struct candidate candidates[SWAP_CLUSTER_MAX];
+	struct unmap_batch batch;
+	struct page *page, *next;
+	unsigned nr = 0;
+
+	batch.nr = 0;
+	for (page = TAILQ_FIRST(list); page; page = next) {
+		next = TAILQ_NEXT(page, lru);
+		scan->nr_scanned++;
+		if (!page_trylock(pager, page)) {
+			putback_page(pager, page, list);
+			continue;
+		}
+		page_step(pager, page, "shrink_page_list", 0);
+		enum page_fate fate = page_judge(scan, page);
+
+		if (fate == FATE_CANDIDATE && page_mapped(page)) {
+			enum unmap_result result = try_to_unmap_begin(pager, page, &batch);
+
+			if (result != UNMAP_DONE)
+				fate = FATE_ACTIVATE;
+		}
+		if (fate == FATE_CANDIDATE)
+			candidates[nr++].page = page;
+		else if (fate == FATE_FREE && __remove_mapping(pager, page, list))
+			scan->nr_reclaimed++;
+		else
+			page_keep(scan, page, list, fate);
+	}
+	if (nr == 0)
+		return;
+	if (unmap_batch_run(pager, &batch, UNMAP_KEEP) > 0)
+		nr = keep_pinned(scan, candidates, nr, list);
+	candidates_content(pager, candidates, nr);
+	for (unsigned i = 0; i < nr; i++)
+		candidate_finish(scan, &candidates[i], list);
+	assert(TAILQ_EMPTY(list));
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which memory of the program's a call may work on.
+ *
+ * To look takes the pager lock, for which signals must be blocked: two calls into the kernel, which cost more than the read() that
+ * they are for. So a thread remembers some ranges, for as long as no VMA has gone or was given other rights (space_changes()). Most
+ * programs read and write where they did before.
+ *
+ * Ranges are remembered with signals blocked. A look at them may be interrupted by a handler that has others remembered: the
+ * count of those tells.
+ */
+#include "run/guard/guard.h"
+
+#include <sys/mman.h>
+
+#define KNOWN 4 /* several VMAs in turn: a program's events, what it reads to, what it writes */
+
+static THREAD_LOCAL struct known {
+	uint64_t start, end;
+	uint64_t changes; /* as they were before the look */
+	int prot;
+} known[KNOWN];
+static THREAD_LOCAL unsigned nr_remembered;
+
+static struct known *known_place(uint64_t end, uint64_t changes)
+{
+	for (unsigned i = 0; i < KNOWN; i++)
+		if (known[i].end == end || known[i].changes != changes)
+			return &known[i];
+	return &known[nr_remembered % KNOWN];
+}
+
+/* => signals blocked */
+static void remember(uint64_t start, uint64_t end, int prot, uint64_t changes)
+{
+	*known_place(end, changes) = (struct known){start, end, changes, prot};
+	nr_remembered++;
+}
+
+static bool is_known(uint64_t user, size_t len, int prot)
+{
+	uint64_t changes = space_changes(run.space);
+	unsigned before = nr_remembered;
+	bool found = false;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < KNOWN && !found; i++)
+		found = known[i].changes == changes && user >= known[i].start && user < known[i].end &&
+			len <= known[i].end - user && (known[i].prot & prot) == prot;
+	atomic_signal_fence(memory_order_seq_cst);
+	return found && nr_remembered == before;
+}
+
+size_t guard_valid_here(uint64_t user, size_t len, int prot)
+{
+	uint64_t at = user, end = user + len < user ? UINT64_MAX : user + len;
+
+	while (at < end) {
+		uint64_t run_end = run.end, changes = space_changes(run.space);
+		int has = PROT_NONE;
+		enum space_kind kind = SPACE_IS_FOREIGN;
+
+		if (!run_manages((void *)at))
+			return len; /* from here on it is not ours to judge */
+		kind = space_kind_at(run.space, at, &run_end, &has);
+		if (kind == SPACE_ANON)
+			remember(page_align_down(at), run_end, has, changes);
+		if (kind == SPACE_HOLE || (kind == SPACE_ANON && (has & prot) != prot))
+			break;
+		at = run_end;
+	}
+	return at < end ? at - user : len;
+}
+
+static long valid_work(struct call *call)
+{
+	return (long)guard_valid_here(call->addr, call->len, call->prot);
+}
+
+size_t guard_valid(uint64_t user, size_t len, int prot)
+{
+	struct call call = {.work = valid_work, .addr = user, .len = len, .prot = prot};
+
+	if (!run_manages((void *)user) || is_known(user, len, prot))
+		return len;
+	return (size_t)call_run(&call);
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exec and spawn: what a managed program starts is managed too.
+ *
+ * The configuration is in the environment. A program that passes an environment of its own, even an
+ * empty one, passes ours on nevertheless: the limit is not the program's to drop. Whoever wants a
+ * program unmanaged says ANONMM_OFF=1 in its environment. (system() and popen() use the program's
+ * own environment as it is.) Static and privileged programs run unmanaged: the dynamic linker does
+ * not look at us there.
+ *
+ * After vfork, and inside posix_spawn, the child runs in the parent's memory until it execs: the same
+ * pager serves it. Nothing here allocates, because vfork's child must not.
+ */
+#include "run/run.h"
+#include "host/raw.h"
+
+#include <alloca.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SETTINGS_MAX 16
+#define PRELOAD "LD_PRELOAD="
+
+static char *settings[SETTINGS_MAX]; /* [I] "ANONMM_...=..." as this program got them */
+static unsigned nr_settings; /* [I] */
+static char *own_path; /* [I] of this library */
+
+/* The file that this library was loaded from, by the first entry of LD_PRELOAD that the launcher wrote. */
+void exec_start(char **envp)
+{
+	Dl_info info;
+
+	if (dladdr(&run, &info) && info.dli_fname)
+		own_path = own_text(info.dli_fname);
+	for (; *envp && nr_settings < SETTINGS_MAX; envp++) {
+		if (strncmp(*envp, "ANONMM_", strlen("ANONMM_")))
+			continue;
+		settings[nr_settings] = own_text(*envp);
+		if (settings[nr_settings])
+			nr_settings++;
+	}
+}
+
+/* ---- Environments ----------------------------------------------------------------------- */
+
+static bool same_variable(const char *entry, const char *setting)
+{
+	return !strncmp(entry, setting, strcspn(setting, "=") + 1);
+}
+
+static bool env_has(char *const *envp, const char *setting)
+{
+	for (; *envp; envp++)
+		if (same_variable(*envp, setting))
+			return true;
+	return false;
+}
+
+static size_t env_count(char *const *envp)
+{
+	size_t nr = 0;
+	while (envp[nr])
+		nr++;
+	return nr;
+}
+
+static char *const no_env[] = {NULL};
+
+static char *const *env_or_none(char *const *envp)
+{
+	return envp ? envp : no_env;
+}
+
+static const char *env_preload(char *const *envp)
+{
+	for (; *envp; envp++)
+		if (!strncmp(*envp, PRELOAD, strlen(PRELOAD)))
+			return *envp + strlen(PRELOAD);
+	return "";
+}
+
+static bool env_wants_us(char *const *envp)
+{
+	return run.active && own_path && nr_settings && !env_has(envp, ENV_OFF "=");
+}
+
+/* Room that env_complete() needs, and the text that LD_PRELOAD needs. */
+static size_t env_room(char *const *envp)
+{
+	return (env_count(envp) + nr_settings + 2) * sizeof(char *);
+}
+
+static size_t preload_room(char *const *envp)
+{
+	return strlen(PRELOAD) + strlen(own_path) + 1 + strlen(env_preload(envp)) + 1;
+}
+
+/* @envp with what it lacks: LD_PRELOAD names us first, the settings are there. => room as above */
+static void env_complete(char *const *envp, char **out, char *preload)
+{
+	const char *old = env_preload(envp);
+	bool named = strstr(old, own_path);
+	size_t nr = 0;
+
+	for (; *envp; envp++)
+		if (named || strncmp(*envp, PRELOAD, strlen(PRELOAD)))
+			out[nr++] = *envp;
+	char *const *given = out;
+	out[nr] = NULL;
+	for (unsigned i = 0; i < nr_settings; i++) {
+		if (env_has(given, settings[i]))
+			continue;
+		out[nr++] = settings[i];
+		out[nr] = NULL;
+	}
+	if (!named) {
+		stpcpy(stpcpy(stpcpy(stpcpy(preload, PRELOAD), own_path), *old ? ":" : ""), old);
+		out[nr++] = preload;
+		out[nr] = NULL;
+	}
+}
+
+/* The environment to pass on, on the caller's stack: valid until it returns. */
+#define env_for_child(envp)                                                                                  \
+	({                                                                                                   \
+		char *const *given_ = env_or_none(envp);                                                     \
+		if (env_wants_us(given_)) {                                                                  \
+			char **complete_ = alloca(env_room(given_));                                         \
+			env_complete(given_, complete_, alloca(preload_room(given_)));                       \
+			given_ = complete_;                                                                  \
+		}                                                                                            \
+		given_;                                                                                      \
+	})
+
+/* ---- exec ------------------------------------------------------------------------------- */
+
+#define EXEC_TRIES 256
+
+static void touch_texts(char *const *texts)
+{
+	while (texts && *texts)
+		guard_touch_text(*texts++);
+}
+
+/* In signal mode the kernel cannot bring in what it reads: have it in, as far as that lasts. */
+static void touch_all(const char *path, char *const *argv, char *const *envp)
+{
+	if (!run.active || !run.signal_mode)
+		return;
+	guard_touch_text(path);
+	touch_texts(argv);
+	touch_texts(envp);
+}
+
+static void before_exec(void)
+{
+	if (!run.active)
+		return;
+	uffd_unpair_self(run.machine);
+	stats_final(RECORD_EXECED);
+	share_exec_begin();
+}
+
+/* It failed: the process, and its record, go on. */
+static int after_exec(int result)
+{
+	if (run.active && atomic_load(&run.record->pid) == getpid())
+		atomic_store(&run.record->has_final, 0);
+	if (run.active)
+		share_exec_failed();
+	return result;
+}
+
+/* @call again, while something that the kernel was to read went before it was read. */
+#define exec_with(path, argv, env, call)                                                                     \
+	({                                                                                                   \
+		int tries_ = 0, result_;                                                                     \
+		before_exec();                                                                               \
+		do {                                                                                         \
+			touch_all(path, argv, env);                                                          \
+			result_ = (call);                                                                    \
+		} while (result_ < 0 && errno == EFAULT && run.signal_mode && ++tries_ < EXEC_TRIES);        \
+		after_exec(result_);                                                                         \
+	})
+
+EXPORT int execve(const char *path, char *const *argv, char *const *envp)
+{
+	char *const *env = env_for_child(envp);
+
+	return exec_with(path, argv, env, REAL(execve)(path, argv, env));
+}
+
+EXPORT int execvpe(const char *file, char *const *argv, char *const *envp)
+{
+	char *const *env = env_for_child(envp);
+
+	return exec_with(file, argv, env, REAL(execvpe)(file, argv, env));
+}
+
+EXPORT int fexecve(int fd, char *const *argv, char *const *envp)
+{
+	char *const *env = env_for_child(envp);
+
+	return exec_with(NULL, argv, env, REAL(fexecve)(fd, argv, env));
+}
+
+EXPORT int execveat(int fd, const char *path, char *const *argv, char *const *envp, int flags)
+{
+	char *const *env = env_for_child(envp);
+
+	return exec_with(path, argv, env, REAL(execveat)(fd, path, argv, env, flags));
+}
+
+EXPORT int execv(const char *path, char *const *argv)
+{
+	return execve(path, argv, environ);
+}
+
+EXPORT int execvp(const char *file, char *const *argv)
+{
+	return execvpe(file, argv, environ);
+}
+
+static size_t count_args(va_list args)
+{
+	size_t nr = 1;
+	while (va_arg(args, char *))
+		nr++;
+	return nr;
+}
+
+static void take_args(const char *first, char **argv, va_list *args)
+{
+	*argv++ = (char *)first;
+	if (!first)
+		return;
+	while ((*argv++ = va_arg(*args, char *)))
+		;
+}
+
+/* The arguments of an execl-like call as an array on the caller's stack; @rest stands behind the NULL after it. */
+#define ARGV_FROM(first, argv, rest)                                                                         \
+	va_list rest, counted_;                                                                              \
+	va_start(rest, first);                                                                               \
+	va_copy(counted_, rest);                                                                             \
+	char **argv = alloca(((first ? count_args(counted_) : 0) + 1) * sizeof(char *));                     \
+	va_end(counted_);                                                                                    \
+	take_args(first, argv, &rest)
+
+EXPORT int execl(const char *path, const char *arg, ...)
+{
+	ARGV_FROM(arg, argv, rest);
+	va_end(rest);
+	return execv(path, argv);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...)
+{
+	ARGV_FROM(arg, argv, rest);
+	va_end(rest);
+	return execvp(file, argv);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...)
+{
+	ARGV_FROM(arg, argv, rest);
+	char *const *envp = va_arg(rest, char *const *);
+	va_end(rest);
+	return execve(path, argv, envp);
+}
+
+/* ---- spawn ------------------------------------------------------------------------------ */
+
+/*
+ * libc's child has reset all handlers, ours included, and has all signals blocked: in signal mode nothing that it or the
+ * kernel looks at may be managed.
+ */
+struct spawning {
+	bool search; /* posix_spawnp */
+	const char *path;
+	const posix_spawn_file_actions_t *actions;
+	const posix_spawnattr_t *attr;
+	char *const *argv, *const *env;
+	posix_spawn_file_actions_t own_actions;
+	posix_spawnattr_t own_attr;
+	pid_t pid;
+	int error;
+};
+
+static void spawn_work(void *p)
+{
+	struct spawning *s = p;
+
+	if (run.active)
+		uffd_unpair_self(run.machine);
+	if (s->search)
+		s->error = REAL(posix_spawnp)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
+	else
+		s->error = REAL(posix_spawn)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
+}
+
+/* An array of strings, and the strings, in one piece that is not managed. NULL: no memory. */
+static char **own_texts(char *const *texts)
+{
+	size_t nr = env_count(texts), bytes = (nr + 1) * sizeof(char *);
+
+	for (size_t i = 0; i < nr; i++)
+		bytes += strlen(texts[i]) + 1;
+	char **copy = own_alloc(bytes);
+	if (!copy)
+		return NULL;
+	char *at = (char *)(copy + nr + 1);
+	for (size_t i = 0; i < nr; i++) {
+		copy[i] = at;
+		at = stpcpy(at, texts[i]) + 1;
+	}
+	copy[nr] = NULL;
+	return copy;
+}
+
+static int spawn_by_copies(struct spawning *s)
+{
+	char *path = own_text(s->path);
+	char **argv = own_texts(env_or_none(s->argv)), **env = own_texts(s->env);
+
+	if (s->actions)
+		s->own_actions = *s->actions, s->actions = &s->own_actions;
+	if (s->attr)
+		s->own_attr = *s->attr, s->attr = &s->own_attr;
+	s->path = path;
+	s->argv = argv;
+	s->env = env;
+	if (path && argv && env)
+		call_off_managed_stack(spawn_work, s);
+	else
+		s->error = ENOMEM;
+	own_free(path);
+	own_free(argv);
+	own_free(env);
+	return s->error;
+}
+
+static int spawn(const struct spawning *asked, pid_t *pid)
+{
+	struct spawning *s, here = *asked;
+	int error;
+
+	if (!run.active || !run.signal_mode) {
+		spawn_work(&here);
+		if (!here.error && pid)
+			*pid = here.pid;
+		return here.error;
+	}
+	s = own_alloc(sizeof(*s));
+	if (!s)
+		return ENOMEM;
+	*s = *asked;
+	error = spawn_by_copies(s);
+	if (!error && pid)
+		*pid = s->pid;
+	own_free(s);
+	return error;
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
+{
+	char *const *env = env_for_child(envp);
+	struct spawning spawning = {.path = path, .actions = actions, .attr = attr, .argv = argv, .env = env};
+
+	return spawn(&spawning, pid);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, char *const *argv, char *const *envp)
+{
+	char *const *env = env_for_child(envp);
+	struct spawning spawning = {
+		.search = true, .path = file, .actions = actions, .attr = attr, .argv = argv, .env = env};
+
+	return spawn(&spawning, pid);
+}
+
+/* system() and popen() hand the program's environment itself to such a child. */
+struct shell {
+	char *command;
+	char **env, **program_env;
+};
+
+static bool shell_begin(struct shell *shell, const char *command)
+{
+	*shell = (struct shell){.program_env = environ};
+	if (run.active)
+		uffd_unpair_self(run.machine);
+	if (!run.active || !run.signal_mode || !command)
+		return true;
+	shell->command = own_text(command);
+	shell->env = environ ? own_texts(environ) : NULL;
+	if (!shell->command || (environ && !shell->env))
+		return false;
+	if (shell->env)
+		environ = shell->env;
+	return true;
+}
+
+static void shell_end(struct shell *shell)
+{
+	if (shell->env && environ == shell->env)
+		environ = shell->program_env;
+	if (environ != shell->env)
+		own_free(shell->env);
+	own_free(shell->command);
+}
+
+/* What libc's child reads is on the stack of its caller. */
+struct shell_call {
+	const char *command, *mode; /* mode NULL: system() */
+	FILE *file;
+	int status;
+	int error;
+};
+
+static void shell_work(void *p)
+{
+	struct shell_call *call = p;
+
+	if (call->mode)
+		call->file = REAL(popen)(call->command, call->mode);
+	else
+		call->status = REAL(system)(call->command);
+	call->error = errno;
+}
+
+static void shell_run(struct shell_call *call)
+{
+	struct shell shell;
+
+	call->error = ENOMEM;
+	if (shell_begin(&shell, call->command)) {
+		if (shell.command)
+			call->command = shell.command;
+		call_off_managed_stack(shell_work, call);
+	}
+	shell_end(&shell);
+	errno = call->error;
+}
+
+EXPORT int system(const char *command)
+{
+	struct shell_call call = {.command = command, .status = -1};
+
+	shell_run(&call);
+	return call.status;
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+	struct shell_call call = {.command = command, .mode = mode};
+
+	shell_run(&call);
+	return call.file;
+}
+
+/* ---- vfork ------------------------------------------------------------------------------ */
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+/* For the code below. Hidden, so that a direct call reaches it. */
+__attribute__((used, visibility("hidden"))) void *vfork_prepare(void);
+
+void *vfork_prepare(void)
+{
+	if (run.active)
+		uffd_unpair_self(run.machine);
+	return (void *)REAL(vfork);
+}
+
+/* vfork returns twice on one stack: no frame of ours may be between it and its caller. So: a jump. */
+#if defined(__x86_64__)
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	subq $8, %rsp\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	call vfork_prepare\n"
+	"	addq $8, %rsp\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	jmp *%rax\n"
+	"	.cfi_endproc\n"
+	".size vfork, .-vfork\n");
+#else
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, %function\n"
+	"vfork:\n"
+	"	stp x29, x30, [sp, -16]!\n"
+	"	bl vfork_prepare\n"
+	"	ldp x29, x30, [sp], 16\n"
+	"	br x0\n"
+	".size vfork, .-vfork\n");
+#endif
+
+#else
+
+/* Correct everywhere: a child with memory of its own. */
+EXPORT pid_t vfork(void)
+{
+	return fork();
+}
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork: both processes go on with all of the memory.
+ *
+ * The work is done in handlers of pthread_atfork, not in a wrapper of fork(), so that forks from
+ * inside libc (daemon, forkpty) are no different. Ours are registered before anybody else's, which makes
+ * them the last before the fork and the first after it; nobody's handler meets a frozen pager.
+ *
+ *   before   CPU pairing undone, libc's list of FILEs and the allocator locked (their holders may fault), signals blocked
+ *            space locked, pager frozen, what is on the devices leased to the child
+ *   parent   thawed. The lease ends when the child, and all that it forks, have ended or become other programs:
+ *            they hold the write end of a pipe that is closed on exec, and nobody else does
+ *   child    devices are the parent's, read-only; a new one takes what the child swaps out; new threads; thawed
+ *
+ * Between "before" and the thaw no managed memory is touched. libc's own memory is not managed (extents.c).
+ */
+#include "run/run.h"
+#include "host/raw.h"
+#include "run/interpose/jemalloc.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* libc's: the part of <libio.h> that is exported and not declared any more. */
+void _IO_list_lock(void);
+void _IO_list_unlock(void);
+void _IO_list_resetlock(void);
+
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+#define LEASES_MAX 256
+#define LEASE_CHECK_MS 100
+#define FD_FLOOR 3900 /* out of the way of the program's own numbers */
+
+struct lease {
+	struct swap_lease *swap;
+	int fd; /* readable end: hangs up when nobody holds the other */
+};
+
+/* Locks: [S] space lock */
+static struct lease leases[LEASES_MAX]; /* [S] the first nr_leases */
+static _Atomic(unsigned) nr_leases; /* changed under [S] */
+static int64_t next_check_ms; /* [S] */
+
+/* Write ends that this process holds for its ancestors. [S], read without */
+static _Atomic(int) held[LEASES_MAX];
+static _Atomic(unsigned) nr_held;
+
+/* The fork that is being made. [S] */
+static struct {
+	sigset_t signals;
+	struct lease lease;
+	int child_end;
+	int error;
+} forking = {.child_end = -1};
+
+static _Atomic(bool) registered;
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* ---- Leases ----------------------------------------------------------------------------- */
+
+static int fd_floor(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > FD_FLOOR + 2 * LEASES_MAX)
+		return FD_FLOOR;
+	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 192 : 3;
+}
+
+static int raise_fd(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, fd_floor());
+
+	if (high < 0)
+		return fd;
+	raw_close(fd);
+	return high;
+}
+
+static int lease_begin(void)
+{
+	int ends[2];
+
+	int error = pager_lease_begin(run.pager, &forking.lease.swap);
+	if (error)
+		return error;
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+		error = -errno;
+		pager_lease_end(run.pager, forking.lease.swap);
+		return error;
+	}
+	forking.lease.fd = raise_fd(ends[0]);
+	forking.child_end = raise_fd(ends[1]);
+	return 0;
+}
+
+static bool lease_is_over(const struct lease *lease)
+{
+	struct pollfd poll_fd = {.fd = lease->fd};
+	return syscall(SYS_ppoll, &poll_fd, 1, &(struct timespec){0}, NULL, 0) > 0 &&
+	       poll_fd.revents & (POLLHUP | POLLNVAL);
+}
+
+static void leases_check(void)
+{
+	unsigned kept = 0, nr = atomic_load(&nr_leases);
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (!lease_is_over(&leases[i])) {
+			leases[kept++] = leases[i];
+			continue;
+		}
+		raw_close(leases[i].fd);
+		pager_lease_end(run.pager, leases[i].swap);
+	}
+	atomic_store(&nr_leases, kept);
+}
+
+void fork_end_leases(void)
+{
+	if (likely(!atomic_load_explicit(&nr_leases, memory_order_relaxed)))
+		return;
+	int64_t now = now_ms();
+	if (now < next_check_ms)
+		return;
+	next_check_ms = now + LEASE_CHECK_MS;
+	leases_check();
+}
+
+/* The parent keeps the lease; too many to watch: for ever, which costs slots and nothing else. */
+static void lease_keep(void)
+{
+	unsigned nr = atomic_load(&nr_leases);
+
+	raw_close(forking.child_end);
+	if (nr == LEASES_MAX) {
+		raw_close(forking.lease.fd);
+		return;
+	}
+	leases[nr] = forking.lease;
+	atomic_store(&nr_leases, nr + 1);
+}
+
+/* The child holds its end until it ends, and is nobody's lessor yet. */
+static void lease_hold(void)
+{
+	unsigned nr = atomic_load(&nr_leases), end = atomic_load(&nr_held);
+
+	for (unsigned i = 0; i < nr; i++)
+		raw_close(leases[i].fd);
+	atomic_store(&nr_leases, 0);
+	raw_close(forking.lease.fd);
+	if (end < LEASES_MAX) {
+		atomic_store(&held[end], forking.child_end);
+		atomic_store(&nr_held, end + 1);
+	}
+}
+
+bool fork_owns_fd(int fd)
+{
+	unsigned nr = atomic_load(&nr_held);
+	for (unsigned i = 0; i < nr; i++)
+		if (atomic_load(&held[i]) == fd)
+			return true;
+	nr = atomic_load(&nr_leases);
+	for (unsigned i = 0; i < nr; i++)
+		if (leases[i].fd == fd)
+			return true;
+	return false;
+}
+
+/* ---- The three handlers ----------------------------------------------------------------- */
+
+static void freeze(void)
+{
+	call_space_lock();
+	leases_check();
+	(void)retry(pager_freeze(run.pager, &wait));
+}
+
+static void thaw(void)
+{
+	sigset_t signals = forking.signals;
+
+	pager_thaw(run.pager);
+	call_space_unlock();
+	raw_restore_signals(&signals);
+}
+
+/* In the child what fails here fails later there, where it can be said. */
+static int devices_prepare(void)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < run.nr_swaps && !error; i++)
+		if (run.swaps[i]->ops->fork_prepare)
+			error = run.swaps[i]->ops->fork_prepare(run.swaps[i]);
+	return error;
+}
+
+static void devices_parent(void)
+{
+	for (unsigned i = 0; i < run.nr_swaps; i++)
+		if (run.swaps[i]->ops->fork_parent)
+			run.swaps[i]->ops->fork_parent(run.swaps[i]);
+}
+
+static void fork_before(void)
+{
+	sigset_t signals;
+
+	if (!run.active) {
+		je_jemalloc_prefork();
+		return;
+	}
+	uffd_unpair_self(run.machine);
+	_IO_list_lock();
+	je_jemalloc_prefork();
+	raw_block_signals(&signals);
+	freeze();
+	forking.signals = signals;
+	forking.error = lease_begin();
+	if (!forking.error)
+		forking.error = devices_prepare();
+	if (!forking.error)
+		forking.error = uffd_fork_prepare(run.machine);
+}
+
+static void fork_parent(void)
+{
+	if (!run.active) {
+		je_jemalloc_postfork_parent();
+		return;
+	}
+	if (!forking.error)
+		uffd_fork_parent(run.machine);
+	devices_parent();
+	if (forking.child_end >= 0)
+		lease_keep();
+	forking.child_end = -1;
+	thaw();
+	je_jemalloc_postfork_parent();
+	_IO_list_unlock();
+}
+
+/* Without one it can go on, as long as memory and what it has inherited suffice. */
+static void child_swap(void)
+{
+	char why[512];
+
+	if (run_add_swap(1, why, sizeof(why)))
+		run_say("the child of a fork has no swap of its own: %s", why);
+}
+
+/*
+ * Devices first: the machine's threads take their descriptors along when they start. Starting a thread
+ * allocates (its thread-local storage), hence the allocator is whole again by now; and what
+ * it allocates must not be managed, nor must our own wrappers have a part in it: inactive meanwhile.
+ */
+static int child_go_on(void)
+{
+	int error = forking.error;
+
+	if (!error)
+		error = pager_fork_child(run.pager);
+	if (!error)
+		child_swap();
+	if (!error)
+		error = uffd_fork_child(run.machine);
+	if (!error)
+		error = share_fork_start();
+	if (!error && run.governor)
+		error = governor_fork_child(run.governor);
+	return error;
+}
+
+static void fork_child(void)
+{
+	int saved_errno = errno;
+
+	je_jemalloc_postfork_child();
+	if (!run.active)
+		return;
+	run.active = false;
+	status_fork_child();
+	share_fork_child();
+	if (!forking.error)
+		uffd_fork_child_begin(run.machine);
+	if (forking.child_end >= 0)
+		lease_hold();
+	forking.child_end = -1;
+	stats_fork_child();
+	int error = child_go_on();
+	if (error)
+		run_die("process %d, the child of a fork, cannot have its memory: %s", getpid(),
+			strerrordesc_np(-error));
+	run.active = true;
+	thaw();
+	_IO_list_resetlock();
+	errno = saved_errno;
+}
+
+/* ---- In front of libc ------------------------------------------------------------------- */
+
+void fork_register(void)
+{
+	if (!atomic_exchange(&registered, true))
+		REAL(__register_atfork)(fork_before, fork_parent, fork_child, __dso_handle);
+}
+
+/* What pthread_atfork() is in every object. */
+EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
+{
+	fork_register();
+	return REAL(__register_atfork)(prepare, parent, child, dso);
+}
+
+struct fork_result {
+	pid_t pid;
+	int error;
+};
+
+static void fork_work(void *arg)
+{
+	struct fork_result *result = arg;
+	result->pid = REAL(fork)();
+	result->error = errno;
+}
+
+/* The stack of the caller may be managed: no frame of the fork itself may be on it. */
+EXPORT pid_t fork(void)
+{
+	struct fork_result result;
+
+	call_off_managed_stack(fork_work, &result);
+	if (result.pid < 0)
+		errno = result.error;
+	return result.pid;
+}
+
+static void bare_fork_work(void *arg)
+{
+	struct fork_result *result = arg;
+
+	fork_before();
+	result->pid = REAL(_Fork)();
+	result->error = errno;
+	if (result->pid == 0)
+		fork_child();
+	else
+		fork_parent();
+}
+
+/* fork without handlers: ours are not among those that it is meant to leave out. */
+EXPORT pid_t _Fork(void)
+{
+	struct fork_result result;
+
+	call_off_managed_stack(bare_fork_work, &result);
+	if (result.pid < 0)
+		errno = result.error;
+	return result.pid;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal mode: SIGBUS is the trap of memory, SIGSYS that of system calls, so both are ours.
+ *
+ * The program may believe that it has installed handlers for them, blocks them, and has an alternate stack:
+ * what it says is remembered and shown back. In truth our handlers stay, neither is ever blocked while
+ * the program runs, and the alternate stack of every thread is ours (large enough, never managed); the
+ * program's own SA_ONSTACK handlers run there. One that is not ours goes to the program's handler.
+ *
+ * In thread mode everything passes through.
+ */
+#include "run/run.h"
+#include "host/raw.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+static const int ours[] = {SIGBUS, SIGSYS};
+#define NR_OURS ARRAY_SIZE(ours)
+
+/* What the program thinks they do. Whoever sets it last wins, as in libc. */
+static struct sigaction program_action[NR_OURS];
+
+static THREAD_LOCAL bool program_blocks[NR_OURS]; /* what it thinks of its mask */
+static THREAD_LOCAL stack_t program_stack; /* and of its alternate stack */
+static THREAD_LOCAL bool has_program_stack;
+
+static bool mask_is_ours(void)
+{
+	return run.active && run.signal_mode;
+}
+
+/* Its place in the tables above, or -1. */
+static int number_of(int sig)
+{
+	return sig == SIGBUS ? 0 : sig == SIGSYS ? 1 : -1;
+}
+
+static void remove_ours(sigset_t *set)
+{
+	for (unsigned i = 0; i < NR_OURS; i++)
+		sigdelset(set, ours[i]);
+}
+
+/* @set without ours, in @copy; @set itself when there is nothing to take out. */
+static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
+{
+	if (!set || !mask_is_ours())
+		return set;
+	*copy = *set;
+	remove_ours(copy);
+	return copy;
+}
+
+/* ---- The handlers ------------------------------------------------------------------------ */
+
+/* The kernel would have ended the process: let it, at the same instruction. */
+static void die_of(int sig)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	core_bring_in(sig);
+	REAL(sigaction)(sig, &action, NULL);
+}
+
+void signals_pass_on(int sig, siginfo_t *info, void *context)
+{
+	struct sigaction *program = &program_action[number_of(sig)], action = *program;
+	bool sent = info->si_code <= 0;
+
+	if (action.sa_handler == SIG_IGN && sent)
+		return;
+	if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+		die_of(sig);
+		if (sent || sig == SIGSYS)
+			raise(sig);
+		return;
+	}
+	if (action.sa_flags & SA_RESETHAND)
+		program->sa_handler = SIG_DFL;
+	sigset_t mask = ((ucontext_t *)context)->uc_sigmask;
+	sigorset(&mask, &mask, &action.sa_mask);
+	remove_ours(&mask);
+	REAL(pthread_sigmask)(SIG_SETMASK, &mask, NULL);
+	if (action.sa_flags & SA_SIGINFO)
+		action.sa_sigaction(sig, info, context);
+	else
+		action.sa_handler(sig);
+}
+
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+	int saved_errno = errno;
+
+	if (!uffd_handle_sigbus(run.machine, info, context))
+		signals_pass_on(sig, info, context);
+	errno = saved_errno;
+}
+
+int signals_take(int sig, const struct sigaction *action)
+{
+	sigset_t one;
+
+	if (REAL(sigaction)(sig, action, &program_action[number_of(sig)]) < 0)
+		return -errno;
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	return -REAL(pthread_sigmask)(SIG_UNBLOCK, &one, NULL);
+}
+
+int signals_start(void)
+{
+	struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+
+	if (!run.signal_mode)
+		return 0;
+	raw_fill(&action.sa_mask);
+	sigdelset(&action.sa_mask, SIGSYS);
+	return signals_take(SIGBUS, &action);
+}
+
+/* ---- Actions ---------------------------------------------------------------------------- */
+
+EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *old)
+{
+	if (!mask_is_ours())
+		return core_watches(sig) ? core_sigaction(sig, action, old)
+					 : REAL(sigaction)(sig, action, old);
+	if (number_of(sig) >= 0) {
+		struct sigaction *program = &program_action[number_of(sig)], was = *program;
+		if (action)
+			*program = *action;
+		if (old)
+			*old = was;
+		return 0;
+	}
+	struct sigaction copy = action ? *action : (struct sigaction){.sa_flags = 0};
+	remove_ours(&copy.sa_mask);
+	if (core_watches(sig))
+		return core_sigaction(sig, action ? &copy : NULL, old);
+	return REAL(sigaction)(sig, action ? &copy : NULL, old);
+}
+
+/* As libc's, with the BSD semantics that it has. */
+static __sighandler_t core_signal(int sig, __sighandler_t handler)
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+
+	sigemptyset(&action.sa_mask);
+	sigaddset(&action.sa_mask, sig);
+	if (mask_is_ours())
+		remove_ours(&action.sa_mask);
+	return core_sigaction(sig, &action, &old) < 0 ? SIG_ERR : old.sa_handler;
+}
+
+EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
+{
+	if (!mask_is_ours() || number_of(sig) < 0)
+		return core_watches(sig) ? core_signal(sig, handler) : REAL(signal)(sig, handler);
+	struct sigaction *program = &program_action[number_of(sig)];
+	__sighandler_t was = program->sa_handler;
+	*program = (struct sigaction){.sa_handler = handler, .sa_flags = SA_RESTART};
+	return was;
+}
+
+EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
+{
+	if (!mask_is_ours()) {
+		int result = REAL(sigaltstack)(stack, old);
+		if (result == 0 && old && core_owns_stack(old))
+			*old = (stack_t){.ss_flags = SS_DISABLE};
+		return result;
+	}
+	stack_t was = has_program_stack ? program_stack : (stack_t){.ss_flags = SS_DISABLE};
+	if (stack && !(stack->ss_flags & SS_DISABLE) && stack->ss_size < (size_t)MINSIGSTKSZ) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (stack) {
+		program_stack = *stack;
+		has_program_stack = !(stack->ss_flags & SS_DISABLE);
+	}
+	if (old)
+		*old = was;
+	return 0;
+}
+
+/* ---- Masks ------------------------------------------------------------------------------ */
+
+/* What the program believes about ours after it has set its mask so. */
+static void believe(int how, const sigset_t *set)
+{
+	for (unsigned i = 0; set && i < NR_OURS; i++) {
+		bool named = sigismember(set, ours[i]) == 1;
+		if (how == SIG_SETMASK)
+			program_blocks[i] = named;
+		else if (named)
+			program_blocks[i] = how == SIG_BLOCK;
+	}
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t copy;
+
+	if (!mask_is_ours())
+		return REAL(pthread_sigmask)(how, set, old);
+	/* @old may be @set. */
+	bool has_set = set != NULL, was_blocked[NR_OURS];
+	memcpy(was_blocked, program_blocks, sizeof(was_blocked));
+	sigset_t asked = has_set ? *set : (sigset_t){0};
+	int error = REAL(pthread_sigmask)(how, has_set ? without_ours(&asked, &copy) : NULL, old);
+	if (error)
+		return error;
+	believe(how, has_set ? &asked : NULL);
+	for (unsigned i = 0; old && i < NR_OURS; i++)
+		if (was_blocked[i])
+			sigaddset(old, ours[i]);
+	return 0;
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	int error = pthread_sigmask(how, set, old);
+
+	if (!error)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+EXPORT int sigsuspend(const sigset_t *mask)
+{
+	sigset_t copy;
+	return REAL(sigsuspend)(without_ours(mask, &copy));
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout, const sigset_t *mask)
+{
+	sigset_t copy;
+	return REAL(ppoll)(fds, nr, timeout, without_ours(mask, &copy));
+}
+
+EXPORT int pselect(int nr, fd_set *reads, fd_set *writes, fd_set *others, const struct timespec *timeout,
+	const sigset_t *mask)
+{
+	sigset_t copy;
+	return REAL(pselect)(nr, reads, writes, others, timeout, without_ours(mask, &copy));
+}
+
+EXPORT int epoll_pwait(int fd, struct epoll_event *events, int nr, int timeout, const sigset_t *mask)
+{
+	sigset_t copy;
+	return guard_epoll_wait(fd, events, nr, timeout, without_ours(mask, &copy));
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads of the program, and the CPUs they believe to run on.
+ *
+ * In signal mode a thread needs its alternate stack before it touches managed memory, so its first function is ours.
+ * A thread starts with the program's own affinity: its creator may be bound to the pager's CPU for the moment.
+ *
+ * A stack that the program provides may be managed. In thread mode its frames may come and go, but the end where libc keeps
+ * the thread's control block and variables is pinned: code that holds our locks uses them (errno). In signal mode
+ * the thread gets a stack of libc's instead, as large: libc hands its control block to system calls while all signals
+ * are blocked, and a fault there would end the program.
+ */
+#include "run/run.h"
+#include "host/raw.h"
+
+/* What libc puts at the end of a stack: static TLS, which is 1664 bytes and up, and the control block. */
+#define CONTROL_BYTES (64 * KIB)
+
+struct thread_start {
+	void *(*start)(void *);
+	void *arg;
+};
+
+static void thread_leave(void *arg)
+{
+	(void)arg;
+	uffd_thread_exit(run.machine);
+	core_thread_exit();
+}
+
+static void *thread_main(void *p)
+{
+	struct thread_start start = *(struct thread_start *)p;
+	void *result;
+
+	own_free(p);
+	if (uffd_thread_enter(run.machine))
+		run_die("no memory for a thread's alternate stack");
+	core_thread_enter();
+	pthread_cleanup_push(thread_leave, NULL);
+	result = start.start(start.arg);
+	pthread_cleanup_pop(1);
+	return result;
+}
+
+/* => 0 or an errno value: libc's control block would fault */
+static int pin_control(const pthread_attr_t *attr)
+{
+	void *stack;
+	size_t bytes;
+
+	if (!attr || pthread_attr_getstack(attr, &stack, &bytes) || !stack || !run_manages(stack))
+		return 0;
+	size_t pinned = min_u64(bytes, CONTROL_BYTES);
+	return maps_pin((char *)stack + bytes - pinned, pinned) ? EAGAIN : 0;
+}
+
+/* @to: as @from, but for where the stack is. 0 or an errno value */
+static int attr_without_stack(const pthread_attr_t *from, pthread_attr_t *to, size_t bytes)
+{
+	struct sched_param param;
+	cpu_set_t cpus;
+	sigset_t mask;
+	int value;
+
+	int error = pthread_attr_init(to);
+	if (error)
+		return error;
+	error = pthread_attr_setstacksize(to, bytes);
+	if (pthread_attr_getdetachstate(from, &value) == 0)
+		pthread_attr_setdetachstate(to, value);
+	if (pthread_attr_getinheritsched(from, &value) == 0)
+		pthread_attr_setinheritsched(to, value);
+	if (pthread_attr_getschedpolicy(from, &value) == 0)
+		pthread_attr_setschedpolicy(to, value);
+	if (pthread_attr_getschedparam(from, &param) == 0)
+		pthread_attr_setschedparam(to, &param);
+	if (pthread_attr_getaffinity_np(from, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < CPU_SETSIZE)
+		pthread_attr_setaffinity_np(to, sizeof(cpus), &cpus);
+	if (pthread_attr_getsigmask_np(from, &mask) == 0)
+		pthread_attr_setsigmask_np(to, &mask);
+	return error;
+}
+
+/*
+ * While libc creates a thread all signals are blocked, and what it looks at meanwhile must be there without a fault. It
+ * writes the thread's number before that.
+ */
+struct creation {
+	pthread_t *thread; /* the program's */
+	pthread_attr_t attr;
+	bool has_attr, own_attr;
+	struct thread_start *start;
+	int error;
+};
+
+static int creation_attr(struct creation *creation, const pthread_attr_t *attr)
+{
+	void *stack;
+	size_t bytes;
+
+	if (!attr)
+		return 0;
+	creation->has_attr = true;
+	if (run.signal_mode && pthread_attr_getstack(attr, &stack, &bytes) == 0 && stack &&
+		run_manages(stack)) {
+		creation->own_attr = true;
+		return attr_without_stack(attr, &creation->attr, bytes);
+	}
+	creation->attr = *attr; /* read only */
+	return pin_control(attr);
+}
+
+static void create_work(void *p)
+{
+	struct creation *creation = p;
+
+	uffd_unpair_self(run.machine);
+	creation->error = REAL(pthread_create)(
+		creation->thread, creation->has_attr ? &creation->attr : NULL, thread_main, creation->start);
+}
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	if (!run.active)
+		return REAL(pthread_create)(thread, attr, start, arg);
+	struct creation *creation = own_alloc(sizeof(*creation));
+	if (!creation)
+		return EAGAIN;
+	*creation = (struct creation){.thread = thread, .start = own_alloc(sizeof(*creation->start))};
+	int error = creation->start ? creation_attr(creation, attr) : EAGAIN;
+	if (!error) {
+		*creation->start = (struct thread_start){start, arg};
+		call_off_managed_stack(create_work, creation);
+		error = creation->error;
+	}
+	if (error)
+		own_free(creation->start);
+	if (creation->own_attr)
+		pthread_attr_destroy(&creation->attr);
+	own_free(creation);
+	return error;
+}
+
+/* ---- Affinity --------------------------------------------------------------------------- */
+
+static int result_errno(int result)
+{
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+EXPORT int sched_getaffinity(pid_t tid, size_t bytes, cpu_set_t *mask)
+{
+	if (!run.active)
+		return REAL(sched_getaffinity)(tid, bytes, mask);
+	return result_errno(uffd_getaffinity(run.machine, tid, bytes, mask));
+}
+
+EXPORT int sched_setaffinity(pid_t tid, size_t bytes, const cpu_set_t *mask)
+{
+	if (!run.active)
+		return REAL(sched_setaffinity)(tid, bytes, mask);
+	return result_errno(uffd_setaffinity(run.machine, tid, bytes, mask));
+}
+
+/* Another thread's number is libc's secret: of those the kernel's answer has to do. */
+EXPORT int pthread_getaffinity_np(pthread_t thread, size_t bytes, cpu_set_t *mask)
+{
+	if (!run.active || !pthread_equal(thread, pthread_self()))
+		return REAL(pthread_getaffinity_np)(thread, bytes, mask);
+	return -uffd_getaffinity(run.machine, 0, bytes, mask);
+}
+
+EXPORT int pthread_setaffinity_np(pthread_t thread, size_t bytes, const cpu_set_t *mask)
+{
+	if (!run.active || !pthread_equal(thread, pthread_self()))
+		return REAL(pthread_setaffinity_np)(thread, bytes, mask);
+	return -uffd_setaffinity(run.machine, 0, bytes, mask);
+}

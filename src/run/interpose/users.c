@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program that becomes another user.
+ *
+ * One with a single thread makes the system call itself, and our threads follow it (real_ids.c says why). One with
+ * several has libc see to all of them, ours among them.
+ */
+#include "run/run.h"
+#include "host/raw.h"
+
+#include <grp.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A vfork's child lives in our memory, but our threads are its parent's. */
+static bool is_ours(void)
+{
+	return run.active && atomic_load(&run.record->pid) == getpid();
+}
+
+/* Whether the program has one thread. */
+static bool is_single(void)
+{
+	struct stat st;
+
+	if (!is_ours())
+		return false;
+	unsigned ours = uffd_nr_threads(run.machine) + (run.governor ? 1 : 0) + share_nr_threads();
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 2 + ours + 1;
+}
+
+static int become(const long call[4])
+{
+	if (syscall(call[0], call[1], call[2], call[3]) < 0)
+		return -1;
+	int saved_errno = errno;
+	uffd_ids_follow(run.machine, call);
+	share_ids_follow(call);
+	errno = saved_errno;
+	return 0;
+}
+
+#define BECOME(...) become((const long[4]){__VA_ARGS__})
+#define SAME ((unsigned)-1) /* what the kernel takes for: leave it */
+
+EXPORT int setuid(uid_t uid)
+{
+	return is_single() ? BECOME(SYS_setuid, uid) : REAL(setuid)(uid);
+}
+
+EXPORT int setgid(gid_t gid)
+{
+	return is_single() ? BECOME(SYS_setgid, gid) : REAL(setgid)(gid);
+}
+
+EXPORT int seteuid(uid_t uid)
+{
+	return is_single() && uid != SAME ? BECOME(SYS_setresuid, SAME, uid, SAME) : REAL(seteuid)(uid);
+}
+
+EXPORT int setegid(gid_t gid)
+{
+	return is_single() && gid != SAME ? BECOME(SYS_setresgid, SAME, gid, SAME) : REAL(setegid)(gid);
+}
+
+EXPORT int setreuid(uid_t real, uid_t effective)
+{
+	return is_single() ? BECOME(SYS_setreuid, real, effective) : REAL(setreuid)(real, effective);
+}
+
+EXPORT int setregid(gid_t real, gid_t effective)
+{
+	return is_single() ? BECOME(SYS_setregid, real, effective) : REAL(setregid)(real, effective);
+}
+
+EXPORT int setresuid(uid_t real, uid_t effective, uid_t saved)
+{
+	return is_single() ? BECOME(SYS_setresuid, real, effective, saved)
+			   : REAL(setresuid)(real, effective, saved);
+}
+
+EXPORT int setresgid(gid_t real, gid_t effective, gid_t saved)
+{
+	return is_single() ? BECOME(SYS_setresgid, real, effective, saved)
+			   : REAL(setresgid)(real, effective, saved);
+}
+
+/* Our threads read the list too: from memory that is not managed. */
+EXPORT int setgroups(size_t nr, const gid_t *list)
+{
+	if (!is_single() || nr > NGROUPS_MAX)
+		return REAL(setgroups)(nr, list);
+	gid_t *copy = own_alloc(nr * sizeof(*list) + 1);
+	if (!copy) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (size_t i = 0; i < nr; i++)
+		copy[i] = list[i];
+	int result = BECOME(SYS_setgroups, (long)nr, (long)(uintptr_t)copy);
+	own_free(copy);
+	return result;
+}
+
+EXPORT int initgroups(const char *user, gid_t group)
+{
+	int nr = NGROUPS_MAX;
+	gid_t *list;
+
+	if (!is_single())
+		return REAL(initgroups)(user, group);
+	list = own_alloc((size_t)nr * sizeof(*list));
+	if (!list) {
+		errno = ENOMEM;
+		return -1;
+	}
+	getgrouplist(user, group, list, &nr);
+	int result = setgroups((size_t)nr, list);
+	own_free(list);
+	return result;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The thread that keeps this process's share and the pager's limit together; see share.c. Each step looks at what is there, tells the
+ * ledger, grows or shrinks, and says how long it may rest; a kick ends the rest.
+ */
+#include "run/run.h"
+#include "run/tree/share.h"
+#include "host/host.h"
+
+#include <linux/sched.h>
+#include <sys/prctl.h>
+
+#define YOUNG_NS (200 * 1000000ULL)
+#define YOUNG_LOOK_NS (20 * 1000000LL)
+#define SHRINKING_LOOK_NS (2 * 1000000LL)
+#define HUNGRY_LOOK_NS (10 * 1000000LL)
+#define PRESSED_LOOK_NS (50 * 1000000LL)
+#define IDLE_LOOK_NS (1000 * 1000000LL)
+#define SLOW_NS (200 * 1000000ULL)
+#define OVER_NS (1000 * 1000000ULL)
+#define REAP_NS (20 * 1000000ULL)
+#define FOLLOW_TRIES 2000
+#define FOLLOW_NAP_NS 50000LL
+
+struct step {
+	uint64_t now_ns;
+	struct pager_limit limit;
+	uint64_t metadata, used;
+	int64_t rest_ns; /* until the next look */
+};
+
+static void rest_at_most(struct step *step, int64_t ns)
+{
+	step->rest_ns = min_u64((uint64_t)step->rest_ns, (uint64_t)ns);
+}
+
+static void look(struct step *step)
+{
+	struct anonmm_stats stats;
+
+	pager_limit(run.pager, &step->limit);
+	pager_stats(run.pager, &stats);
+	step->metadata = stats.metadata_bytes;
+	step->used = (uint64_t)step->limit.frames_used * PAGE_BYTES + step->metadata;
+	/* Compressed pages stay where they are until they are wanted: they may be three of four frames. */
+	uint64_t store = (uint64_t)step->limit.frames_lent * PAGE_BYTES;
+
+	atomic_store(&share.slot->floor, step->metadata + store + store / 3 + LEDGER_FLOOR);
+	atomic_store(&share.slot->used, step->used);
+}
+
+/* What the ledger is told that we have. */
+static void account(struct step *step)
+{
+	uint64_t missing = (uint64_t)step->limit.frames_missing * PAGE_BYTES;
+	uint64_t old = atomic_load(&share.slot->share), now = share.bytes + missing;
+	if (share.young_ns && step->now_ns - share.young_ns < YOUNG_NS) {
+		uint64_t touched = (share_minor_faults() - share.first_minflt) * PAGE_BYTES;
+
+		now = max_u64(min_u64(now, LEDGER_FLOOR + touched), old);
+		rest_at_most(step, YOUNG_LOOK_NS);
+	} else if (share.young_ns) {
+		share.young_ns = 0;
+		atomic_store(&share.slot->share, now);
+		ledger_kick_others(share.ledger, share.me, false, step->now_ns);
+		return;
+	}
+	if (now == old)
+		return;
+	atomic_store(&share.slot->share, now);
+	if (now < old)
+		ledger_kick_others(share.ledger, share.me, true, step->now_ns);
+}
+
+static void feed(struct step *step)
+{
+	uint64_t since = atomic_load(&share.slot->hungry_ns);
+
+	if (!since)
+		return;
+	if (step->now_ns > since + LEDGER_HUNGRY_NS) {
+		atomic_store(&share.slot->hungry_ns, 0);
+		return;
+	}
+	rest_at_most(step, HUNGRY_LOOK_NS);
+	if (step->now_ns - share.reap_ns > REAP_NS) {
+		share.reap_ns = step->now_ns;
+		ledger_reap(share.ledger, share.pid_ns);
+		ledger_kick_others(share.ledger, share.me, false, step->now_ns);
+	}
+	if (share_is_short(&step->limit, step->now_ns))
+		share_grow(0, step->now_ns);
+}
+
+/* With less than this pages would have to leave. */
+static uint64_t needed(const struct step *step)
+{
+	return step->used + step->used / 16 + LEDGER_FLOOR;
+}
+
+/* For longer than a moment the floors take more than there is. This thread has no standard error: others say it. */
+static void note_too_many(const struct step *step)
+{
+	struct ledger *ledger = share.ledger;
+	struct ledger_sum sum;
+	uint32_t unknown = TOLD_NOTHING;
+
+	ledger_look(ledger, share.me, step->now_ns, &sum);
+	if (sum.floors <= atomic_load(&ledger->limit))
+		share.over_ns = 0;
+	else if (!share.over_ns)
+		share.over_ns = step->now_ns;
+	else if (step->now_ns - share.over_ns > OVER_NS)
+		atomic_compare_exchange_strong(&ledger->told, &unknown, TOLD_SOON);
+}
+
+static void shrink(struct step *step)
+{
+	bool slowly = step->now_ns - share.slow_ns > SLOW_NS;
+	uint64_t old = atomic_load(&share.slot->share);
+	uint64_t target = ledger_target(share.ledger, share.me, needed(step), slowly, step->now_ns);
+	char why[200];
+
+	if (share.young_ns)
+		return;
+	if (target >= old) {
+		struct ledger_sum sum;
+
+		ledger_look(share.ledger, share.me, step->now_ns, &sum);
+		if (sum.others_hungry || sum.shares > atomic_load(&share.ledger->limit))
+			rest_at_most(step, PRESSED_LOOK_NS);
+		return;
+	}
+	rest_at_most(step, SHRINKING_LOOK_NS);
+	if (target >= share.bytes) /* pages are leaving for that already */
+		return;
+	if (slowly)
+		share.slow_ns = step->now_ns;
+	if (pager_set_limit(run.pager, target, why, sizeof(why))) {
+		rest_at_most(step, PRESSED_LOOK_NS); /* locked memory, or no room in swap: as it is, then */
+		return;
+	}
+	share.bytes = target;
+	atomic_store(&share.shrunk_faults, share_faults());
+	atomic_store(&share.shrunk_ns, step->now_ns);
+}
+
+/* The parent may go first: then its stores, which we read, are memory of ours. */
+static void own_stores(struct step *step)
+{
+	if (!share.parent)
+		return;
+	if (getppid() == share.parent) {
+		rest_at_most(step, IDLE_LOOK_NS);
+		return;
+	}
+	share.parent = 0;
+	pager_own(run.pager);
+}
+
+static int64_t step(void)
+{
+	struct step step = {.now_ns = host_now_ns(), .rest_ns = INT64_MAX};
+
+	lock_take(&share.lock);
+	if (share.gone) {
+		lock_drop(&share.lock);
+		return IDLE_LOOK_NS;
+	}
+	own_stores(&step);
+	look(&step);
+	account(&step);
+	if (step.limit.frames_missing)
+		rest_at_most(&step, step.limit.stalled ? PRESSED_LOOK_NS : SHRINKING_LOOK_NS);
+	feed(&step);
+	note_too_many(&step);
+	shrink(&step);
+	lock_drop(&share.lock);
+	if (run.follows)
+		rest_at_most(&step, IDLE_LOOK_NS);
+	return step.rest_ns == INT64_MAX ? -1 : step.rest_ns;
+}
+
+static void *share_main(void *unused)
+{
+	prctl(PR_SET_NAME, "anonmm-share");
+	(void)unused;
+	host_admit_setxid();
+	if (host_call(SYS_unshare, CLONE_FILES) == 0)
+		host_call(SYS_close_range, 0, ~0U, 0);
+	for (;;) {
+		atomic_store(&share.slot->kick, 0);
+		if (atomic_load(&share.follows)) {
+			host_call(share.ids_call[0], share.ids_call[1], share.ids_call[2], share.ids_call[3]);
+			atomic_store(&share.follows, false);
+		}
+		int64_t rest_ns = step();
+
+		host_futex_wait_shared(&share.slot->kick, 0, rest_ns);
+	}
+	return NULL;
+}
+
+static int thread_start(void)
+{
+	uint64_t signals = host_block_signals();
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstack(&attr, share.stack, SHARE_STACK_BYTES);
+	int error = uffd_pthread_create(&thread, &attr, share_main, NULL);
+
+	pthread_attr_destroy(&attr);
+	host_restore_signals(signals);
+	share.started = error == 0;
+	return -error;
+}
+
+unsigned share_nr_threads(void)
+{
+	return share.started;
+}
+
+void share_ids_follow(const long call[4])
+{
+	if (!share.started)
+		return;
+	share.ids_call = call;
+	atomic_store(&share.follows, true);
+	for (unsigned i = 0; atomic_load(&share.follows) && i < FOLLOW_TRIES; i++) {
+		atomic_store(&share.slot->kick, 1);
+		host_futex_wake_shared(&share.slot->kick, 1);
+		host_sleep(FOLLOW_NAP_NS);
+	}
+}
+
+int share_start(void)
+{
+	return share.ledger ? thread_start() : 0;
+}
+
+/* What the parent had and did not use is not the child's. */
+int share_fork_start(void)
+{
+	struct step step = {.now_ns = host_now_ns()};
+	char why[200];
+
+	if (!share.ledger)
+		return 0;
+	share.parent = getppid();
+	pager_disown(run.pager);
+	look(&step);
+	if (needed(&step) < share.bytes && pager_set_limit(run.pager, needed(&step), why, sizeof(why)) == 0)
+		share.bytes = needed(&step);
+	return thread_start();
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * This process's status page. See status.h.
+ *
+ * Like the record, it stays at one address for the life of the process: kswapd sleeps on a word of it. A fork's child maps
+ * a page of its own over it. Where no file can be made the page is a private one, and nobody finds us.
+ */
+#include "run/run.h"
+#include "host/raw.h"
+#include "run/tree/status.h"
+#include "run/tree/governor.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct status *page; /* [I] */
+static char directory[200]; /* [I] "": there is no file */
+static _Atomic(pid_t) owner; /* whose file it is: not that of a vfork's child */
+
+/* ---- The file --------------------------------------------------------------------------------- */
+
+static int remove_at(int dir, const char *name)
+{
+	return (int)syscall(SYS_unlinkat, dir, name, 0);
+}
+
+/*
+ * A file by our number that is there already was left by somebody who has gone, or by this very process before an
+ * exec; unless numbers mean something else there: then it stays.
+ */
+static bool is_left_over(int dir, const char *name)
+{
+	struct status old = {0};
+	int fd = (int)syscall(SYS_openat, dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	ssize_t got = pread(fd, &old, sizeof(old), 0);
+	raw_close(fd);
+	return got < (ssize_t)sizeof(old) || old.pid_ns == status_pid_ns();
+}
+
+static int make_at(int dir, const char *name)
+{
+	int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = (int)syscall(SYS_openat, dir, name, flags, 0600);
+
+	if (fd < 0 && errno == EEXIST && is_left_over(dir, name)) {
+		remove_at(dir, name);
+		fd = (int)syscall(SYS_openat, dir, name, flags, 0600);
+	}
+	return fd;
+}
+
+/* A page of the file @name in @dir at @at, or MAP_FAILED. */
+static void *map_file(int dir, const char *name, void *at)
+{
+	int fd = make_at(dir, name);
+
+	if (fd < 0)
+		return MAP_FAILED;
+	/* Written, not only made longer: a full file system must say so now, not by SIGBUS later. */
+	static const char zeros[STATUS_BYTES];
+	void *p = MAP_FAILED;
+
+	if (pwrite(fd, zeros, sizeof(zeros), 0) == (ssize_t)sizeof(zeros))
+		p = raw_mmap(
+			at, STATUS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	if (p == MAP_FAILED)
+		remove_at(dir, name);
+	raw_close(fd);
+	return p;
+}
+
+static void *map_somewhere(const char *name, void *at)
+{
+	for (unsigned i = 0; status_directory(i, geteuid(), directory, sizeof(directory)); i++) {
+		int dir = status_open_directory(directory, geteuid(), true);
+
+		if (dir < 0)
+			continue;
+		void *p = map_file(dir, name, at);
+
+		raw_close(dir);
+		if (p != MAP_FAILED)
+			return p;
+	}
+	directory[0] = '\0';
+	return raw_mmap(at, STATUS_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+}
+
+static struct status *map_status(void *at)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", getpid());
+	void *p = map_somewhere(name, at);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* ---- Requests: => kswapd thread -------------------------------------------------------------------- */
+
+static void publish(void)
+{
+	struct share_view view;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	page->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	pager_stats(run.pager, &page->stats);
+	pager_limit(run.pager, &page->limit);
+	if (!page->limit.bytes)
+		page->limit.bytes = share_bytes();
+	share_view(&view);
+	page->shared = view.shared;
+	page->run_limit = view.shared ? view.limit : page->limit.bytes;
+	page->run_shares = view.shares;
+	page->run_processes = view.processes;
+}
+
+static void set_limit(uint64_t bytes)
+{
+	page->why[0] = '\0';
+	page->result = 0;
+	if (share_is_shared())
+		page->result = share_set_limit(bytes, page->why, sizeof(page->why));
+	else if (run.governor)
+		governor_set_most(run.governor, bytes);
+	else
+		page->result = pager_set_limit(run.pager, bytes, page->why, sizeof(page->why));
+	if (!page->result && !run.governor)
+		run.record->limit_bytes = bytes;
+}
+
+static void serve(void *unused)
+{
+	uint32_t asked = atomic_load(&page->asked);
+
+	(void)unused;
+	if (likely(asked == atomic_load(&page->answered)))
+		return;
+	if (page->request == STATUS_TOUCH && !touch_step(page, asked)) {
+		atomic_store(&page->kick, 1); /* it goes on when kswapd has done some of its other work */
+		return;
+	}
+	if (page->request == STATUS_LIMIT)
+		set_limit(page->request_bytes);
+	publish();
+	atomic_store(&page->answered, asked);
+	syscall(SYS_futex, &page->answered, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* ---- Start, fork, end --------------------------------------------------------------------------------- */
+
+static void describe_process(void)
+{
+	page->bytes = sizeof(*page);
+	page->pid = getpid();
+	page->start_time = status_start_time(getpid());
+	page->pid_ns = status_pid_ns();
+	atomic_store(&owner, getpid());
+}
+
+/* => the machine's threads have not been started */
+int status_start(uint64_t memory_max)
+{
+	page = map_status(NULL);
+	if (!page)
+		return -ENOMEM;
+	describe_process();
+	page->memory_max = memory_max;
+	page->faults = run.record->faults;
+	page->copies = run.record->copies;
+	page->follows = run.follows;
+	snprintf(page->name, sizeof(page->name), "%s", run.record->name);
+	snprintf(page->swap, sizeof(page->swap), "%s", run.swap_uri ? run.swap_uri : "none");
+	uffd_machine_serve(run.machine, &page->kick, serve, NULL);
+	return 0;
+}
+
+void status_show(void)
+{
+	atomic_store(&page->magic, STATUS_MAGIC);
+}
+
+/* The parent's page is not ours to touch: another one takes its place before anything kicks. */
+void status_fork_child(void)
+{
+	struct status inherited = *page;
+
+	if (!map_status(page))
+		run_die("no memory for the status of a child");
+	*page = inherited;
+	atomic_store(&page->kick, 0);
+	atomic_store(&page->asked, 0);
+	atomic_store(&page->answered, 0);
+	describe_process();
+	status_show();
+}
+
+void status_end(void)
+{
+	char name[16];
+
+	if (!directory[0] || atomic_load(&owner) != getpid())
+		return;
+	int dir = status_open_directory(directory, geteuid(), false);
+
+	if (dir < 0)
+		return;
+	snprintf(name, sizeof(name), "%d", getpid());
+	remove_at(dir, name);
+	raw_close(dir);
+}

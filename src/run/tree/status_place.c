@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Where status files are, and whose: what the library and the commands must agree on. See status.h. */
+#include "run/tree/status.h"
+#include "host/memory.h"
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/*
+ * As it was at the first call, which is the library's at its start: later the environment is the program's, in memory that may
+ * be out, and so may be getenv() itself (bash has its own). The child of a fork must touch neither.
+ */
+static const char *runtime_directory(void)
+{
+	static char runtime[160] = "";
+
+	if (!*runtime) {
+		const char *named = getenv("XDG_RUNTIME_DIR");
+		bool fits = named && *named == '/' && strlen(named) < sizeof(runtime);
+
+		snprintf(runtime, sizeof(runtime), "%s", fits ? named : "/nowhere");
+	}
+	return runtime;
+}
+
+bool status_directory(unsigned i, uid_t uid, char *path, size_t len)
+{
+	int need;
+
+	if (i == 0)
+		need = snprintf(path, len, "%s/anonmm-%u", runtime_directory(), uid);
+	else if (i == 1)
+		need = snprintf(path, len, "/run/user/%u/anonmm-%u", uid, uid);
+	else
+		need = snprintf(path, len, "/tmp/anonmm-%u", uid);
+	return i < 3 && need > 0 && (size_t)need < len;
+}
+
+int status_open_directory(const char *path, uid_t uid, bool make)
+{
+	struct stat st;
+
+	if (make)
+		host_call(SYS_mkdirat, AT_FDCWD, path, 0700); /* whether it could is seen below */
+	int fd = (int)host_call(
+		SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) == 0 && st.st_uid == uid && (st.st_mode & 077) == 0)
+		return fd;
+	host_close(fd);
+	return -EACCES;
+}
+
+uint64_t status_start_time(pid_t pid)
+{
+	char path[64], text[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (hostmem_read_text(path, text, sizeof(text)) <= 0)
+		return 0;
+	const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t status_pid_ns(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file device: slots in an unlinked file or a block device. See file.h for the way of a request.
+ *
+ * Slot n is the bytes from n * PAGE_BYTES. The file is sparse: on ext4, writing 1 MiB pieces into holes is as fast as
+ * into preallocated space, and a disk that is full later fails the write with -ENOSPC either way.
+ *
+ * Descriptors. Threads may have different descriptor tables, and a program closes what is not its own. So the
+ * device remembers which thread's table has its file (adopt), takes a copy for a fork from there, and never trusts
+ * a number without looking at what is behind it.
+ */
+#define _GNU_SOURCE
+#include "swap/file/file.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct file_dev *file_of(struct swapdev *dev)
+{
+	return container_of(dev, struct file_dev, dev);
+}
+
+/* ---- One request ---------------------------------------------------------------------- */
+
+/* Neighbours in memory become one iovec: the host then walks one range, not 256. */
+static void file_io_prepare(struct swap_io *io)
+{
+	unsigned last = 0;
+
+	for (unsigned i = 1; i < io->nr; i++) {
+		if ((char *)io->iov[last].base + io->iov[last].bytes == io->iov[i].base)
+			io->iov[last].bytes += io->iov[i].bytes;
+		else
+			io->iov[++last] = io->iov[i];
+	}
+	io->device_word[0] = (uint64_t)io->slot << PAGE_SHIFT;
+	io->device_word[1] = last + 1;
+	io->result = 0;
+}
+
+/* @bytes more are done. Returns whether that was all. */
+static bool file_io_advance(struct swap_io *io, size_t bytes)
+{
+	uint64_t first = io->device_word[1] >> 32;
+	uint64_t left = (uint32_t)io->device_word[1];
+
+	io->device_word[0] += bytes;
+	while (left > 0 && bytes >= io->iov[first].bytes) {
+		bytes -= io->iov[first].bytes;
+		first++;
+		left--;
+	}
+	if (left > 0) {
+		io->iov[first].base = (char *)io->iov[first].base + bytes;
+		io->iov[first].bytes -= bytes;
+	}
+	io->device_word[1] = first << 32 | left;
+	return left == 0;
+}
+
+bool file_io_settle(struct swap_io *io, long answer)
+{
+	if (answer > 0)
+		return file_io_advance(io, (size_t)answer);
+	/* A thread that exits cancels what it had started: as good as interrupted. */
+	if (answer == -EINTR || answer == -EAGAIN || answer == -ECANCELED)
+		return false;
+	/* Nothing moved and no error: the file ends before the slot does. */
+	io->result = answer ? (int)answer : -EIO;
+	return true;
+}
+
+bool file_is_ours(const struct file_dev *file, int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == file->identity.st_dev &&
+	       st.st_ino == file->identity.st_ino;
+}
+
+/* ---- Queues --------------------------------------------------------------------------- */
+
+static void queue_init(struct file_dev *file, enum swap_dir dir)
+{
+	struct file_queue *q = &file->queue[dir];
+
+	memset(q, 0, sizeof(*q));
+	q->file = file;
+	q->dir = dir;
+	pthread_mutex_init(&q->lock, NULL);
+	STAILQ_INIT(&q->pending);
+}
+
+static long futex(_Atomic(uint32_t) *word, int op, uint32_t value, const struct timespec *timeout)
+{
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+/* Run the done() of a batch that queue_reap() counted. */
+static int queue_end(struct file_queue *q, struct swap_io_list *ended)
+{
+	unsigned nr = swap_io_end(ended);
+
+	atomic_fetch_sub(&q->ending, 1);
+	if (atomic_load(&q->watchers))
+		futex(&q->ending, FUTEX_WAKE, INT32_MAX, NULL);
+	return (int)nr;
+}
+
+/* Returns whether there is a batch, which is then counted. => queue lock held */
+static bool queue_reap(struct file_queue *q, struct swap_io_list *ended)
+{
+	q->file->engine->reap(q, ended);
+	if (!STAILQ_EMPTY(&q->pending))
+		q->file->engine->start(q, ended);
+	if (STAILQ_EMPTY(ended))
+		return false;
+	atomic_fetch_add(&q->ending, 1);
+	return true;
+}
+
+/* Other threads' done() are running; one of them may be what the caller waits for. */
+static void queue_watch_ending(struct file_queue *q, uint32_t seen, int timeout_ms)
+{
+	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+
+	atomic_fetch_add(&q->watchers, 1);
+	if (atomic_load(&q->ending) == seen)
+		futex(&q->ending, FUTEX_WAIT, seen, &timeout);
+	atomic_fetch_sub(&q->watchers, 1);
+}
+
+/* => queue lock held */
+static bool queue_idle(const struct file_queue *q)
+{
+	return q->in_flight == 0 && STAILQ_EMPTY(&q->pending);
+}
+
+/* How long the leader may sleep: when the host refused to start anything, nothing will wake it. => queue lock held */
+static int queue_nap_ms(const struct file_queue *q, int timeout_ms)
+{
+	bool stuck = q->in_flight == 0 && !STAILQ_EMPTY(&q->pending);
+
+	return stuck && timeout_ms > 1 ? 1 : timeout_ms;
+}
+
+enum queue_step { QUEUE_ENDED, QUEUE_BUSY, QUEUE_EMPTY, QUEUE_RETRY };
+
+/*
+ * Reap; if there is nothing, sleep once and reap again. A batch is counted. No sleep with @timeout_ms 0, and none when
+ * nothing is in flight: another thread may have ended everything since the caller looked.
+ */
+static enum queue_step queue_step(struct file_queue *q, struct swap_io_list *ended, int timeout_ms)
+{
+	enum queue_step step = QUEUE_EMPTY;
+	uint32_t ending;
+
+	pthread_mutex_lock(&q->lock);
+	if (q->leader) {
+		step = QUEUE_BUSY;
+	} else if (queue_reap(q, ended)) {
+		step = QUEUE_ENDED;
+	} else if (timeout_ms > 0 && (ending = atomic_load(&q->ending))) {
+		pthread_mutex_unlock(&q->lock);
+		queue_watch_ending(q, ending, timeout_ms);
+		return QUEUE_EMPTY;
+	} else if (timeout_ms > 0 && !queue_idle(q)) {
+		int nap = queue_nap_ms(q, timeout_ms);
+
+		q->leader = true;
+		pthread_mutex_unlock(&q->lock);
+		q->file->engine->sleep(q, nap);
+		pthread_mutex_lock(&q->lock);
+		q->leader = false;
+		step = queue_reap(q, ended) ? QUEUE_ENDED : QUEUE_RETRY;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return step;
+}
+
+static int file_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
+{
+	struct file_queue *q = &file_of(dev)->queue[dir];
+	struct swap_io_list ended = STAILQ_HEAD_INITIALIZER(ended);
+	int64_t until = timeout_ms > 0 ? device_now_ms() + timeout_ms : 0;
+	int left = timeout_ms;
+	enum queue_step step;
+
+	/* A sleep also ends for a piece of a request: the time that is left is still the caller's. */
+	while ((step = queue_step(q, &ended, left)) == QUEUE_RETRY) {
+		left = (int)(until - device_now_ms());
+		if (left <= 0)
+			return 0;
+	}
+	if (step == QUEUE_ENDED)
+		return queue_end(q, &ended);
+	return step == QUEUE_BUSY ? -EBUSY : 0;
+}
+
+/* ---- The other operations ---------------------------------------------------------------- */
+
+static void file_submit_dir(struct file_dev *file, enum swap_dir dir, struct swap_io_list *list)
+{
+	struct file_queue *q = &file->queue[dir];
+	struct swap_io_list refused = STAILQ_HEAD_INITIALIZER(refused);
+
+	if (STAILQ_EMPTY(list))
+		return;
+	pthread_mutex_lock(&q->lock);
+	STAILQ_CONCAT(&q->pending, list);
+	file->engine->start(q, &refused);
+	pthread_mutex_unlock(&q->lock);
+	swap_io_end(&refused);
+}
+
+/* The submitter sleeps in the host until the page is there. */
+static void read_alone(struct file_dev *file, struct swap_io *io)
+{
+	long answer;
+
+	do {
+		answer = -EBADF;
+		if (file_is_ours(file, file->fd)) {
+			answer = syscall(SYS_preadv, file->fd, file_io_iov(io), file_io_nr_iov(io),
+				file_io_offset(io), 0);
+			answer = answer < 0 ? -errno : answer;
+		}
+	} while (!file_io_settle(io, answer));
+	io->done(io);
+}
+
+static void file_submit(struct swapdev *dev, struct swap_io_list *list)
+{
+	struct swap_io_list by_dir[SWAP_DIRS] = {
+		STAILQ_HEAD_INITIALIZER(by_dir[SWAP_READ]), STAILQ_HEAD_INITIALIZER(by_dir[SWAP_WRITE])};
+	struct swap_io_list wrong = STAILQ_HEAD_INITIALIZER(wrong);
+	struct swap_io *io;
+
+	while ((io = STAILQ_FIRST(list))) {
+		STAILQ_REMOVE_HEAD(list, link);
+		if (swap_io_fits(dev, io)) {
+			file_io_prepare(io);
+			if (io->alone && io->dir == SWAP_READ)
+				read_alone(file_of(dev), io);
+			else
+				STAILQ_INSERT_TAIL(&by_dir[io->dir], io, link);
+		} else {
+			io->result = -EINVAL;
+			STAILQ_INSERT_TAIL(&wrong, io, link);
+		}
+	}
+	file_submit_dir(file_of(dev), SWAP_READ, &by_dir[SWAP_READ]);
+	file_submit_dir(file_of(dev), SWAP_WRITE, &by_dir[SWAP_WRITE]);
+	swap_io_end(&wrong);
+}
+
+static int file_poll_fd(struct swapdev *dev, enum swap_dir dir)
+{
+	struct file_dev *file = file_of(dev);
+
+	return file->engine->event_fd(&file->queue[dir]);
+}
+
+/* Punching holes costs a journal transaction each and makes the next write allocate again: keep the blocks. */
+static void file_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
+{
+	(void)dev;
+	(void)slot;
+	(void)nr;
+}
+
+static int file_fds(struct swapdev *dev, int *fds, int max)
+{
+	struct file_dev *file = file_of(dev);
+	const int ours[] = {file->fd, file_poll_fd(dev, SWAP_READ), file_poll_fd(dev, SWAP_WRITE)};
+
+	for (int i = 0; i < (int)ARRAY_SIZE(ours) && i < max; i++)
+		fds[i] = ours[i];
+	return ARRAY_SIZE(ours);
+}
+
+static void file_adopt(struct swapdev *dev)
+{
+	file_of(dev)->owner = (pid_t)syscall(SYS_gettid);
+}
+
+/* ---- Fork ----------------------------------------------------------------------------------- */
+
+static int file_fork_prepare(struct swapdev *dev)
+{
+	struct file_dev *file = file_of(dev);
+	char path[64];
+	int fd;
+
+	if (file_is_ours(file, file->fd))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/fd/%d", (int)file->owner, file->fd);
+	fd = open(path, O_RDWR | O_CLOEXEC | (file->direct ? O_DIRECT : 0));
+	if (fd < 0)
+		return -errno;
+	if (!file_is_ours(file, fd)) {
+		device_close_fd(fd);
+		return -EBADF;
+	}
+	file->fork_fd = file_fd_move_high(fd);
+	return 0;
+}
+
+static void file_fork_parent(struct swapdev *dev)
+{
+	struct file_dev *file = file_of(dev);
+
+	device_close_fd(file->fork_fd);
+	file->fork_fd = -1;
+}
+
+static int engines_open(struct file_dev *file);
+
+static int file_fork_child(struct swapdev *dev)
+{
+	struct file_dev *file = file_of(dev);
+	/* Where our file still is under its number, the descriptors next to it are too. */
+	bool intact = file_is_ours(file, file->fd);
+
+	file->engine->abandon(&file->queue[SWAP_READ], intact);
+	file->engine->abandon(&file->queue[SWAP_WRITE], intact);
+	file->engine = NULL;
+	if (file->fork_fd >= 0)
+		file->fd = file->fork_fd;
+	file->fork_fd = -1;
+	file_adopt(dev);
+	if (!file_is_ours(file, file->fd))
+		return -EBADF;
+	return engines_open(file);
+}
+
+/* ---- Open and close ------------------------------------------------------------------------- */
+
+static int engine_open(struct file_dev *file, const struct file_engine *engine)
+{
+	int error;
+
+	for (int dir = 0; dir < SWAP_DIRS; dir++) {
+		queue_init(file, (enum swap_dir)dir);
+		error = engine->open(&file->queue[dir]);
+		if (error) {
+			while (dir-- > 0)
+				engine->close(&file->queue[dir]);
+			return error;
+		}
+	}
+	file->engine = engine;
+	return 0;
+}
+
+/*
+ * The engine that was asked for, or the first that works here. aio before uring: they are equally fast, but the
+ * completions of io_uring run in the thread that submitted, which may be one of the program's. It makes
+ * epoll_wait() return EINTR there, and a thread that cannot be woken (it waits for its vfork child) would keep
+ * back a page that others, that child too, wait for.
+ */
+static int engines_open(struct file_dev *file)
+{
+	static const struct file_engine *const order[] = {&file_aio, &file_uring, &file_threads};
+	int error = -ENOSYS;
+
+	if (file->wish)
+		return engine_open(file, file->wish);
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		error = engine_open(file, order[i]);
+		if (!error)
+			break;
+	}
+	return error;
+}
+
+static void file_close(struct swapdev *dev)
+{
+	struct file_dev *file = file_of(dev);
+
+	for (int dir = 0; dir < SWAP_DIRS; dir++) {
+		assert(STAILQ_EMPTY(&file->queue[dir].pending) && file->queue[dir].in_flight == 0);
+		if (file->engine)
+			file->engine->close(&file->queue[dir]);
+	}
+	device_close_fd(file->fd);
+	device_free(file, sizeof(*file));
+}
+
+static const struct swapdev_ops file_ops = {
+	.scheme = "file",
+	.submit = file_submit,
+	.poll = file_poll,
+	.poll_fd = file_poll_fd,
+	.discard = file_discard,
+	.fds = file_fds,
+	.adopt = file_adopt,
+	.fork_prepare = file_fork_prepare,
+	.fork_parent = file_fork_parent,
+	.fork_child = file_fork_child,
+	.close = file_close,
+};
+
+static int take_engine(struct swap_uri *uri, struct file_dev *file, struct swap_why *why)
+{
+	static const struct file_engine *const all[] = {&file_uring, &file_aio, &file_threads};
+	const char *name = swap_uri_take(uri, "engine");
+
+	if (!name || strcmp(name, "auto") == 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		if (strcmp(all[i]->name, name) == 0) {
+			file->wish = all[i];
+			return 0;
+		}
+	}
+	return swap_why(why, -EINVAL, "engine=%s does not exist; write auto, uring, aio or threads", name);
+}
+
+static int start_engines(struct file_dev *file, struct swap_why *why)
+{
+	int error = engines_open(file);
+
+	if (error)
+		return swap_why(why, error,
+			"engine=%s cannot start here: %s; use engine=auto, or engine=threads",
+			file->wish ? file->wish->name : "auto", strerror(-error));
+	return 0;
+}
+
+int file_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
+{
+	struct file_dev *file = device_alloc(sizeof(*file));
+	int error;
+
+	if (!file)
+		return swap_why(why, -ENOMEM, "no memory for the device itself");
+	file->dev.ops = &file_ops;
+	file->fd = file->fork_fd = -1;
+	error = take_engine(uri, file, why);
+	if (!error)
+		error = file_place(uri, file, why);
+	if (!error)
+		error = start_engines(file, why);
+	if (error) {
+		device_close_fd(file->fd);
+		device_free(file, sizeof(*file));
+		return error;
+	}
+	file_adopt(&file->dev);
+	*out = &file->dev;
+	return 0;
+}

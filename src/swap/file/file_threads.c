@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file device on threads that read and write: for hosts that refuse every kind of asynchronous I/O.
+ *
+ * The workers block all signals and keep a descriptor table of their own, with nothing in it but what they need: a
+ * program can neither close their file, nor wait for ever for the end of a pipe that they would hold open.
+ */
+#define _GNU_SOURCE
+#include "swap/file/file.h"
+
+#include <sys/prctl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* A worker's deepest call is preadv(). */
+#define STACK_BYTES (256 * KIB)
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
+/* Close everything but @keep. Where the host lacks close_range() the table stays shared. */
+static void keep_only(int *keep, unsigned nr)
+{
+	unsigned next = 0;
+
+	for (unsigned i = 1; i < nr; i++) {
+		for (unsigned j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
+			int swap = keep[j];
+
+			keep[j] = keep[j - 1];
+			keep[j - 1] = swap;
+		}
+	}
+	for (unsigned i = 0; i < nr; i++) {
+		if ((unsigned)keep[i] > next &&
+			syscall(SYS_close_range, next, (unsigned)keep[i] - 1, CLOSE_RANGE_UNSHARE) != 0)
+			return;
+		next = (unsigned)keep[i] + 1;
+	}
+	syscall(SYS_close_range, next, ~0U, CLOSE_RANGE_UNSHARE);
+}
+
+static long transfer(struct file_queue *q, struct swap_io *io)
+{
+	int nr = (int)file_io_nr_iov(io);
+	ssize_t answer;
+
+	if (q->dir == SWAP_READ)
+		answer = preadv(q->file->fd, file_io_iov(io), nr, file_io_offset(io));
+	else
+		answer = pwritev(q->file->fd, file_io_iov(io), nr, file_io_offset(io));
+	return answer < 0 ? -errno : answer;
+}
+
+static void transfer_all(struct file_queue *q, struct swap_io *io)
+{
+	long answer;
+
+	while (!file_io_settle(io, answer = transfer(q, io))) {
+		if (answer == -EAGAIN)
+			sched_yield();
+	}
+}
+
+/* => queue lock held */
+static void publish(struct file_queue *q, struct swap_io *io)
+{
+	const uint64_t one = 1;
+
+	if (STAILQ_EMPTY(&q->threads.ended) && write(q->threads.event_fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN || errno == EBADF);
+	STAILQ_INSERT_TAIL(&q->threads.ended, io, link);
+	pthread_cond_signal(&q->threads.news);
+}
+
+static void *worker(void *arg)
+{
+	struct file_queue *q = arg;
+	int keep[] = {q->file->fd, q->threads.event_fd};
+
+	prctl(PR_SET_NAME, "anonmm-io");
+	keep_only(keep, ARRAY_SIZE(keep));
+	pthread_mutex_lock(&q->lock);
+	while (!q->threads.stop) {
+		struct swap_io *io = STAILQ_FIRST(&q->pending);
+
+		if (!io) {
+			pthread_cond_wait(&q->threads.work, &q->lock);
+			continue;
+		}
+		STAILQ_REMOVE_HEAD(&q->pending, link);
+		q->in_flight++;
+		pthread_mutex_unlock(&q->lock);
+		transfer_all(q, io);
+		pthread_mutex_lock(&q->lock);
+		q->in_flight--;
+		publish(q, io);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return NULL;
+}
+
+static int start_workers(struct file_queue *q)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int error = 0;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (!error && q->threads.nr < FILE_THREADS) {
+		error = pthread_create(&q->threads.id[q->threads.nr], &attr, worker, q);
+		if (!error)
+			q->threads.nr++;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	/* One is enough to go on. */
+	return q->threads.nr ? 0 : -error;
+}
+
+static void stop_workers(struct file_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->threads.stop = true;
+	pthread_cond_broadcast(&q->threads.work);
+	pthread_mutex_unlock(&q->lock);
+	while (q->threads.nr > 0)
+		pthread_join(q->threads.id[--q->threads.nr], NULL);
+}
+
+static int threads_open(struct file_queue *q)
+{
+	pthread_condattr_t attr;
+	int error;
+
+	q->threads.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->threads.event_fd < 0)
+		return -errno;
+	q->threads.event_fd = file_fd_move_high(q->threads.event_fd);
+	STAILQ_INIT(&q->threads.ended);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->threads.work, &attr);
+	pthread_cond_init(&q->threads.news, &attr);
+	pthread_condattr_destroy(&attr);
+	error = start_workers(q);
+	if (error)
+		device_close_fd(q->threads.event_fd);
+	return error;
+}
+
+static void threads_close(struct file_queue *q)
+{
+	stop_workers(q);
+	pthread_cond_destroy(&q->threads.work);
+	pthread_cond_destroy(&q->threads.news);
+	device_close_fd(q->threads.event_fd);
+}
+
+/* The workers did not come along through the fork. */
+static void threads_abandon(struct file_queue *q, bool close_fds)
+{
+	if (close_fds)
+		device_close_fd(q->threads.event_fd);
+}
+
+static void threads_start(struct file_queue *q, struct swap_io_list *ended)
+{
+	struct swap_io *io;
+	unsigned waiting = 0;
+
+	(void)ended;
+	STAILQ_FOREACH (io, &q->pending, link) {
+		if (waiting++ == q->threads.nr)
+			break;
+		pthread_cond_signal(&q->threads.work);
+	}
+}
+
+static void threads_reap(struct file_queue *q, struct swap_io_list *ended)
+{
+	uint64_t count;
+
+	if (STAILQ_EMPTY(&q->threads.ended))
+		return;
+	if (device_read(q->threads.event_fd, &count, sizeof(count)) < 0)
+		count = 0;
+	STAILQ_CONCAT(ended, &q->threads.ended);
+}
+
+static void threads_sleep(struct file_queue *q, int timeout_ms)
+{
+	struct timespec until;
+	int error = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += timeout_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	pthread_mutex_lock(&q->lock);
+	while (!error && STAILQ_EMPTY(&q->threads.ended))
+		error = pthread_cond_timedwait(&q->threads.news, &q->lock, &until);
+	pthread_mutex_unlock(&q->lock);
+}
+
+static int threads_event_fd(struct file_queue *q)
+{
+	return q->threads.event_fd;
+}
+
+const struct file_engine file_threads = {
+	.name = "threads",
+	.open = threads_open,
+	.close = threads_close,
+	.abandon = threads_abandon,
+	.start = threads_start,
+	.reap = threads_reap,
+	.sleep = threads_sleep,
+	.event_fd = threads_event_fd,
+};

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* The compressors; see zcomp.h. */
+#define _GNU_SOURCE
+#define LZ4_STATIC_LINKING_ONLY
+#define LZ4_HC_STATIC_LINKING_ONLY
+#define ZSTD_STATIC_LINKING_ONLY
+#include "swap/zram/zcomp.h"
+
+#include <lz4.h>
+#include <lz4hc.h>
+#include <sched.h>
+#include <string.h>
+#include <zstd.h>
+
+struct zcomp_algo {
+	const char *name;
+	int level_least, level_most, level_default;
+	size_t (*compress_bytes)(int level); /* what the library wants to have */
+	size_t (*decompress_bytes)(void);
+	void *(*compress_init)(void *memory, size_t bytes, int level); /* the state, NULL: cannot */
+	void *(*decompress_init)(void *memory, size_t bytes);
+	size_t (*compress)(void *state, int level, const void *page, void *out, size_t most);
+	long (*decompress)(void *state, const void *in, size_t bytes, void *page);
+};
+
+/* ---- lz4, and its slow and thorough brother --------------------------------------------- */
+
+static size_t lz4_compress_bytes(int level)
+{
+	(void)level;
+	return sizeof(LZ4_stream_t);
+}
+
+static size_t nothing(void)
+{
+	return 0;
+}
+
+static void *lz4_compress_init(void *memory, size_t bytes, int level)
+{
+	(void)level;
+	return LZ4_initStream(memory, bytes);
+}
+
+static void *no_state(void *memory, size_t bytes)
+{
+	(void)bytes;
+	return memory;
+}
+
+/* The level is how fast: 1 looks closest. */
+static size_t lz4_compress(void *state, int level, const void *page, void *out, size_t most)
+{
+	int bytes = LZ4_compress_fast_extState_fastReset(state, page, out, (int)PAGE_BYTES, (int)most, level);
+
+	return bytes > 0 ? (size_t)bytes : 0;
+}
+
+static long lz4_decompress(void *state, const void *in, size_t bytes, void *page)
+{
+	(void)state;
+	return LZ4_decompress_safe(in, page, (int)bytes, (int)PAGE_BYTES);
+}
+
+static size_t lz4hc_compress_bytes(int level)
+{
+	(void)level;
+	return sizeof(LZ4_streamHC_t);
+}
+
+static void *lz4hc_compress_init(void *memory, size_t bytes, int level)
+{
+	(void)level;
+	return LZ4_initStreamHC(memory, bytes);
+}
+
+static size_t lz4hc_compress(void *state, int level, const void *page, void *out, size_t most)
+{
+	int bytes = LZ4_compress_HC_extStateHC_fastReset(state, page, out, (int)PAGE_BYTES, (int)most, level);
+
+	return bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* ---- zstd: tables of the size that one page can use --------------------------------------- */
+
+static size_t zstd_compress_bytes(int level)
+{
+	return ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, PAGE_BYTES, 0));
+}
+
+static size_t zstd_decompress_bytes(void)
+{
+	return ZSTD_estimateDCtxSize();
+}
+
+/* No magic number, no size, no checksum: each page has them elsewhere. */
+static void *zstd_compress_init(void *memory, size_t bytes, int level)
+{
+	ZSTD_CCtx *state = ZSTD_initStaticCCtx(memory, bytes);
+
+	if (!state || ZSTD_isError(ZSTD_CCtx_setParameter(state, ZSTD_c_compressionLevel, level)) ||
+		ZSTD_isError(ZSTD_CCtx_setParameter(state, ZSTD_c_format, ZSTD_f_zstd1_magicless)) ||
+		ZSTD_isError(ZSTD_CCtx_setParameter(state, ZSTD_c_contentSizeFlag, 0)))
+		return NULL;
+	return state;
+}
+
+static void *zstd_decompress_init(void *memory, size_t bytes)
+{
+	ZSTD_DCtx *state = ZSTD_initStaticDCtx(memory, bytes);
+
+	if (!state || ZSTD_isError(ZSTD_DCtx_setParameter(state, ZSTD_d_format, ZSTD_f_zstd1_magicless)))
+		return NULL;
+	return state;
+}
+
+static size_t zstd_compress(void *state, int level, const void *page, void *out, size_t most)
+{
+	size_t bytes = ZSTD_compress2(state, out, most, page, PAGE_BYTES);
+
+	(void)level; /* the state has it */
+	return ZSTD_isError(bytes) ? 0 : bytes;
+}
+
+static long zstd_decompress(void *state, const void *in, size_t bytes, void *page)
+{
+	size_t got = ZSTD_decompressDCtx(state, page, PAGE_BYTES, in, bytes);
+
+	return ZSTD_isError(got) ? -1 : (long)got;
+}
+
+static const struct zcomp_algo algos[] = {
+	{"lz4", 1, 100, 1, lz4_compress_bytes, nothing, lz4_compress_init, no_state, lz4_compress,
+		lz4_decompress},
+	{"zstd", 1, 19, 1, zstd_compress_bytes, zstd_decompress_bytes, zstd_compress_init,
+		zstd_decompress_init, zstd_compress, zstd_decompress},
+	{"lz4hc", 3, 12, 9, lz4hc_compress_bytes, nothing, lz4hc_compress_init, no_state, lz4hc_compress,
+		lz4_decompress},
+};
+
+/* ---- Contexts ------------------------------------------------------------------------------ */
+
+/* One that nobody has; else wait for the first. Low ones first: the others then cost nothing. */
+struct zcomp_context *zcomp_get(struct zcomp *comp, struct zcomp_context contexts[])
+{
+	for (unsigned i = 0; i < comp->nr_contexts; i++)
+		if (pthread_mutex_trylock(&contexts[i].lock) == 0)
+			return &contexts[i];
+	pthread_mutex_lock(&contexts[0].lock);
+	return &contexts[0];
+}
+
+void zcomp_put(struct zcomp_context *context)
+{
+	pthread_mutex_unlock(&context->lock);
+}
+
+static size_t state_bytes(const struct zcomp *comp, bool compress)
+{
+	return page_align_up(
+		compress ? comp->algo->compress_bytes(comp->level) : comp->algo->decompress_bytes());
+}
+
+/* => the caller has the context */
+static bool context_ready(struct zcomp *comp, struct zcomp_context *context, bool compress)
+{
+	size_t bytes = state_bytes(comp, compress);
+
+	if (likely(context->ready))
+		return true;
+	void *state = compress ? comp->algo->compress_init(context->state, bytes, comp->level)
+			       : comp->algo->decompress_init(context->state, bytes);
+
+	if (!state)
+		return false;
+	context->state = state;
+	context->ready = true;
+	atomic_fetch_add(&comp->used_bytes, bytes + PAGE_BYTES);
+	return true;
+}
+
+size_t zcomp_compress(struct zcomp *comp, struct zcomp_context *context, const void *page, size_t most)
+{
+	if (!context_ready(comp, context, true))
+		return 0;
+	return comp->algo->compress(context->state, comp->level, page, context->buffer, most);
+}
+
+int zcomp_decompress(struct zcomp *comp, struct zcomp_context *context, size_t bytes, void *page)
+{
+	if (!context_ready(comp, context, false))
+		return -EIO;
+	return comp->algo->decompress(context->state, context->buffer, bytes, page) == (long)PAGE_BYTES
+		       ? 0
+		       : -EIO;
+}
+
+const char *zcomp_name(const struct zcomp *comp)
+{
+	return comp->algo->name;
+}
+
+/* ---- Open and close -------------------------------------------------------------------------- */
+
+static int take_algo(struct zcomp *comp, struct swap_uri *uri, struct swap_why *why)
+{
+	const char *name = swap_uri_take(uri, "algo");
+
+	comp->algo = &algos[0];
+	for (size_t i = 0; name && i < ARRAY_SIZE(algos); i++) {
+		if (strcmp(algos[i].name, name) == 0) {
+			comp->algo = &algos[i];
+			return 0;
+		}
+	}
+	return name ? swap_why(why, -EINVAL, "algo=%s does not exist; write lz4, zstd or lz4hc", name) : 0;
+}
+
+static int take_level(struct zcomp *comp, struct swap_uri *uri, struct swap_why *why)
+{
+	uint64_t level = (uint64_t)comp->algo->level_default;
+	int error = swap_uri_take_number(uri, "level", &level, why);
+
+	if (error)
+		return error;
+	if (level < (uint64_t)comp->algo->level_least || level > (uint64_t)comp->algo->level_most)
+		return swap_why(why, -EINVAL, "level=%lu is out of range; algo=%s has %d to %d", level,
+			comp->algo->name, comp->algo->level_least, comp->algo->level_most);
+	comp->level = (int)level;
+	return 0;
+}
+
+static unsigned nr_cpus(void)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+		return 2;
+	return (unsigned)CPU_COUNT(&cpus);
+}
+
+static uint8_t *contexts_place(struct zcomp *comp, struct zcomp_context *contexts, bool compress, uint8_t *at)
+{
+	for (unsigned i = 0; i < comp->nr_contexts; i++) {
+		pthread_mutex_init(&contexts[i].lock, NULL);
+		contexts[i].buffer = at;
+		contexts[i].state = at + PAGE_BYTES;
+		at += PAGE_BYTES + state_bytes(comp, compress);
+	}
+	return at;
+}
+
+/* The library may refuse a level only when it sees the memory: better now than at the first page. */
+static int try_it(struct zcomp *comp, struct swap_why *why)
+{
+	struct zcomp_context *in = &comp->compress[0], *out = &comp->decompress[0];
+	static const uint8_t zeros[PAGE_BYTES];
+	uint8_t page[PAGE_BYTES];
+	size_t bytes = zcomp_compress(comp, in, zeros, PAGE_BYTES);
+
+	if (bytes > 0)
+		memcpy(out->buffer, in->buffer, bytes);
+	if (bytes > 0 && zcomp_decompress(comp, out, bytes, page) == 0)
+		return 0;
+	return swap_why(why, -EINVAL,
+		"algo=%s cannot work at level=%d here; leave out level=", comp->algo->name, comp->level);
+}
+
+int zcomp_open(struct zcomp *comp, struct swap_uri *uri, struct swap_why *why)
+{
+	int error = take_algo(comp, uri, why);
+
+	if (!error)
+		error = take_level(comp, uri, why);
+	if (error)
+		return error;
+	comp->nr_contexts = (unsigned)min_u64(max_u64(nr_cpus(), 2), ZCOMP_CONTEXTS);
+	comp->memory_bytes =
+		comp->nr_contexts * (2 * PAGE_BYTES + state_bytes(comp, true) + state_bytes(comp, false));
+	comp->memory = device_alloc(comp->memory_bytes);
+	if (!comp->memory)
+		return swap_why(why, -ENOMEM, "no memory for the compressor's tables");
+	uint8_t *at = contexts_place(comp, comp->compress, true, comp->memory);
+
+	contexts_place(comp, comp->decompress, false, at);
+	error = try_it(comp, why);
+	if (error)
+		zcomp_close(comp);
+	return error;
+}
+
+void zcomp_close(struct zcomp *comp)
+{
+	device_free(comp->memory, comp->memory_bytes);
+	comp->memory = NULL;
+}
+
+void zcomp_fork_child(struct zcomp *comp)
+{
+	for (unsigned i = 0; i < comp->nr_contexts; i++) {
+		pthread_mutex_init(&comp->compress[i].lock, NULL);
+		pthread_mutex_init(&comp->decompress[i].lock, NULL);
+	}
+}

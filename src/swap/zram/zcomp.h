@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One page smaller, and back: liblz4 and libzstd behind one small table.
+ *
+ * A call takes a context for itself from a few that were set aside at open, one for each CPU; who finds none free waits
+ * for one. Readers have contexts of their own: decompression never waits for compression. Nothing allocates.
+ * Contexts take memory when they are first used, the first one first.
+ */
+#ifndef ANONMM_SWAPDEV_ZCOMP_H
+#define ANONMM_SWAPDEV_ZCOMP_H
+
+#include "swap/device.h"
+
+#include <pthread.h>
+
+#define ZCOMP_CONTEXTS 8
+
+struct zcomp_algo;
+
+/* One call's scratch. @lock is held by who uses it. */
+struct zcomp_context {
+	pthread_mutex_t lock;
+	bool ready; /* @state was made */
+	void *state; /* the library's */
+	uint8_t *buffer; /* PAGE_BYTES: what is compressed */
+};
+
+/* All [I] but the contexts' inside */
+struct zcomp {
+	const struct zcomp_algo *algo;
+	int level;
+	unsigned nr_contexts;
+	struct zcomp_context compress[ZCOMP_CONTEXTS], decompress[ZCOMP_CONTEXTS];
+	void *memory; /* of all of them */
+	size_t memory_bytes;
+	_Atomic(size_t) used_bytes; /* of contexts that are ready */
+};
+
+/* "algo=" and "level=" of @uri. On failure says why. */
+int zcomp_open(struct zcomp *comp, struct swap_uri *uri, struct swap_why *why);
+void zcomp_close(struct zcomp *comp);
+
+/* In the child of a fork: no other thread has a context. */
+void zcomp_fork_child(struct zcomp *comp);
+
+/* A context for one page; its buffer is the caller's until it is given back. */
+struct zcomp_context *zcomp_get(struct zcomp *comp, struct zcomp_context contexts[]);
+void zcomp_put(struct zcomp_context *context);
+
+/*
+ * @page into the context's buffer. Returns how many bytes that took, at most @most; 0: it takes more.
+ * => @context is from comp->compress
+ */
+size_t zcomp_compress(struct zcomp *comp, struct zcomp_context *context, const void *page, size_t most);
+
+/* @bytes bytes of the context's buffer into @page. 0, or -EIO: they are not what was compressed. */
+int zcomp_decompress(struct zcomp *comp, struct zcomp_context *context, size_t bytes, void *page);
+
+const char *zcomp_name(const struct zcomp *comp);
+
+#endif

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compressed memory as a swap device: "zram:?algo=lz4&level=1&size=SIZE". See zram.h for the way of a page.
+ *
+ * Without a size the store lives on the pager's memory: it takes what it is granted, and frames make room. With
+ * one, it is memory of its own, and that is the most that it takes for content.
+ *
+ * Nobody compresses or decompresses under the lock: what is held there is a copy of a few hundred bytes. A reader copies
+ * out what is compressed and opens its copy, so objects can be moved at any time.
+ */
+#define _GNU_SOURCE
+#include "swap/zram/zram.h"
+
+#include <string.h>
+#include <sys/sysinfo.h>
+
+/*
+ * A page that takes more than this is not worth its place: of 4096 bytes a fifth would be saved, for 5 us at each
+ * way in and out. It is also where lz4 stops finding anything but numbers that repeat by chance.
+ */
+#define KEEP_MOST 3268
+
+#define SLOTS_PER_PAGE 4 /* of the store: more than heaps compress */
+
+/*
+ * Of the pager's memory, at most (it may have less to give). Alone, the store must be able to hold all that does not fit.
+ * With a device behind it half: beyond that frames are lost whose pages are wanted sooner than what the store gains.
+ */
+#define SHARE_ALONE(memory) ((memory) / 4 * 3)
+#define SHARE_IN_FRONT(memory) ((memory) / 2)
+#define SIZE_LEAST (256 * KIB)
+
+/* Until one has been timed; and how many pages there are to one that is. */
+#define OWN_NS 3000
+#define BEHIND_NS 100000
+#define CLOCK_EVERY 16
+#define DEFAULT_MEMORY (64 * MIB) /* when nobody says how much there is */
+
+/* ---- Slots ------------------------------------------------------------------------------ */
+
+static struct zram_slot *slot_of(struct zram_dev *zram, uint32_t slot)
+{
+	return &zram->slots[slot];
+}
+
+static void age_add(struct zram_dev *zram, uint32_t slot)
+{
+	struct zram_slot *s = slot_of(zram, slot);
+
+	s->newer = NO_SLOT;
+	s->older = zram->newest;
+	if (zram->newest != NO_SLOT)
+		slot_of(zram, zram->newest)->newer = slot;
+	else
+		zram->oldest = slot;
+	zram->newest = slot;
+}
+
+void age_remove(struct zram_dev *zram, struct zram_slot *s)
+{
+	if (s->newer != NO_SLOT)
+		slot_of(zram, s->newer)->older = s->older;
+	else
+		zram->newest = s->older;
+	if (s->older != NO_SLOT)
+		slot_of(zram, s->older)->newer = s->newer;
+	else
+		zram->oldest = s->newer;
+}
+
+void slot_clear(struct zram_dev *zram, uint32_t slot)
+{
+	struct zram_slot *s = slot_of(zram, slot);
+
+	switch ((enum zram_kind)s->kind) {
+	case ZRAM_STORED:
+		zstore_free(&zram->store, s->at, s->bytes);
+		age_remove(zram, s);
+		break;
+	case ZRAM_NEXT:
+		next_slot_put(zram, s->at);
+		break;
+	case ZRAM_SAME:
+		zram->nr_same--;
+		break;
+	case ZRAM_EMPTY:
+		break;
+	}
+	s->kind = ZRAM_EMPTY;
+	s->leaving = false;
+}
+
+/* The store has moved an object. */
+static void slot_moved(void *context, uint32_t slot, zhandle to)
+{
+	struct zram_dev *zram = context;
+
+	assert(slot_of(zram, slot)->kind == ZRAM_STORED);
+	slot_of(zram, slot)->at = to;
+}
+
+/* ---- One page, in -------------------------------------------------------------------------- */
+
+static bool page_is_same(const void *page, uint64_t *word)
+{
+	const uint64_t *words = page;
+
+	for (size_t i = 1; i < PAGE_BYTES / sizeof(*words); i++)
+		if (words[i] != words[0])
+			return false;
+	*word = words[0];
+	return true;
+}
+
+static void keep_same(struct zram_dev *zram, uint32_t slot, uint64_t word)
+{
+	struct zram_slot *s = slot_of(zram, slot);
+
+	s->kind = ZRAM_SAME;
+	s->word = word;
+	zram->nr_same++;
+}
+
+static bool keep_bytes(struct zram_dev *zram, uint32_t slot, const void *bytes, size_t nr)
+{
+	struct zram_slot *s = slot_of(zram, slot);
+	zhandle handle = zstore_put(&zram->store, slot, bytes, (uint32_t)nr);
+
+	while (handle == ZHANDLE_NONE && zstore_compact(&zram->store))
+		handle = zstore_put(&zram->store, slot, bytes, (uint32_t)nr);
+	if (handle == ZHANDLE_NONE)
+		return false;
+	s->kind = ZRAM_STORED;
+	s->at = handle;
+	s->bytes = (uint16_t)nr;
+	age_add(zram, slot);
+	return true;
+}
+
+void slot_goes_next(struct zram_dev *zram, struct zram_slot *s, uint32_t at)
+{
+	(void)zram;
+	s->kind = ZRAM_NEXT;
+	s->at = at;
+}
+
+/* Where does a page of @nr bytes go that @bytes has? As it is (PAGE_BYTES) it is kept only if nobody else takes it. => locked */
+static int keep_somewhere(struct zram_dev *zram, uint32_t slot, const void *bytes, size_t nr, uint32_t *at)
+{
+	if (nr < PAGE_BYTES && keep_bytes(zram, slot, bytes, nr))
+		return 0;
+	*at = next_slot_get(zram);
+	if (*at != NO_SLOT) {
+		slot_goes_next(zram, slot_of(zram, slot), *at);
+		return -EXDEV;
+	}
+	return nr == PAGE_BYTES && keep_bytes(zram, slot, bytes, nr) ? 0 : -ENOSPC;
+}
+
+static size_t copy_page(struct zcomp_context *context, const void *page)
+{
+	memcpy(context->buffer, page, PAGE_BYTES);
+	return PAGE_BYTES;
+}
+
+/*
+ * 0; -EXDEV: to slot *@at of the next device; -ENOSPC.
+ */
+static int keep_page(struct zram_dev *zram, uint32_t slot, const void *page, uint32_t *at)
+{
+	struct zcomp_context *context = NULL;
+	size_t bytes = 0;
+	uint64_t word;
+	bool same = page_is_same(page, &word);
+	int result = 0;
+
+	if (!same) {
+		context = zcomp_get(&zram->comp, zram->comp.compress);
+		bytes = zcomp_compress(&zram->comp, context, page, KEEP_MOST);
+		if (bytes == 0)
+			bytes = copy_page(context, page);
+	}
+	pthread_mutex_lock(&zram->lock);
+	slot_clear(zram, slot);
+	if (slot >= zram->touched)
+		zram->touched = slot + 1;
+	if (same)
+		keep_same(zram, slot, word);
+	else
+		result = keep_somewhere(zram, slot, context->buffer, bytes, at);
+	pthread_mutex_unlock(&zram->lock);
+	if (context)
+		zcomp_put(context);
+	return result;
+}
+
+/* ---- One page, out --------------------------------------------------------------------------- */
+
+static void fill_words(void *page, uint64_t word)
+{
+	uint64_t *words = page;
+
+	for (size_t i = 0; i < PAGE_BYTES / sizeof(*words); i++)
+		words[i] = word;
+}
+
+/* The copy that the context has, opened. */
+static int open_copy(struct zram_dev *zram, struct zcomp_context *context, size_t bytes, void *page)
+{
+	if (bytes < PAGE_BYTES)
+		return zcomp_decompress(&zram->comp, context, bytes, page);
+	memcpy(page, context->buffer, PAGE_BYTES);
+	return 0;
+}
+
+/* It was wanted: others are older now. */
+static void was_read(struct zram_dev *zram, uint32_t slot)
+{
+	age_remove(zram, slot_of(zram, slot));
+	age_add(zram, slot);
+}
+
+int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *at)
+{
+	struct zcomp_context *context = zcomp_get(&zram->comp, zram->comp.decompress);
+	int result = 0;
+
+	pthread_mutex_lock(&zram->lock);
+	struct zram_slot seen = *slot_of(zram, slot);
+
+	if (seen.kind == ZRAM_STORED) {
+		memcpy(context->buffer, zstore_at(&zram->store, seen.at), seen.bytes);
+		if (zram->next && !zram->heir && !seen.leaving)
+			was_read(zram, slot);
+	}
+	pthread_mutex_unlock(&zram->lock);
+	switch ((enum zram_kind)seen.kind) {
+	case ZRAM_STORED:
+		result = open_copy(zram, context, seen.bytes, page);
+		break;
+	case ZRAM_NEXT:
+		*at = seen.at;
+		result = -EXDEV;
+		break;
+	case ZRAM_SAME:
+		fill_words(page, seen.word);
+		break;
+	case ZRAM_EMPTY:
+		fill_words(page, 0);
+		break;
+	}
+	zcomp_put(context);
+	return result;
+}
+
+static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
+{
+	uint32_t at;
+
+	return zram_take_page(zram_of(dev), slot, page, &at) == 0;
+}
+
+/* ---- How long things take ---- */
+
+uint64_t zram_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Others may write at the same time: then one of the two is lost, which an average can bear. */
+void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns)
+{
+	uint32_t now = atomic_load_explicit(average, memory_order_relaxed);
+
+	ns = min_u64(ns, 2ull * now); /* one that was interrupted says little */
+	atomic_store_explicit(
+		average, (uint32_t)min_u64((now * 7ull + ns) / 8, 100000000), memory_order_relaxed);
+}
+
+/* One page of a request. As keep_page() and zram_take_page() */
+static int serve_page(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
+{
+	return io->dir == SWAP_READ ? zram_take_page(zram, io->slot + i, io->iov[i].base, at)
+				    : keep_page(zram, io->slot + i, io->iov[i].base, at);
+}
+
+/* Now and then with a look at the clock, where the time counts. */
+static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
+{
+	if (!zram->next || (io->slot + i) % CLOCK_EVERY)
+		return serve_page(zram, io, i, at);
+	uint64_t since = zram_now_ns();
+	int error = serve_page(zram, io, i, at);
+
+	if (!error)
+		zram_note_ns(&zram->own_ns[io->dir], zram_now_ns() - since);
+	return error;
+}
+
+/* ---- Requests --------------------------------------------------------------------------------- */
+
+/* No room for page @i: it alone has failed. */
+static void refuse_page(struct zram_dev *zram, struct swap_io *io, unsigned i)
+{
+	pthread_mutex_lock(&zram->lock);
+	swap_io_refuse(io, i);
+	pthread_mutex_unlock(&zram->lock);
+}
+
+void zram_walk(struct zram_dev *zram, struct swap_io *io)
+{
+	struct zram_part *part = NULL;
+	int result = 0;
+
+	for (unsigned i = (unsigned)io->device_word[WORD_AT]; i < io->nr; i++) {
+		uint32_t at = NO_SLOT;
+		int error = serve_page_timed(zram, io, i, &at);
+
+		if (error == -EXDEV && !part_add(zram, &part, io, i, at))
+			return; /* somebody else goes on with it, perhaps already */
+		if (error == -ENOSPC)
+			refuse_page(zram, io, i);
+		else if (error && error != -EXDEV)
+			result = error;
+	}
+	if (part)
+		part_submit(part);
+	pthread_mutex_lock(&zram->lock);
+	progress_end(zram, io, result);
+	pthread_mutex_unlock(&zram->lock);
+}
+
+static void zram_submit(struct swapdev *dev, struct swap_io_list *list)
+{
+	struct zram_dev *zram = zram_of(dev);
+	struct swap_io *io;
+
+	while ((io = STAILQ_FIRST(list))) {
+		STAILQ_REMOVE_HEAD(list, link);
+		io->result = swap_io_fits(dev, io) ? 0 : -EINVAL;
+		if (io->result) {
+			io->done(io);
+			continue;
+		}
+		enum swap_dir dir = io->dir;
+
+		io->device_word[WORD_LEFT] = 1;
+		io->device_word[WORD_AT] = 0;
+		zram_walk(zram, io);
+		zram_end(zram, dir);
+	}
+}
+
+static void zram_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
+{
+	struct zram_dev *zram = zram_of(dev);
+
+	pthread_mutex_lock(&zram->lock);
+	for (uint32_t s = slot; s < slot + nr && s < zram->touched; s++)
+		slot_clear(zram, s);
+	pthread_mutex_unlock(&zram->lock);
+}
+
+static void zram_lists_init(struct zram_dev *zram)
+{
+	for (int dir = 0; dir < SWAP_DIRS; dir++) {
+		STAILQ_INIT(&zram->ended[dir]);
+		STAILQ_INIT(&zram->waiting[dir]);
+	}
+}
+
+/* ---- What only the next device can do ------------------------------------------------------------ */
+
+static int zram_fds(struct swapdev *dev, int *fds, int max)
+{
+	struct swapdev *next = zram_of(dev)->next;
+
+	return next && next->ops->fds ? next->ops->fds(next, fds, max) : 0;
+}
+
+static void zram_adopt(struct swapdev *dev)
+{
+	struct swapdev *next = zram_of(dev)->next;
+
+	if (next && next->ops->adopt)
+		next->ops->adopt(next);
+}
+
+/* Our own batch is in flight even when the pager has nothing in flight. */
+static int zram_fork_prepare(struct swapdev *dev)
+{
+	struct zram_dev *zram = zram_of(dev);
+	struct swapdev *next = zram->next;
+
+	if (!next)
+		return 0;
+	zram_back_drain(zram);
+	return next->ops->fork_prepare ? next->ops->fork_prepare(next) : 0;
+}
+
+static void zram_fork_parent(struct swapdev *dev)
+{
+	struct swapdev *next = zram_of(dev)->next;
+
+	if (next && next->ops->fork_parent)
+		next->ops->fork_parent(next);
+}
+
+/*
+ * What is stored is ours as well: the host copies it when either of us changes it. With nothing in flight others can
+ * have the lock only to look.
+ */
+static int zram_fork_child(struct swapdev *dev)
+{
+	struct zram_dev *zram = zram_of(dev);
+	struct swapdev *next = zram->next;
+
+	pthread_mutex_init(&zram->lock, NULL);
+	zram_lists_init(zram);
+	zcomp_fork_child(&zram->comp);
+	zram->heir = true;
+	if (!next)
+		return 0;
+	return next->ops->fork_child ? next->ops->fork_child(next) : -EOPNOTSUPP;
+}
+
+/* ---- Open and close ---------------------------------------------------------------------------- */
+
+static size_t slots_bytes(const struct zram_dev *zram)
+{
+	return page_align_up(zram->dev.nr_slots * sizeof(struct zram_slot));
+}
+
+static void zram_close(struct swapdev *dev)
+{
+	struct zram_dev *zram = zram_of(dev);
+
+	if (zram->next)
+		zram_next_close(zram);
+	zcomp_close(&zram->comp);
+	zstore_close(&zram->store);
+	device_free(zram->slots, slots_bytes(zram));
+	device_free(zram, sizeof(*zram));
+}
+
+static const struct swapdev_ops zram_ops = {
+	.scheme = "zram",
+	.submit = zram_submit,
+	.poll = zram_poll,
+	.poll_fd = zram_poll_fd,
+	.discard = zram_discard,
+	.peek = zram_peek,
+	.background = zram_background,
+	.memory_wanted = zram_memory_wanted,
+	.memory_grant = zram_memory_grant,
+	.memory_used = zram_memory_used,
+	.tier = zram_tier,
+	.fds = zram_fds,
+	.adopt = zram_adopt,
+	.fork_prepare = zram_fork_prepare,
+	.fork_parent = zram_fork_parent,
+	.fork_child = zram_fork_child,
+	.close = zram_close,
+};
+
+static uint64_t host_memory(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) < 0 ? UINT64_MAX : (uint64_t)info.totalram * info.mem_unit;
+}
+
+/* "size=": memory of its own. Without: a share of the pager's. */
+static int take_memory(struct swap_uri *uri, struct zram_dev *zram, struct swap_why *why)
+{
+	uint64_t memory = uri->memory ? uri->memory : DEFAULT_MEMORY, bytes;
+	int error = swap_uri_take_size(uri, memory, &bytes, why);
+
+	if (error)
+		return error;
+	zram->dev.shares_memory = bytes == 0;
+	zram->dev.stable_writes = true;
+	zram->most_bytes =
+		bytes ? bytes : page_align_down(uri->next ? SHARE_IN_FRONT(memory) : SHARE_ALONE(memory));
+	if (bytes && bytes < SIZE_LEAST)
+		return swap_why(why, -EINVAL,
+			"size=%lu is too small for compressed memory; give at least 256K", bytes);
+	if (bytes > host_memory())
+		return swap_why(why, -ERANGE, "size=%lu MiB is more memory than this host has, %lu MiB",
+			bytes >> 20, host_memory() >> 20);
+	return 0;
+}
+
+static int open_next(struct swap_uri *uri, struct zram_dev *zram, struct swap_why *why)
+{
+	struct swapdev *next;
+	int error;
+
+	if (!uri->next)
+		return 0;
+	error = swapdev_open(uri->next, &next, why->text, why->len);
+	if (error)
+		return error;
+	if (next->ops == &zram_ops)
+		error = swap_why(why, -EINVAL, "behind it is compressed memory once more; one is enough");
+	else if (zram_next_open(zram, next))
+		error = swap_why(why, -ENOMEM, "no memory for the table of the next device");
+	if (error)
+		next->ops->close(next);
+	return error;
+}
+
+static int open_store(struct zram_dev *zram, struct swap_why *why)
+{
+	uint64_t slots = zram->most_bytes / PAGE_BYTES * SLOTS_PER_PAGE;
+
+	if (zram->next)
+		slots += zram->next->nr_slots;
+	zram->dev.nr_slots = (uint32_t)min_u64(slots, SWAPDEV_SLOTS_MAX);
+	zram->slots = device_alloc(slots_bytes(zram));
+	if (!zram->slots || zstore_open(&zram->store, zram->most_bytes, slot_moved, zram))
+		return swap_why(why, -ENOMEM, "no address space for it; use a smaller size=");
+	syscall(SYS_madvise, zram->slots, slots_bytes(zram), MADV_NOHUGEPAGE);
+	zram->likely_bytes = zram->most_bytes;
+	if (!zram->dev.shares_memory)
+		zstore_limit(&zram->store, zram->most_bytes);
+	return 0;
+}
+
+int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
+{
+	struct zram_dev *zram = device_alloc(sizeof(*zram));
+	int error;
+
+	if (!zram)
+		return swap_why(why, -ENOMEM, "no memory for the device itself");
+	zram->dev.ops = &zram_ops;
+	zram->dev.anywhere = true;
+	zram->dev.quick = !zram->next;
+	zram->newest = zram->oldest = NO_SLOT;
+	zram->own_ns[SWAP_READ] = zram->own_ns[SWAP_WRITE] = OWN_NS;
+	zram->behind_ns = BEHIND_NS;
+	pthread_mutex_init(&zram->lock, NULL);
+	zram_lists_init(zram);
+	error = take_memory(uri, zram, why);
+	if (!error && uri->path[0])
+		error = swap_why(
+			why, -EINVAL, "memory has no path '%s'; write zram: or zram:?size=256M", uri->path);
+	if (!error)
+		error = zcomp_open(&zram->comp, uri, why);
+	if (!error)
+		error = swap_uri_finish(uri, "algo, level and size", why);
+	if (!error)
+		error = open_next(uri, zram, why);
+	if (!error)
+		error = open_store(zram, why);
+	if (error)
+		zram_close(&zram->dev);
+	else
+		*out = &zram->dev;
+	return error;
+}
