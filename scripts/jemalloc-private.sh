@@ -8,7 +8,7 @@
 #  - the C++ object stays out (it wants libstdc++; operator new reaches us through malloc);
 #  - public names get the prefix jem_, so that the library itself decides what malloc is;
 #  - calls into the system that the preload library interposes go to functions of its own
-#    (src/host/raw.c): the allocator must never pass through the memory that it provides.
+#    (src/run/raw.c): the allocator must never pass through the memory that it provides.
 #
 # Environment: LD, AR, OBJCOPY name other tools.
 set -eu

@@ -15,7 +15,7 @@
 #include "mm/pager.h"
 #include "contract/swapdev.h"
 #include "base/size.h"
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 #include "cli/live.h"
 
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 #include "host/host.h"
 #include "base/size.h"
 #include "contract/swapdev.h"

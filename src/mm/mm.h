@@ -32,7 +32,7 @@
 #include "mm/swap/swap_slots.h"
 #include "mm/swap/swap_cache.h"
 #include "mm/page/lend.h"
-#include "policy/tier.h"
+#include "mm/swap/tiers.h"
 #include "mm/swap/page_io.h"
 #include "mm/swap/twins.h"
 #include "mm/fault/readahead.h"

@@ -24,12 +24,8 @@
 
 #include "base/base.h"
 #include "anonmm.h"
-#include "contract/machine.h"
-#include "contract/swapdev.h"
+#include "contract/core.h"
 
-struct pager;
-struct space;
-struct pgtable;
 struct file;
 struct page;
 struct anon_vma;
@@ -44,8 +40,6 @@ struct pager_config {
 	unsigned policy; /* PAGER_* below */
 	struct anonmm_stats *stats; /* where to count; stays the caller's, zeroed by it. NULL: inside */
 };
-
-#define PAGER_MIN_FRAMES 64
 
 /* Where kernels differ (LIFECYCLE 9). 0: as the article, and shadows as Linux 6. */
 #define PAGER_BIRTH_INACTIVE 0x1 /* Linux 5.9 and later: new anonymous pages start on the inactive list */
@@ -110,41 +104,6 @@ void pager_own(struct pager *pager);
 
 /* ---- Driving ------------------------------------------------------------------------- */
 
-enum access { ACCESS_READ, ACCESS_WRITE };
-
-enum fault_result {
-	FAULT_DONE, /* the access may be tried again, and will usually succeed */
-	FAULT_WAIT, /* wait, then call again */
-	FAULT_SIGSEGV, /* no VMA there, or one that forbids this access */
-	FAULT_SIGBUS, /* the content is lost: an I/O error, or a failed check */
-	FAULT_OOM, /* no frame, and nothing that could be reclaimed */
-};
-
-/*
- * The trap (LIFECYCLE 2). @addr: any byte of the page. Never blocks. *wait is set when the result is FAULT_WAIT.
- */
-enum fault_result handle_mm_fault(struct space *space, uint64_t addr, enum access access, struct wait *wait);
-
-/*
- * The same where spaces share one range of real addresses: in the innermost space that covers @addr. FAULT_SIGSEGV: there is
- * none, perhaps no more; who was late may ask for a space that has gone.
- */
-enum fault_result pager_fault(struct pager *pager, uint64_t addr, enum access access, struct wait *wait);
-
-enum kswapd_result {
-	KSWAPD_BALANCED, /* free frames are above the high watermark: sleep until woken */
-	KSWAPD_PROGRESS, /* call again */
-	KSWAPD_WAIT, /* writes are in flight and nothing else can be done: poll, then call again */
-	KSWAPD_STUCK, /* nothing can be reclaimed: sleep until woken, do not spin */
-};
-
-/*
- * One batch of background reclaim (LIFECYCLE 4): looks at up to @pages pages; KSWAPD_PAGES fill one write.
- * One caller at a time.
- */
-#define KSWAPD_PAGES SWAP_IO_PAGES
-enum kswapd_result kswapd_step(struct pager *pager, unsigned pages);
-
 /*
  * One step of ksmd (LIFECYCLE 8): looks at up to @pages pages of mergeable VMAs, from where the last step stopped; a step
  * ends where a full scan of all spaces does. Pages that held the same content in two scans and are equal are merged.
@@ -157,22 +116,6 @@ int ksmd_step(struct pager *pager, unsigned pages);
  * many frames were freed or are being written; 0: nothing can be reclaimed.
  */
 unsigned pager_reclaim(struct pager *pager, unsigned pages);
-
-/* Have all devices end what has ended. Waits up to @timeout_ms when nothing has. Returns how many ended. */
-int pager_poll(struct pager *pager, enum swap_dir dir, int timeout_ms);
-
-/* Has any request of this direction been made and not ended? */
-bool pager_in_flight(struct pager *pager, enum swap_dir dir);
-
-/* Is one page being read, and nothing else on its way? Then nothing is gained by going to sleep meanwhile. */
-bool pager_lone_read(struct pager *pager);
-
-/* Descriptors to poll for that; returns how many were written to @fds. */
-int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr);
-
-/* The event counter that struct wait's seq refers to. */
-_Atomic(uint32_t) *pager_events(struct pager *pager);
-bool wait_is_over(struct pager *pager, const struct wait *wait);
 
 /*
  * Bring everything to rest for a fork: no page locked, nothing in flight, and while frozen faults and
@@ -253,22 +196,9 @@ int migrate_end(struct migration *m);
 #define SPACE_FOREIGN 0x8 /* only take the addresses: the caller maps something of its own there */
 #define SPACE_SHARED 0x10 /* space_mmap_file: writes go to the file; shmem only, where frames can be shared */
 
-/* Addresses [base, base + bytes), page aligned, bytes at most 16 TiB. @machine_data: the machine's own. */
-int space_create(struct pager *pager, uint64_t base, uint64_t bytes, void *machine_data, struct space **out);
-void *space_machine_data(const struct space *space);
 uint64_t space_base(const struct space *space);
 uint64_t space_bytes(const struct space *space);
 struct pager *space_pager(const struct space *space);
-/* What an MMU in software walks (pgtable.h). => pager lock held to look inside */
-struct pgtable *space_pgtable(struct space *space);
-
-/* exit_mmap: everything goes (LIFECYCLE 6). -EAGAIN. After 0 the space is gone. => space locked */
-int space_exit(struct space *space, struct wait *wait);
-
-/* One writer at a time. -EAGAIN. */
-int space_lock(struct space *space, struct wait *wait);
-void space_unlock(struct space *space);
-
 /*
  * The calls of the same names; all => space locked, all may return -EAGAIN with progress kept.
  * Lengths are rounded up to pages; a length of 0, one that wraps, or an unaligned address is -EINVAL.
@@ -303,26 +233,8 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 int space_mmap_file(struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags,
 	struct file *file, uint64_t pgoff, struct wait *wait);
 
-/*
- * fork (LIFECYCLE 7): *child becomes a space with the same VMAs and content. Where a frame can be shared nothing is
- * copied: PTEs become read-only in both, swap entries are counted; elsewhere present pages are copied early. While this
- * says -EAGAIN faults in @space wait, so that the child is a snapshot of one moment; the copy is kept in @space.
- * @place: the child's addresses [to, to + bytes) show what @space has at [from, from + bytes); NULL: the same.
- * Locked memory is not locked in the child. Foreign ranges are holes there.
- * -ENOMEM: no host memory, or no frame to copy to. -EBUSY: a page is pinned for I/O where it must be copied.
- * There is no child then, @space is as it was. => space locked
- */
-struct fork_place {
-	uint64_t from, to, bytes;
-};
-int space_fork(struct space *space, const struct fork_place *place, void *machine_data, struct space **child,
-	struct wait *wait);
-
 /* The range from the first to the last VMA that is not foreign. -ENOENT: there is none. */
 int space_extent(struct space *space, uint64_t *from, uint64_t *bytes);
-
-/* The innermost space that covers @addr, or NULL: on machines where spaces share one range of real addresses. */
-struct space *pager_space_at(struct pager *pager, uint64_t addr);
 
 /* ---- Files ---------------------------------------------------------------------------- */
 
@@ -352,10 +264,6 @@ int file_close(struct file *file, struct wait *wait);
  */
 int file_truncate(struct file *file, uint64_t bytes, struct wait *wait);
 uint64_t file_bytes(struct file *file);
-
-/* What kind of VMA covers @addr: for callers that must treat foreign ranges themselves. */
-enum space_kind { SPACE_HOLE, SPACE_ANON, SPACE_IS_FOREIGN };
-enum space_kind space_kind_at(struct space *space, uint64_t addr, uint64_t *run_end, int *prot);
 
 /*
  * While this stays what it was before space_kind_at() was asked, what that has said of a VMA is still so: none has gone since,

@@ -1,56 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* The share of a compressed store; see tier.h. */
-#include "mm/mm.h"
+/* The share of a compressed store: contract/policy.h says how it is found. */
+#include "contract/policy.h"
 
 #define SHARE_FIRST SHARE_LEAST
 #define SHARE_LEAST (TIER_WHOLE / 16)
 #define SHARE_MOST (TIER_WHOLE / 2)
-#define STEP_LEAST 16 /* frames: what is nearer is chance */
+#define STEP_LEAST 16 /* frames: a shorter distance is chance */
 #define ENOUGH 32 /* pages that came back near, far or beyond: fewer are chance */
 #define TURNOVER 2 /* that part of the frames has to have gone since the last decision, for that to show */
 #define FAULT_NS 8000 /* what a fault takes beside the device's part (bench/breakdown) */
 
-static bool tier_look(struct swap_area *area, uint32_t slot, struct swap_tier *seen)
+static uint32_t frames_of(uint32_t frames, uint32_t share)
 {
-	const struct swapdev_ops *ops = area->dev ? area->dev->ops : NULL;
-
-	return ops && ops->tier && !area->inherited && ops->tier(area->dev, slot, seen);
+	return (uint32_t)((uint64_t)frames * share / TIER_WHOLE);
 }
 
-static uint32_t frames_of(const struct pager *pager, uint32_t share)
+uint32_t tier_frames(struct tier *tier, uint32_t frames)
 {
-	return (uint32_t)((uint64_t)pager->nr_limit * share / TIER_WHOLE);
+	if (!tier->share)
+		tier->share = SHARE_FIRST;
+	return frames_of(frames, tier->share);
 }
 
-static uint32_t step_of(const struct pager *pager, const struct tier *tier)
+static void tier_decide(struct tier *tier, const struct tier_look *look)
 {
-	return (uint32_t)max_u64(frames_of(pager, tier->share / 4), STEP_LEAST);
-}
-
-uint32_t tier_most(struct pager *pager, struct swap_area *area)
-{
-	struct swap_tier seen;
-
-	if (!tier_look(area, 0, &seen))
-		return UINT32_MAX;
-	if (!area->tier.share)
-		area->tier.share = SHARE_FIRST;
-	return frames_of(pager, area->tier.share) + seen.tables;
-}
-
-static uint64_t gone(const struct pager *pager)
-{
-	uint64_t all = 0;
-
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		all += pager->nodes[n].evictions;
-	return all;
-}
-
-static void tier_decide(struct tier *tier, const struct swap_tier *seen)
-{
-	int64_t behind = seen->behind_ns - (int64_t)min_u64(seen->behind_ns, seen->own_ns);
-	int64_t near = tier->near * (int64_t)(FAULT_NS + seen->own_ns);
+	int64_t behind = look->behind_ns - (int64_t)min_u64(look->behind_ns, look->own_ns);
+	int64_t near = tier->near * (int64_t)(FAULT_NS + look->own_ns);
 	int64_t smaller = near - tier->far * behind, larger = tier->beyond * behind - 4 * near;
 
 	if (tier->near + tier->far + tier->beyond < ENOUGH)
@@ -64,27 +39,21 @@ static void tier_decide(struct tier *tier, const struct swap_tier *seen)
 	tier->beyond /= 2;
 }
 
-bool tier_refault(struct pager *pager, swp_entry_t entry, uint32_t distance)
+bool tier_came_back(struct tier *tier, const struct tier_look *look)
 {
-	struct swap_area *area = &pager->areas[entry.type];
-	struct tier *tier = &area->tier;
-	struct swap_tier seen;
+	uint32_t step = (uint32_t)max_u64(frames_of(look->frames, tier->share / 4), STEP_LEAST);
+	uint32_t part = (uint32_t)max_u64(
+		(uint64_t)look->store_pages * step / max_u64(look->store_frames, step), step);
 
-	if (!tier->share || !tier_look(area, entry.slot, &seen))
-		return false;
-	uint32_t step = step_of(pager, tier);
-	uint32_t has = area->nr_lent - (uint32_t)min_u64(area->nr_lent, seen.tables);
-	uint32_t part = (uint32_t)max_u64((uint64_t)seen.pages * step / max_u64(has, step), step);
-
-	if (distance <= step)
+	if (look->distance <= step)
 		tier->near++;
-	else if (!seen.behind)
-		tier->far += distance + part >= seen.pages;
+	else if (!look->behind)
+		tier->far += look->distance + part >= look->store_pages;
 	else
-		tier->beyond += distance <= seen.pages + part;
-	if (gone(pager) - tier->gone_before >= pager->nr_limit / TURNOVER) {
-		tier->gone_before = gone(pager);
-		tier_decide(tier, &seen);
+		tier->beyond += look->distance <= look->store_pages + part;
+	if (look->gone - tier->gone_before >= look->frames / TURNOVER) {
+		tier->gone_before = look->gone;
+		tier_decide(tier, look);
 	}
-	return seen.behind && distance <= seen.pages;
+	return look->behind && look->distance <= look->store_pages;
 }

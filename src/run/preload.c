@@ -11,7 +11,7 @@
  * plain jemalloc.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/faults.h"
 #include "base/size.h"
 #include "base/elfnote.h"

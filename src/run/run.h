@@ -32,7 +32,7 @@
 #include "machine/uffd/uffd.h"
 #include "run/tree/ledger.h"
 #include "run/tree/record.h"
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 
 #include <dlfcn.h>
 #include <signal.h>

@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "../world.h"
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 #include "host/memory.h"
 
 #include <limits.h>

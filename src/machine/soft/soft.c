@@ -14,7 +14,6 @@
  */
 #define _GNU_SOURCE
 #include "machine/soft/soft.h"
-#include "mm/space/pgtable.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -16,8 +16,7 @@
 #ifndef ANONMM_SOFT_H
 #define ANONMM_SOFT_H
 
-#include "contract/machine.h"
-#include "mm/pager.h"
+#include "contract/core.h"
 
 #include <string.h>
 

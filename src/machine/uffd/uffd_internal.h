@@ -31,7 +31,7 @@
 #include "host/lock.h"
 #include "machine/uffd/uffd.h"
 #include "host/host.h"
-#include "mm/pager.h"
+#include "contract/core.h"
 
 #include <pthread.h>
 

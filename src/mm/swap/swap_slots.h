@@ -17,7 +17,7 @@
 #define ANONMM_SWAP_SLOTS_H
 
 #include "mm/page/page.h"
-#include "policy/tier.h"
+#include "contract/policy.h"
 #include "mm/space/pgtable.h"
 #include "contract/swapdev.h"
 

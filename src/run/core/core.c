@@ -12,7 +12,7 @@
  * libc. Such a dump is without the pages.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "host/memory.h"
 #include "host/host.h"
 #include "base/size.h"

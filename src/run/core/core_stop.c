@@ -7,7 +7,7 @@
  * changes all threads' user with it): a thread that blocks it holds a lock of ours, and will let it go.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "host/host.h"
 
 #include <fcntl.h>

@@ -6,7 +6,7 @@
  * the program makes the program itself touch the pages, within the limit (share/gdb/anonmm.py).
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <sys/mman.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A trapped call, from the SIGSYS handler to its result; see guard.h. */
 #include "run/guard/guard.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <alloca.h>
 #include <fcntl.h>

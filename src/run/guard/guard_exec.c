@@ -4,7 +4,7 @@
  * A copy would outlive the call in the parent, when the caller is vfork's child.
  */
 #include "run/guard/guard.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -13,7 +13,7 @@
  */
 #include "run/guard/guard.h"
 #include "run/faults.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -9,7 +9,7 @@
  * slot is left, those are taken back whose cookie has been overwritten. One that is still there proves nothing, and costs nothing.
  */
 #include "run/guard/guard.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>

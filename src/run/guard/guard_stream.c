@@ -12,7 +12,7 @@
  * Buffers of the program's that are not managed go as they are, in between.
  */
 #include "run/guard/guard.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -12,7 +12,7 @@
  * there the frame is the handler's local memory. It stays valid, because the stack pointer never goes above it.
  */
 #include "run/guard/guard.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #if defined(__x86_64__)
 

@@ -8,7 +8,7 @@
  * are blocked, and a managed stack is left for one of ours. Stacks of ours are few, and kept.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <sys/mman.h>
 #include <ucontext.h>

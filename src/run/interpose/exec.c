@@ -12,7 +12,7 @@
  * pager serves it. Nothing here allocates, because vfork's child must not.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <alloca.h>
 #include <fcntl.h>

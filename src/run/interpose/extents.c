@@ -19,7 +19,7 @@
  * space, so that they are few mappings.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/interpose/jemalloc.h"
 
 #include <sys/mman.h>

@@ -7,7 +7,7 @@
  * them the program asked for that very number, which is taken: EBUSY, as the kernel says for a race there.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>

@@ -15,7 +15,7 @@
  * Between "before" and the thaw no managed memory is touched. libc's own memory is not managed (extents.c).
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/interpose/jemalloc.h"
 
 #include <fcntl.h>

@@ -11,7 +11,7 @@
  * beside the time in which a limit that is too small hurts.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/interpose/jemalloc.h"
 
 #include <link.h>

@@ -15,7 +15,7 @@
  * what is mapped there. As with the kernel's own calls, pieces that were done stay done when a later one fails.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <stdarg.h>
 #include <string.h>

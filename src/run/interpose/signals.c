@@ -10,7 +10,7 @@
  * In thread mode everything passes through.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <poll.h>
 #include <string.h>

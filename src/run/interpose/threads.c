@@ -11,7 +11,7 @@
  * are blocked, and a fault there would end the program.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 /* What libc puts at the end of a stack: static TLS, which is 1664 bytes and up, and the control block. */
 #define CONTROL_BYTES (64 * KIB)

@@ -6,7 +6,7 @@
  * several has libc see to all of them, ours among them.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <grp.h>
 #include <limits.h>

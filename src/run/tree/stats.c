@@ -6,7 +6,7 @@
  * of its own over it, so that the core goes on counting where it always did.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 
 #include <fcntl.h>
 #include <stdio.h>

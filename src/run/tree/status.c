@@ -6,9 +6,9 @@
  * a page of its own over it. Where no file can be made the page is a private one, and nobody finds us.
  */
 #include "run/run.h"
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/tree/status.h"
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>

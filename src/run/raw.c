@@ -3,7 +3,7 @@
  * Raw calls. Some of them exist for the allocator alone (scripts/jemalloc-private.sh points it here): it
  * gets no break, no configuration from the program's environment, and no thread of its own.
  */
-#include "host/raw.h"
+#include "run/raw.h"
 #include "run/run.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A limit that follows the host; see governor.h. */
-#include "run/tree/governor.h"
+#include "lib/governor.h"
 #include "anonmm.h"
 #include "host/memory.h"
 #include "machine/uffd/uffd.h"
