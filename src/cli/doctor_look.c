@@ -5,11 +5,13 @@
  * Nothing stays behind: what is opened is closed, what is made is made without a name.
  */
 #include "cli/cli.h"
-#include "cli/doctor.h"
-#include "host/host.h"
-#include "run/faults.h"
 #include "base/size.h"
+#include "cli/doctor.h"
 #include "contract/swapdev.h"
+#include "host/host.h"
+#include "host/text.h"
+#include "machine/uffd/uffd_abi.h"
+#include "run/faults.h"
 
 #include <fcntl.h>
 #include <linux/aio_abi.h>
@@ -50,7 +52,7 @@ static int read_sysctl(const char *path)
 {
 	char text[32];
 
-	if (hostmem_read_text(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
+	if (host_read_text(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
 		return -1;
 	return atoi(text);
 }
@@ -62,20 +64,9 @@ static bool exists(const char *path)
 	return stat(path, &st) == 0;
 }
 
-/* A field of /proc/self/status, in base @base. */
-static uint64_t status_field(const char *name, int base)
-{
-	char text[4096];
-
-	hostmem_read_text("/proc/self/status", text, sizeof(text));
-	const char *at = strstr(text, name);
-
-	return at ? strtoull(at + strlen(name), NULL, base) : 0;
-}
-
 static bool has_capability(unsigned number)
 {
-	return status_field("\nCapEff:", 16) >> number & 1;
+	return host_self_status("CapEff:", 16, 0) >> number & 1;
 }
 
 /* ---- Page faults ------------------------------------------------------------------------ */
@@ -317,7 +308,7 @@ static void look_at_address_space(struct doctor *doctor)
 
 static void look_at_seccomp(struct doctor *doctor)
 {
-	bool filtered = status_field("\nSeccomp:", 10) == SECCOMP_MODE_FILTER;
+	bool filtered = host_self_status("Seccomp:", 10, 0) == SECCOMP_MODE_FILTER;
 	bool possible = faults_filters();
 
 	find(doctor, SECTION_PROCESS, "seccomp", "seccomp filters", possible ? STATE_GOOD : STATE_FAIR,

@@ -2,8 +2,8 @@
 /* Finding and asking managed processes; see live.h. */
 #include "cli/live.h"
 #include "cli/cli.h"
-#include "host/memory.h"
 #include "host/host.h"
+#include "host/text.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -344,7 +344,7 @@ void live_command(const struct live *live, char *text, size_t len)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", live->pid);
-	long got = hostmem_read_text(path, text, len);
+	long got = host_read_text(path, text, len);
 
 	if (got <= 0) {
 		snprintf(text, len, "[%s]", live->page->name);

@@ -10,13 +10,15 @@
  * to the program anyway; what is sent to the launcher alone is passed on.
  */
 #include "cli/cli.h"
+#include "base/size.h"
+#include "cli/live.h"
+#include "contract/swapdev.h"
+#include "host/fd.h"
+#include "host/host.h"
+#include "lib/governor.h"
+#include "mm/pager.h"
 #include "run/tree/ledger.h"
 #include "run/tree/record.h"
-#include "mm/pager.h"
-#include "contract/swapdev.h"
-#include "base/size.h"
-#include "lib/governor.h"
-#include "cli/live.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -34,7 +36,7 @@
 
 #define PRELOAD_NAME "libanonmm-preload.so"
 #define RECORDS_BYTES (RECORD_LEDGER + LEDGER_BYTES)
-#define RECORDS_FD 3900 /* out of the way of the program's own numbers */
+#define RECORDS_ROOM 256 /* below a low limit of descriptors: the program's own processes put theirs above */
 #define DEFAULT_MEMORY "50%"
 #define ENV_PRELOAD_PATH "ANONMM_PRELOAD"
 
@@ -447,28 +449,14 @@ static void make_ledger(struct record_header *header, const struct options *opti
 	header->shared = true;
 }
 
-/* A number that is not in the way of the program's own, and that it inherits. */
-static int raise_fd(int fd)
-{
-	struct rlimit limit;
-	int floor = RECORDS_FD;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < RECORDS_FD + 512)
-		floor = limit.rlim_cur > 256 ? (int)limit.rlim_cur - 256 : 3;
-	int high = fcntl(fd, F_DUPFD, floor);
-
-	if (high >= 0)
-		close(fd);
-	return high;
-}
-
 /* The shared file of records: mapped, and named in the environment. */
 static struct record_header *make_records(const struct options *options)
 {
 	char path[64], which[64];
-	int fd = raise_fd(memfd_create("anonmm-records", MFD_CLOEXEC));
+	int fd = host_fd_raise(memfd_create("anonmm-records", MFD_CLOEXEC), FD_PLACE_RUN, RECORDS_ROOM);
 
-	if (fd < 0 || ftruncate(fd, (off_t)RECORDS_BYTES) < 0)
+	/* The program inherits the descriptor. */
+	if (fd < 0 || fcntl(fd, F_SETFD, 0) < 0 || ftruncate(fd, (off_t)RECORDS_BYTES) < 0)
 		return NULL;
 	void *p = mmap(NULL, RECORDS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
@@ -568,9 +556,7 @@ static int exit_status(int status)
 
 static double now(void)
 {
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+	return (double)host_now_ns() / 1e9;
 }
 
 /* The exit status of the program, or ours. */

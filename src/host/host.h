@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host kernel's calls as the uffd machine makes them: raw, so that they reach the kernel
+ * The host kernel's calls, and nothing of pages: raw, so that they reach the kernel
  * and not a preload library that stands in front of the C library's, and so that they are safe
  * in signal handlers. Results: 0 or more, or -errno; errno itself stays as it was.
  */
-#ifndef ANONMM_UFFD_HOST_H
-#define ANONMM_UFFD_HOST_H
+#ifndef ANONMM_HOST_H
+#define ANONMM_HOST_H
 
 #include "base/base.h"
 
 #include <linux/futex.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -20,37 +19,6 @@
 #include <unistd.h>
 
 /* What headers older than the kernel do not know. */
-#ifndef UFFDIO_MOVE
-#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
-#define UFFDIO_MOVE_MODE_DONTWAKE (1ULL << 0)
-struct uffdio_move {
-	uint64_t dst, src, len, mode;
-	int64_t move; /* out: bytes moved, or -errno */
-};
-#endif
-#ifndef UFFDIO_POISON
-#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
-struct uffdio_poison {
-	struct uffdio_range range;
-	uint64_t mode;
-	int64_t updated;
-};
-#endif
-#ifndef UFFD_FEATURE_EXACT_ADDRESS
-#define UFFD_FEATURE_EXACT_ADDRESS (1ULL << 11)
-#endif
-#ifndef UFFD_FEATURE_POISON
-#define UFFD_FEATURE_POISON (1ULL << 14)
-#endif
-#ifndef UFFD_FEATURE_MOVE
-#define UFFD_FEATURE_MOVE (1ULL << 16)
-#endif
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY 1
-#endif
-#ifndef USERFAULTFD_IOC_NEW
-#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
-#endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif

@@ -2,6 +2,7 @@
 /* Memory of the host and of control groups; see hostmem.h. */
 #include "host/memory.h"
 #include "host/host.h"
+#include "host/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,43 +25,12 @@ static const struct names names_v1 = {1, {"memory.limit_in_bytes", NULL}, "memor
 static const struct names names_v2 = {
 	2, {"memory.max", "memory.high"}, "memory.current", "inactive_file ", "active_file "};
 
-long hostmem_read_text(const char *path, char *text, size_t len)
-{
-	size_t used = 0;
-	long got = 1;
-	int fd = (int)host_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-
-	text[0] = '\0';
-	if (fd < 0)
-		return fd;
-	while (got > 0 && used < len - 1) {
-		got = host_read(fd, text + used, len - 1 - used);
-		used += got > 0 ? (size_t)got : 0;
-	}
-	host_close(fd);
-	text[used] = '\0';
-	return got < 0 && used == 0 ? got : (long)used;
-}
-
 /* @dir/@file; false: too long to be one. */
 static bool join(char *path, size_t len, const char *dir, const char *file)
 {
 	int need = snprintf(path, len, "%s/%s", dir, file);
 
 	return need >= 0 && (size_t)need < len;
-}
-
-/* The number after @name at the start of a line; 0: it is not there. */
-static uint64_t number_of(const char *text, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (!strncmp(line, name, len))
-			return strtoull(line + len, NULL, 10);
-	}
-	return 0;
 }
 
 /* No file, or "max": no limit. */
@@ -70,7 +40,7 @@ static uint64_t read_number(const char *dir, const char *file, uint64_t otherwis
 
 	if (!file || !join(path, sizeof(path), dir, file))
 		return otherwise;
-	if (hostmem_read_text(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
+	if (host_read_text(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
 		return otherwise;
 	return strtoull(text, NULL, 10);
 }
@@ -80,9 +50,10 @@ static uint64_t read_file_pages(const char *dir, const struct names *names)
 {
 	char path[2 * HOSTMEM_PATH], text[4096];
 
-	if (!join(path, sizeof(path), dir, "memory.stat") || hostmem_read_text(path, text, sizeof(text)) <= 0)
+	if (!join(path, sizeof(path), dir, "memory.stat") || host_read_text(path, text, sizeof(text)) <= 0)
 		return 0;
-	return number_of(text, names->inactive_file) + number_of(text, names->active_file);
+	return host_text_number(text, names->inactive_file, 10, 0) +
+	       host_text_number(text, names->active_file, 10, 0);
 }
 
 /* => @dir is shorter than HOSTMEM_PATH */
@@ -112,7 +83,7 @@ static void note_pressure(struct hostmem *mem, const char *dir)
 	char path[HOSTMEM_PATH], text[8];
 
 	if (!mem->pressure[0] && join(path, sizeof(path), dir, "memory.pressure") &&
-		hostmem_read_text(path, text, sizeof(text)) > 0)
+		host_read_text(path, text, sizeof(text)) > 0)
 		memcpy(mem->pressure, path, strlen(path) + 1);
 }
 
@@ -173,9 +144,9 @@ static void look_at_host(struct hostmem *mem, const char *root)
 	char path[2 * HOSTMEM_PATH], text[4096];
 
 	snprintf(path, sizeof(path), "%s/proc/meminfo", root);
-	hostmem_read_text(path, text, sizeof(text));
-	mem->physical = number_of(text, "MemTotal:") * KIB;
-	mem->available = number_of(text, "MemAvailable:") * KIB;
+	host_read_text(path, text, sizeof(text));
+	mem->physical = host_text_number(text, "MemTotal:", 10, 0) * KIB;
+	mem->available = host_text_number(text, "MemAvailable:", 10, 0) * KIB;
 	mem->slack = (int64_t)mem->available;
 }
 
@@ -186,7 +157,7 @@ void hostmem_read(const char *root, struct hostmem *mem)
 	*mem = (struct hostmem){.limit = NO_LIMIT};
 	look_at_host(mem, root);
 	snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
-	hostmem_read_text(path, text, sizeof(text));
+	host_read_text(path, text, sizeof(text));
 	for (char *line = text, *next; *line; line = next) {
 		size_t len = strcspn(line, "\n");
 
@@ -204,7 +175,7 @@ uint64_t hostmem_whole(const struct hostmem *mem)
 int64_t hostmem_stalled_us(const char *path)
 {
 	char text[512];
-	long got = hostmem_read_text(path, text, sizeof(text));
+	long got = host_read_text(path, text, sizeof(text));
 	const char *some = got > 0 ? strstr(text, "some ") : NULL;
 	const char *total = some ? strstr(some, "total=") : NULL;
 

@@ -39,7 +39,4 @@ uint64_t hostmem_whole(const struct hostmem *mem);
 /* The time, in us, that some task has been stalled for memory so far; -errno: the file does not tell. */
 int64_t hostmem_stalled_us(const char *path);
 
-/* Up to @len - 1 bytes of a small file, and a 0 after them. Returns how many, or -errno. */
-long hostmem_read_text(const char *path, char *text, size_t len);
-
 #endif

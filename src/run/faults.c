@@ -9,8 +9,9 @@
  * that of its own child between vfork and exec.
  */
 #include "run/faults.h"
-#include "run/tree/record.h"
+#include "host/text.h"
 #include "machine/uffd/uffd_internal.h"
+#include "run/tree/record.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -54,16 +55,7 @@ static bool thread_allowed(void)
 
 static bool is_traced(void)
 {
-	char text[1024];
-	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
-	long len = fd < 0 ? 0 : host_call(SYS_read, fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		host_close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	const char *tracer = strstr(text, "\nTracerPid:\t");
-
-	return tracer && tracer[12] != '0';
+	return host_self_status("TracerPid:", 10, 0) != 0;
 }
 
 enum anonmm_faults faults_first(bool traces, const char **why)

@@ -10,11 +10,7 @@
 #define ANONMM_SWAPDEV_DEVICE_H
 
 #include "contract/swapdev.h"
-
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include "host/host.h"
 
 #define SWAP_URI_OPTIONS 16
 #define SWAPDEV_SLOTS_MAX UINT32_C(0xfffffffe)
@@ -84,31 +80,13 @@ static inline bool swap_io_fits(const struct swapdev *dev, const struct swap_io 
  */
 static inline void *device_alloc(size_t bytes)
 {
-	long p = syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == -1 ? NULL : (void *)p;
+	return host_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 }
 
 static inline void device_free(void *p, size_t bytes)
 {
 	if (p)
-		syscall(SYS_munmap, p, bytes);
-}
-
-/* The same for close(): a preloaded one protects our descriptors, also from us. */
-static inline void device_close_fd(int fd)
-{
-	if (fd >= 0)
-		syscall(SYS_close, fd);
-}
-
-static inline int64_t device_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+		host_munmap(p, bytes);
 }
 
 #endif

@@ -6,6 +6,7 @@
  * given a protection; what is no region is PROT_NONE, so the host itself raises the SIGSEGV there.
  */
 #include "machine/uffd/uffd_internal.h"
+#include "host/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -247,34 +248,10 @@ static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
 			keep_fd(m, fds[i]);
 }
 
-struct fd_entry { /* as the kernel lays it out */
-	uint64_t ino, off;
-	uint16_t bytes;
-	uint8_t type;
-	char name[];
-};
-
-/* opendir() would allocate, and in a fork's child that could be managed memory. */
-static void keep_open_fds(struct uffd_machine *m)
+static void keep_open_fd(void *m, int fd)
 {
-	_Alignas(8) char buf[4096];
-	int dir =
-		(int)host_call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	long bytes;
-
-	if (dir < 0)
-		return;
-	while ((bytes = host_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
-		for (long at = 0; at < bytes;) {
-			const struct fd_entry *entry = (const struct fd_entry *)(buf + at);
-			int fd = entry->name[0] == '.' ? -1 : atoi(entry->name);
-
-			if (fd >= 0 && fd != dir && is_kept(fd))
-				keep_fd(m, fd);
-			at += entry->bytes;
-		}
-	}
-	host_close(dir);
+	if (is_kept(fd))
+		keep_fd(m, fd);
 }
 
 static void find_own_fds(struct uffd_machine *m)
@@ -294,7 +271,7 @@ static void find_own_fds(struct uffd_machine *m)
 	for (unsigned i = 0; i < m->nr_devices; i++)
 		keep_device_fds(m, m->devices[i]);
 	if (m->nr_devices == 0)
-		keep_open_fds(m);
+		host_each_number("/proc/self/fd", keep_open_fd, m);
 }
 
 void uffd_keep_device(struct machine *machine, struct swapdev *dev)

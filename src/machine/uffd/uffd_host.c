@@ -10,6 +10,7 @@
  * requests made by kswapd, whose table is private.
  */
 #include "machine/uffd/uffd_internal.h"
+#include "host/fd.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -17,38 +18,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 
 #define WANTED_FEATURES                                                                                      \
 	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |              \
 		UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
 
-/* Below the soft limit, and low enough that the kernel's table stays small. */
-static int fd_floor(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > 4096)
-		return 4000;
-	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 96 : 3;
-}
-
-/* Give @fd a high number; the low one when there is none. */
-static int fd_raise(int fd)
-{
-	int high = (int)host_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd_floor());
-
-	if (high < 0)
-		return fd;
-	host_close(fd);
-	return high;
-}
+#define FDS_ROOM 96 /* numbers for these below a low limit */
 
 int uffd_eventfd_open(void)
 {
 	int fd = (int)host_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-	return fd < 0 ? fd : fd_raise(fd);
+	return fd < 0 ? fd : host_fd_raise(fd, FD_PLACE_MACHINE, FDS_ROOM);
 }
 
 /* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
@@ -81,7 +62,7 @@ static int fd_handshake(struct uffd_machine *m)
 		host_close(fd);
 		return error;
 	}
-	return fd_raise(fd);
+	return host_fd_raise(fd, FD_PLACE_MACHINE, FDS_ROOM);
 }
 
 /*
@@ -92,7 +73,7 @@ static void keep_node(struct uffd_machine *m)
 {
 	int fd = (int)host_call(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
 
-	m->node = fd < 0 ? -1 : fd_raise(fd);
+	m->node = fd < 0 ? -1 : host_fd_raise(fd, FD_PLACE_MACHINE, FDS_ROOM);
 }
 
 static void refuse(int error, bool thread_mode, char *why, size_t why_len)

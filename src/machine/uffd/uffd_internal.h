@@ -28,10 +28,11 @@
 #ifndef ANONMM_UFFD_INTERNAL_H
 #define ANONMM_UFFD_INTERNAL_H
 
+#include "contract/core.h"
+#include "host/host.h"
 #include "host/lock.h"
 #include "machine/uffd/uffd.h"
-#include "host/host.h"
-#include "contract/core.h"
+#include "machine/uffd/uffd_abi.h"
 
 #include <pthread.h>
 

@@ -12,10 +12,11 @@
  * libc. Such a dump is without the pages.
  */
 #include "run/run.h"
-#include "run/raw.h"
-#include "host/memory.h"
-#include "host/host.h"
 #include "base/size.h"
+#include "host/host.h"
+#include "host/memory.h"
+#include "host/text.h"
+#include "run/raw.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static bool is_text(const char *path, const char *starts)
 {
 	char text[64];
 
-	return hostmem_read_text(path, text, sizeof(text)) > 0 && strchr(starts, text[0]);
+	return host_read_text(path, text, sizeof(text)) > 0 && strchr(starts, text[0]);
 }
 
 /* How large the kernel lets it become; a program that it is piped to sets no limit. */

@@ -7,8 +7,9 @@
  * changes all threads' user with it): a thread that blocks it holds a lock of ours, and will let it go.
  */
 #include "run/run.h"
-#include "run/raw.h"
 #include "host/host.h"
+#include "host/text.h"
+#include "run/raw.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,66 +59,39 @@ static long take_signal(void)
 }
 
 /*
- * Of the thread by that number in /proc/self/task: is it one of ours, which go on, or does it block the signal? Ours do not: libc
+ * Is thread @tid one of ours, which go on, or does it block the signal? Threads of ours do not: libc
  * would wait for them.
  */
-static bool is_passed_over(const char *tid)
+static bool is_passed_over(int tid)
 {
 	char path[64], text[2048];
-	const char *line;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%s/status", tid);
-	int fd = (int)host_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	long got = fd < 0 ? 0 : host_read(fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		host_close(fd);
-	text[got > 0 ? got : 0] = '\0';
-	if (!strncmp(text, OWN_NAMES, strlen(OWN_NAMES)))
-		return true;
-	line = strstr(text, "SigBlk:");
-	return !line || strtoull(line + 7, NULL, 16) >> (SIG_STOP_THREAD - 1) & 1;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	host_read_text(path, text, sizeof(text));
+	return !strncmp(text, OWN_NAMES, strlen(OWN_NAMES)) ||
+	       host_text_number(text, "SigBlk:", 16, UINT64_MAX) >> (SIG_STOP_THREAD - 1) & 1;
 }
 
-struct entry { /* as the kernel lays it out */
-	uint64_t ino, off;
-	uint16_t bytes;
-	uint8_t type;
-	char name[];
-};
-
-/* Signal those that take it; returns how many. */
-static unsigned signal_threads(int dir)
+/* Signal thread @tid if it takes the signal, and count that. */
+static void signal_thread(void *nr, int tid)
 {
-	_Alignas(8) char buf[4096];
-	unsigned nr = 0;
-	int self = (int)host_call(SYS_gettid), pid = getpid();
-	long bytes;
-
-	host_call(SYS_lseek, dir, 0, SEEK_SET);
-	while ((bytes = host_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
-		for (long at = 0; at < bytes;) {
-			const struct entry *entry = (const struct entry *)(buf + at);
-			int tid = atoi(entry->name);
-
-			at += entry->bytes;
-			if (tid > 0 && tid != self && !is_passed_over(entry->name))
-				nr += host_call(SYS_tgkill, pid, tid, SIG_STOP_THREAD) == 0;
-		}
-	}
-	return nr;
+	if (tid != host_tid() && !is_passed_over(tid))
+		*(unsigned *)nr += host_call(SYS_tgkill, getpid(), tid, SIG_STOP_THREAD) == 0;
 }
 
-/* One that has stopped blocks the signal: when nobody takes it any more, all have. */
+/* A thread that has stopped blocks the signal: when nobody takes the signal any more, all have stopped. */
 void core_stop_threads(unsigned most_ms)
 {
 	uint64_t until = host_now_ns() + most_ms * 1000000ULL;
-	int dir = (int)host_call(
-		SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	unsigned nr;
 
-	if (dir < 0 || take_signal() < 0)
+	if (take_signal() < 0)
 		return;
-	while (signal_threads(dir) > 0 && host_now_ns() < until)
-		host_sleep(LOOK_NS);
-	host_close(dir);
+	do {
+		nr = 0;
+		if (host_each_number("/proc/self/task", signal_thread, &nr) < 0)
+			return;
+		if (nr)
+			host_sleep(LOOK_NS);
+	} while (nr && host_now_ns() < until);
 }

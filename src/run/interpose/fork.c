@@ -15,8 +15,10 @@
  * Between "before" and the thaw no managed memory is touched. libc's own memory is not managed (extents.c).
  */
 #include "run/run.h"
-#include "run/raw.h"
+#include "host/fd.h"
+#include "host/host.h"
 #include "run/interpose/jemalloc.h"
+#include "run/raw.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -37,7 +39,7 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
 
 #define LEASES_MAX 256
 #define LEASE_CHECK_MS 100
-#define FD_FLOOR 3900 /* out of the way of the program's own numbers */
+#define LEASES_ROOM 192 /* numbers for these below a low limit of descriptors */
 
 struct lease {
 	struct swap_lease *swap;
@@ -65,31 +67,10 @@ static _Atomic(bool) registered;
 
 static int64_t now_ms(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	return (int64_t)(host_now_ns() / 1000000);
 }
 
 /* ---- Leases ----------------------------------------------------------------------------- */
-
-static int fd_floor(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > FD_FLOOR + 2 * LEASES_MAX)
-		return FD_FLOOR;
-	return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 192 : 3;
-}
-
-static int raise_fd(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, fd_floor());
-
-	if (high < 0)
-		return fd;
-	raw_close(fd);
-	return high;
-}
 
 static int lease_begin(void)
 {
@@ -103,8 +84,8 @@ static int lease_begin(void)
 		pager_lease_end(run.pager, forking.lease.swap);
 		return error;
 	}
-	forking.lease.fd = raise_fd(ends[0]);
-	forking.child_end = raise_fd(ends[1]);
+	forking.lease.fd = host_fd_raise(ends[0], FD_PLACE_RUN, LEASES_ROOM);
+	forking.child_end = host_fd_raise(ends[1], FD_PLACE_RUN, LEASES_ROOM);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
  * of its own over it, so that the core goes on counting where it always did.
  */
 #include "run/run.h"
+#include "host/text.h"
 #include "run/raw.h"
 
 #include <fcntl.h>
@@ -128,12 +129,7 @@ static struct record *map_record(void *at)
 
 static void read_name(char *name, size_t len)
 {
-	int fd = raw_open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : read(fd, name, len - 1);
-
-	if (fd >= 0)
-		raw_close(fd);
-	name[got > 0 ? got : 0] = '\0';
+	host_read_text("/proc/self/comm", name, len);
 	name[strcspn(name, "\n")] = '\0';
 }
 
@@ -180,19 +176,6 @@ void stats_fork_child(void)
 	atomic_store(&record->pid, getpid());
 }
 
-static uint64_t read_vm_hwm(void)
-{
-	char text[4096];
-	int fd = raw_open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		raw_close(fd);
-	text[got > 0 ? got : 0] = '\0';
-	const char *line = strstr(text, "VmHWM:");
-	return line ? strtoull(line + strlen("VmHWM:"), NULL, 10) * KIB : 0;
-}
-
 static long final_work(struct call *call)
 {
 	(void)call;
@@ -200,7 +183,7 @@ static long final_work(struct call *call)
 
 	pager_stats(run.pager, &stats);
 	run.record->final = stats;
-	run.record->vm_hwm_bytes = read_vm_hwm();
+	run.record->vm_hwm_bytes = host_self_status("VmHWM:", 10, 0) * KIB;
 	atomic_store(&run.record->has_final, 1);
 	return 0;
 }

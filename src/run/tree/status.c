@@ -6,9 +6,10 @@
  * a page of its own over it. Where no file can be made the page is a private one, and nobody finds us.
  */
 #include "run/run.h"
+#include "host/host.h"
+#include "lib/governor.h"
 #include "run/raw.h"
 #include "run/tree/status.h"
-#include "lib/governor.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -111,10 +112,8 @@ static struct status *map_status(void *at)
 static void publish(void)
 {
 	struct share_view view;
-	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	page->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	page->now_ns = host_now_ns();
 	pager_stats(run.pager, &page->stats);
 	pager_limit(run.pager, &page->limit);
 	if (!page->limit.bytes)

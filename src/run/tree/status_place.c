@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where status files are, and whose: what the library and the commands must agree on. See status.h. */
 #include "run/tree/status.h"
-#include "host/memory.h"
 #include "host/host.h"
+#include "host/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ uint64_t status_start_time(pid_t pid)
 	char path[64], text[1024];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (hostmem_read_text(path, text, sizeof(text)) <= 0)
+	if (host_read_text(path, text, sizeof(text)) <= 0)
 		return 0;
 	const char *at = strrchr(text, ')'); /* the name before it may hold anything */
 

@@ -184,13 +184,13 @@ static int file_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 {
 	struct file_queue *q = &file_of(dev)->queue[dir];
 	struct swap_io_list ended = STAILQ_HEAD_INITIALIZER(ended);
-	int64_t until = timeout_ms > 0 ? device_now_ms() + timeout_ms : 0;
+	int64_t until = timeout_ms > 0 ? (int64_t)(host_now_ns() / 1000000) + timeout_ms : 0;
 	int left = timeout_ms;
 	enum queue_step step;
 
 	/* A sleep also ends for a piece of a request: the time that is left is still the caller's. */
 	while ((step = queue_step(q, &ended, left)) == QUEUE_RETRY) {
-		left = (int)(until - device_now_ms());
+		left = (int)(until - (int64_t)(host_now_ns() / 1000000));
 		if (left <= 0)
 			return 0;
 	}
@@ -301,7 +301,7 @@ static int file_fork_prepare(struct swapdev *dev)
 	if (fd < 0)
 		return -errno;
 	if (!file_is_ours(file, fd)) {
-		device_close_fd(fd);
+		host_close(fd);
 		return -EBADF;
 	}
 	file->fork_fd = file_fd_move_high(fd);
@@ -312,7 +312,7 @@ static void file_fork_parent(struct swapdev *dev)
 {
 	struct file_dev *file = file_of(dev);
 
-	device_close_fd(file->fork_fd);
+	host_close(file->fork_fd);
 	file->fork_fd = -1;
 }
 
@@ -385,7 +385,7 @@ static void file_close(struct swapdev *dev)
 		if (file->engine)
 			file->engine->close(&file->queue[dir]);
 	}
-	device_close_fd(file->fd);
+	host_close(file->fd);
 	device_free(file, sizeof(*file));
 }
 
@@ -445,7 +445,7 @@ int file_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 	if (!error)
 		error = start_engines(file, why);
 	if (error) {
-		device_close_fd(file->fd);
+		host_close(file->fd);
 		device_free(file, sizeof(*file));
 		return error;
 	}

@@ -83,13 +83,13 @@ static void aio_close(struct file_queue *q)
 {
 	if (q->aio.context)
 		syscall(SYS_io_destroy, q->aio.context);
-	device_close_fd(q->aio.event_fd);
+	host_close(q->aio.event_fd);
 }
 
 static void aio_abandon(struct file_queue *q, bool close_fds)
 {
 	if (close_fds)
-		device_close_fd(q->aio.event_fd);
+		host_close(q->aio.event_fd);
 }
 
 static void fill_iocb(struct file_queue *q, struct iocb *cb, struct swap_io *io)

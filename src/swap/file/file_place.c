@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "swap/file/file.h"
 #include "base/size.h"
+#include "host/fd.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -20,23 +21,13 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-/* Descriptors of programs start low; numbers from here are ours, where the limit allows them. */
-#define HIGH_FD 500
+#define FDS_ROOM 32 /* numbers for these below a low limit */
 
 #define DEFAULT_BYTES_MAX (16 * GIB)
 
 int file_fd_move_high(int fd)
 {
-	struct rlimit limit = {0};
-	int high;
-
-	high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
-	if (high < 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 64)
-		high = fcntl(fd, F_DUPFD_CLOEXEC, (int)limit.rlim_cur - 32);
-	if (high < 0)
-		return fd;
-	device_close_fd(fd);
-	return high;
+	return host_fd_raise(fd, FD_PLACE_SWAP, FDS_ROOM);
 }
 
 /* ---- Finding the place --------------------------------------------------------------- */

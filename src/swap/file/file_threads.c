@@ -151,7 +151,7 @@ static int threads_open(struct file_queue *q)
 	pthread_condattr_destroy(&attr);
 	error = start_workers(q);
 	if (error)
-		device_close_fd(q->threads.event_fd);
+		host_close(q->threads.event_fd);
 	return error;
 }
 
@@ -160,14 +160,14 @@ static void threads_close(struct file_queue *q)
 	stop_workers(q);
 	pthread_cond_destroy(&q->threads.work);
 	pthread_cond_destroy(&q->threads.news);
-	device_close_fd(q->threads.event_fd);
+	host_close(q->threads.event_fd);
 }
 
 /* The workers did not come along through the fork. */
 static void threads_abandon(struct file_queue *q, bool close_fds)
 {
 	if (close_fds)
-		device_close_fd(q->threads.event_fd);
+		host_close(q->threads.event_fd);
 }
 
 static void threads_start(struct file_queue *q, struct swap_io_list *ended)

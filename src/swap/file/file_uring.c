@@ -53,7 +53,7 @@ static void uring_close(struct file_queue *q)
 static void uring_abandon(struct file_queue *q, bool close_fds)
 {
 	if (close_fds)
-		device_close_fd(q->ring.ring_fd);
+		host_close(q->ring.ring_fd);
 	memset(&q->ring, 0, sizeof(q->ring));
 }
 

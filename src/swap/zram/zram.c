@@ -262,14 +262,6 @@ static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
 
 /* ---- How long things take ---- */
 
-uint64_t zram_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* Others may write at the same time: then one of the two is lost, which an average can bear. */
 void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns)
 {
@@ -292,11 +284,11 @@ static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, uns
 {
 	if (!zram->next || (io->slot + i) % CLOCK_EVERY)
 		return serve_page(zram, io, i, at);
-	uint64_t since = zram_now_ns();
+	uint64_t since = host_now_ns();
 	int error = serve_page(zram, io, i, at);
 
 	if (!error)
-		zram_note_ns(&zram->own_ns[io->dir], zram_now_ns() - since);
+		zram_note_ns(&zram->own_ns[io->dir], host_now_ns() - since);
 	return error;
 }
 

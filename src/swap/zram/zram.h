@@ -124,7 +124,6 @@ uint64_t zram_memory_used(struct swapdev *dev);
 bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out);
 void zram_background(struct swapdev *dev);
 
-uint64_t zram_now_ns(void);
 /* Into an average of about eight. */
 void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns);
 

@@ -101,7 +101,7 @@ static void part_done(struct swap_io *io)
 	struct swap_io *whole = part->whole;
 
 	if (part->since_ns)
-		zram_note_ns(&zram->behind_ns, zram_now_ns() - part->since_ns);
+		zram_note_ns(&zram->behind_ns, host_now_ns() - part->since_ns);
 	pthread_mutex_lock(&zram->lock);
 	if (io->result == -ENOSPC)
 		part_refused(part);
@@ -123,7 +123,7 @@ void part_submit(struct zram_part *part)
 
 	STAILQ_INSERT_TAIL(&list, &part->io, link);
 	/* What somebody waits for comes alone, or first; what is read ahead may end unseen for long. */
-	part->since_ns = part->io.dir == SWAP_READ && part->whole->nr == 1 ? zram_now_ns() : 0;
+	part->since_ns = part->io.dir == SWAP_READ && part->whole->nr == 1 ? host_now_ns() : 0;
 	next->ops->submit(next, &list);
 }
 
