@@ -480,9 +480,15 @@ static int open_inner(struct swap_uri *uri, struct faulty_dev *faulty, struct sw
 
 static int prepare(struct faulty_dev *faulty, struct swap_why *why)
 {
+	if (faulty->inner->shares_memory) { /* nobody would grant it any */
+		faulty->inner->ops->close(faulty->inner);
+		return swap_why(
+			why, -EINVAL, "compressed memory in it needs memory of its own; add size=16M");
+	}
 	faulty->dev.ops = &faulty_ops;
 	faulty->dev.nr_slots = faulty->inner->nr_slots;
 	faulty->dev.quick = faulty->inner->quick;
+	faulty->dev.anywhere = faulty->inner->anywhere;
 	faulty->dev.stable_writes = faulty->inner->stable_writes;
 	faulty->written = device_alloc(written_bytes(faulty));
 	if (!faulty->written) {

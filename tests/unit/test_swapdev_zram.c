@@ -433,8 +433,32 @@ static void bad_names_are_told(void **state)
 	refused("zram:/tmp?size=1M", -EINVAL, "no path");
 	refused("zram:?colour=red", -EINVAL, "algo, level and size");
 	refused("zram:,zram:", -EINVAL, "one is enough");
+	refused("faulty:zram:", -EINVAL, "add size=");
 	refused("zram:,file:/nowhere/at/all?size=1M", -ENOENT, "/nowhere/at/all");
 	refused("mem:?size=1M,mem:?size=1M", -E2BIG, "one device too many");
+}
+
+/* What the core spares where a wrong choice costs little: with a device behind it costs a read from there. */
+static void a_chain_is_not_quick(void **state)
+{
+	const struct {
+		const char *uri;
+		bool quick;
+	} devices[] = {
+		{"zram:?size=1M", true},
+		{"zram:?size=1M,mem:?size=1M", false},
+		{"faulty:zram:?size=1M", true},
+		{"mem:?size=1M", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+		struct world *w = world_new(devices[i].uri);
+
+		assert_int_equal(w->dev->quick, devices[i].quick);
+		assert_int_equal(w->dev->anywhere, strstr(devices[i].uri, "zram:") != NULL);
+		world_free(w);
+	}
 }
 
 static void lists_are_cut_where_a_scheme_follows(void **state)
@@ -580,6 +604,7 @@ int main(void)
 		cmocka_unit_test(the_next_device_is_full),
 		cmocka_unit_test(it_takes_no_more_than_it_is_granted),
 		cmocka_unit_test(bad_names_are_told),
+		cmocka_unit_test(a_chain_is_not_quick),
 		cmocka_unit_test(lists_are_cut_where_a_scheme_follows),
 		ON(threads_share_the_store, "zram:?size=8M"),
 		ON(threads_share_the_store, "zram:?size=8M&algo=zstd"),

@@ -213,13 +213,13 @@ static void note_scanned(struct node *node, bool file, unsigned scanned, unsigne
 
 /*
  * A page on the inactive list is looked at before it goes. Where there is no accessed bit a look at a page in use costs a
- * fault, and where the device is memory a wrong choice costs little more: fewer pages are looked at then.
+ * fault, and where the device that is used first is memory a wrong choice costs little more: fewer pages are looked at then.
  */
 static bool looks_are_dear(const struct pager *pager)
 {
-	const struct swapdev *dev = pager->areas[0].dev;
+	const struct swap_area *first = pager->nr_ranked ? &pager->areas[pager->by_priority[0]] : NULL;
 
-	return !pager->machine->ops->sees_access && dev && dev->quick;
+	return !pager->machine->ops->sees_access && first && first->dev->quick;
 }
 
 static void shrink_lists(struct scan *scan, struct node *node, bool file, unsigned nr)

@@ -531,7 +531,6 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 		return swap_why(why, -ENOMEM, "no memory for the device itself");
 	zram->dev.ops = &zram_ops;
 	zram->dev.anywhere = true;
-	zram->dev.quick = !zram->next;
 	zram->newest = zram->oldest = NO_SLOT;
 	zram->own_ns[SWAP_READ] = zram->own_ns[SWAP_WRITE] = OWN_NS;
 	zram->behind_ns = BEHIND_NS;
@@ -549,6 +548,7 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 		error = open_next(uri, zram, why);
 	if (!error)
 		error = open_store(zram, why);
+	zram->dev.quick = !zram->next; /* known by now */
 	if (error)
 		zram_close(&zram->dev);
 	else
