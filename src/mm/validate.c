@@ -299,7 +299,7 @@ static void check_list(struct census *c, struct node *node, enum page_list list)
 		wrong(c, "list %d: %u pages, %u counted, %u say so", list, node->nr_pages[list], nr, say_so);
 }
 
-/* Over all areas but one that is being given up; those of a parent can be used, not filled. */
+/* Over our own areas, but one that is being given up; those of a parent can be used, not filled. */
 static void check_slot_sums(struct census *c)
 {
 	uint64_t total = 0, used = 0;
@@ -307,8 +307,8 @@ static void check_slot_sums(struct census *c)
 	for (unsigned type = 0; type < c->pager->nr_areas; type++) {
 		const struct swap_area *area = &c->pager->areas[type];
 
-		total += area->off || area->inherited ? 0 : area->nr_slots;
-		used += area->off ? 0 : area->nr_used;
+		total += area_counts(area) ? area->nr_slots : 0;
+		used += area_counts(area) ? area->nr_used : 0;
 	}
 	if (total != c->pager->slots_total || used != c->pager->slots_used)
 		wrong(c, "slots: %llu of %llu used, %llu of %llu counted",

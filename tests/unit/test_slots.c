@@ -130,6 +130,65 @@ static void an_heir_forgets_all_leases(void **state)
 	valid();
 }
 
+static void become_an_heir(void)
+{
+	freeze();
+	assert_int_equal(pager_fork_child(world.pager), 0);
+	pager_thaw(world.pager);
+	valid();
+}
+
+static void what_is_inherited_fills_no_device_of_the_heir(void **state)
+{
+	(void)state;
+	out(300);
+	become_an_heir();
+	assert_int_equal(stats().slots, 0);
+	assert_int_equal(stats().slots_used, 0);
+	swapon("mem:?size=1M", 1);
+	assert_false(vm_swap_full(world.pager));
+	assert_int_equal(place_madvise(&parent, base, 150 * PAGE_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(stats().slots_used, 0);
+	for (unsigned i = 150; i < 170; i++)
+		assert_int_equal(load(&parent, base + i * PAGE_BYTES), i + 1);
+	page_out(&parent, base + 150 * PAGE_BYTES, 20);
+	assert_int_equal(stats().slots_used, 20);
+	valid();
+	become_an_heir(); /* of an heir */
+	assert_int_equal(stats().slots_used, 0);
+}
+
+/* 300 used slots of a parent's device and none of its own: that is room for nothing, not for 2^64 - 300 pages. */
+static void a_limit_that_no_device_of_the_heir_can_hold_is_refused(void **state)
+{
+	char why[200];
+
+	(void)state;
+	out(300);
+	become_an_heir();
+	for (unsigned i = 300; i < 700; i++)
+		store(&parent, base + i * PAGE_BYTES, i + 1);
+	assert_int_equal(pager_set_limit(world.pager, 2 * MIB, why, sizeof(why)), -ENOSPC);
+	assert_non_null(strstr(why, "swap has room for 0 MiB"));
+}
+
+static void an_heir_s_swapoff_of_what_it_inherited_changes_no_sum(void **state)
+{
+	struct wait wait = {0};
+	char uri[sizeof(world.dev->uri)];
+
+	(void)state;
+	out(PAGES);
+	become_an_heir();
+	swapon("mem:?size=1M", 1);
+	memcpy(uri, world.dev->uri, sizeof(uri));
+	assert_int_equal(WORLD_RETRY(&world, &wait, pager_swapoff(world.pager, uri, &wait)), 0);
+	assert_int_equal(stats().slots, 256);
+	assert_int_equal(stats().slots_used, 0);
+	valid();
+	check(&parent, base, PAGES);
+}
+
 static void a_device_that_cannot_be_inherited_is_told(void **state)
 {
 	struct swapdev_ops ops = *world.dev->ops;
@@ -325,6 +384,9 @@ int main(void)
 		TEST(a_lease_of_an_empty_area_binds_none_of_its_slots),
 		TEST(a_mapped_page_whose_slot_is_named_stays_cached),
 		TEST(an_heir_forgets_all_leases),
+		TEST(what_is_inherited_fills_no_device_of_the_heir),
+		TEST(a_limit_that_no_device_of_the_heir_can_hold_is_refused),
+		TEST(an_heir_s_swapoff_of_what_it_inherited_changes_no_sum),
 		TEST(a_device_that_cannot_be_inherited_is_told),
 		TEST(half_a_hash_is_not_the_content),
 		TEST(bytes_of_another_hash_are_nobody_s),

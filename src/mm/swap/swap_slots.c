@@ -27,6 +27,19 @@ static uint32_t cluster_slots(const struct swap_area *area, uint32_t cluster)
 	return (uint32_t)min_u64(SWAP_CLUSTER, area->nr_slots - (uint64_t)cluster * SWAP_CLUSTER);
 }
 
+void area_count_in(struct pager *pager, const struct swap_area *area)
+{
+	pager->slots_total += area->nr_slots;
+	pager->slots_used += area->nr_used;
+}
+
+void area_count_out(struct pager *pager, const struct swap_area *area)
+{
+	assert(pager->slots_total >= area->nr_slots && pager->slots_used >= area->nr_used);
+	pager->slots_total -= area->nr_slots;
+	pager->slots_used -= area->nr_used;
+}
+
 int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority)
 {
 	*area = (struct swap_area){
@@ -42,7 +55,7 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 	}
 	for (uint32_t c = 0; c < area->nr_clusters; c++)
 		area->cluster_free[c] = (uint16_t)cluster_slots(area, c);
-	pager->slots_total += area->nr_slots;
+	area_count_in(pager, area);
 	return 0;
 }
 
@@ -187,7 +200,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 	*slot = (struct swap_slot){.word = WORD_USED, .flags = SLOT_EMPTY};
 	area->cluster_free[at / SWAP_CLUSTER]--;
 	area->nr_used++;
-	pager->slots_used++; /* it is not off */
+	pager->slots_used++; /* slots are handed out where area_counts() alone */
 	if (at >= area->touched) {
 		pager->metadata_bytes += (at + 1 - area->touched) * sizeof(*slot);
 		area->touched = at + 1;
@@ -252,7 +265,7 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 		area->dev->ops->discard(area->dev, entry.slot, 1);
 	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
 	area->nr_used--;
-	if (!area->off)
+	if (area_counts(area))
 		pager->slots_used--;
 }
 
@@ -438,7 +451,7 @@ int pager_fork_child(struct pager *pager)
 		if (!area->dev)
 			continue;
 		if (!area->inherited)
-			pager->slots_total -= area->nr_slots;
+			area_count_out(pager, area);
 		area->inherited = true;
 		error = area->dev->ops->fork_child ? area->dev->ops->fork_child(area->dev) : -EOPNOTSUPP;
 	}

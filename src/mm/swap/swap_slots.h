@@ -72,6 +72,19 @@ struct swap_lease {
 
 TAILQ_HEAD(swap_lease_list, swap_lease);
 
+/*
+ * Are its slots among the pager's slots_total, and those in use among slots_used? Not while it is being given up, and
+ * not where it is inherited: what is used there fills no device of ours, and what is free there is not ours to fill.
+ */
+static inline bool area_counts(const struct swap_area *area)
+{
+	return area->dev && !area->off && !area->inherited;
+}
+
+/* Into those sums, and out of them. => before @area starts to count, or just before or after it stops */
+void area_count_in(struct pager *pager, const struct swap_area *area);
+void area_count_out(struct pager *pager, const struct swap_area *area);
+
 int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *dev, int priority);
 void swap_area_destroy(struct pager *pager, struct swap_area *area);
 

@@ -383,10 +383,9 @@ static int off_begin(struct pager *pager, uint8_t type)
 	if (frames_needed(pager, area, type) > room_elsewhere(pager, area))
 		return -ENOMEM;
 	pager->off = (struct swapoff){.running = true, .type = type};
+	if (area_counts(area))
+		area_count_out(pager, area);
 	area->off = true;
-	if (!area->inherited)
-		pager->slots_total -= area->nr_slots;
-	pager->slots_used -= area->nr_used;
 	return 0;
 }
 
@@ -396,9 +395,8 @@ static void off_undo(struct pager *pager)
 	struct swap_area *area = off_area(pager);
 
 	area->off = false;
-	if (!area->inherited)
-		pager->slots_total += area->nr_slots;
-	pager->slots_used += area->nr_used;
+	if (area_counts(area))
+		area_count_in(pager, area);
 	area_open_door(pager, pager->off.type);
 	pager->off = (struct swapoff){.running = false};
 	pager_event(pager);
