@@ -5,7 +5,7 @@
 #   make demo     two unmodified programs in a quarter of their memory, and the life of one page
 #   make check    all tests, at most ten minutes on two cores
 #   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
-#   make coverage branches of src/mm/ that the tests take; fails below 95 %
+#   make coverage branches of src/mm/ and src/policy/ that the tests take; fails below 95 %
 #   make matrix   real programs in a quarter and a half of their memory (MATRIX: arguments of tests/matrix/run)
 #   make soak     the model tests for longer (SOAK_SECONDS, default 1800)
 #   make bench    against Linux's own swap and the disk, ten minutes (BENCH: arguments of bench/all); root

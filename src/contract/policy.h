@@ -56,4 +56,116 @@ uint32_t tier_frames(struct tier *tier, uint32_t frames);
  */
 bool tier_came_back(struct tier *tier, const struct tier_look *look);
 
+/* ---- Streams: how many pages a fault serves at once, and which --------------------------- */
+
+/*
+ * Each VMA remembers a few streams: where a run of faults is expected to go on, and by which step: 1, -1, or a stride.
+ * Two faults at pages beside each other begin a stream, or four at equal distances. A fault where a stream was expected
+ * doubles the window of that stream, which begins with one page. A fault that went past a page which is still out closes
+ * the window. A fault of no stream serves one page.
+ */
+#define NR_STREAMS 8 /* a merge of eight */
+#define NR_RECENT 12 /* three strided streams that begin together */
+#define FAULT_AROUND 64 /* pages made visible by one fault, at most: the machine's batch */
+#define READAHEAD_MAX 128 /* pages: 512 KiB, from where the device no longer gains */
+#define STRIDE_MAX 4096 /* pages: rows of 16 MiB */
+
+struct fault_streams {
+	struct fault_stream {
+		uint32_t next; /* the page index that would continue the stream */
+		uint32_t last; /* the page of its last fault: a fault that had to wait comes again */
+		uint16_t window; /* pages; 0: the entry is unused */
+		uint16_t ahead; /* pages, from next on, whose reads were issued */
+		uint16_t used; /* the clock at its last fault */
+		int16_t step; /* from one page to the next; not 0 */
+	} at[NR_STREAMS];
+	uint32_t recent
+		[NR_RECENT]; /* the latest faults of no stream, newest first; complements, so that 0 is none */
+	uint16_t clock; /* faults in this VMA */
+	uint16_t remembered; /* the clock at the latest of the recent faults */
+};
+
+/* What the core knows of the VMA. */
+struct stream_look {
+	uint32_t first, end; /* page indices of the VMA */
+	unsigned
+		frames; /* that the limit pays for: a small pager must not fill itself with what may be needed */
+	unsigned requests; /* that the devices may have at once */
+	bool random, sequential; /* MADV_RANDOM, MADV_SEQUENTIAL */
+	void *ctx;
+	bool (*is_present)(void *ctx, uint32_t index); /* is page @index of the VMA mapped? */
+	/* The next @nr pages of @stream will not be wanted: what was read of them and is unread goes first. */
+	void (*cancel)(void *ctx, const struct fault_stream *stream, unsigned nr);
+};
+
+/* The stream that a fault at page @index belongs to, its window set; NULL: none. */
+struct fault_stream *stream_find(
+	struct fault_streams *streams, const struct stream_look *look, uint32_t index);
+
+/* How many pages of the stream there are from @index on, itself included, in the VMA [@first, @end). => @index in it */
+uint32_t stream_pages_left(const struct fault_stream *stream, uint32_t first, uint32_t end, uint32_t index);
+
+/* The fault served @nr pages, from @index on. @stream may be NULL. */
+void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr);
+
+/* The page of @stream was read ahead, and evicted before anybody came: the window is halved. */
+void stream_too_early(struct fault_stream *stream);
+
+static inline uint32_t stream_page(const struct fault_stream *stream, unsigned i)
+{
+	return stream->next + i * (uint32_t)stream->step;
+}
+
+static inline int stream_step(const struct fault_stream *stream)
+{
+	return stream ? stream->step : 1;
+}
+
+/* ---- Ageing: which pages are looked at, and how many ------------------------------------- */
+
+/* Pages on the two lists of one kind, and what the latest scans of that kind found. */
+struct ageing_side {
+	uint64_t active, inactive; /* pages on the lists */
+	uint32_t scanned, rotated; /* pages lately looked at, and found in use */
+};
+
+/*
+ * Does the active list have to give pages to the inactive list? @dear: a look at a page in use costs a fault, and a wrong
+ * choice costs little more, so fewer pages are looked at. Only anonymous pages are aged by that.
+ */
+bool ageing_inactive_is_low(const struct ageing_side *anon, bool dear);
+
+/*
+ * get_scan_count: how many of @nr pages to take from the file lists: in proportion to @swappiness (0..200), each side
+ * weighed down by what its last scans found in use. *@carry (1/1024 pages) keeps what does not make a whole page.
+ */
+unsigned ageing_file_share(const struct ageing_side *anon, const struct ageing_side *file, int swappiness,
+	unsigned nr, uint32_t *carry);
+
+/* Take a scan into account. @frames: of the node. Only recent history counts: older scans count half. */
+void ageing_scanned(
+	uint32_t *scanned, uint32_t *rotated, uint32_t frames, unsigned nr_scanned, unsigned nr_rotated);
+
+/* Refault distance: a page that left @distance pages ago is part of the working set if the active list is as long. */
+bool ageing_in_working_set(uint32_t distance, uint64_t active);
+
+/* How many pages may be looked at without a gain before nothing more is to be expected, of @reclaimable pages. */
+uint32_t ageing_hopeless_after(uint32_t reclaimable);
+
+/*
+ * The watermarks of a node. min: what a burst of faults takes while reclaim gets going. low and high keep Linux's shape
+ * (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU costs as much as reclaiming tens of pages; and
+ * they lie higher, by the reach, where faults outrun kswapd.
+ */
+struct watermarks {
+	uint32_t min, low, high; /* free frames */
+	uint32_t usable; /* frames that they are a part of */
+	uint32_t reach; /* how much higher low and high lie, in halves of what they are at least */
+	uint32_t calm; /* rounds of kswapd without a reason to raise them */
+};
+
+void watermarks_set(struct watermarks *marks, uint32_t usable);
+/* After a round of kswapd. @outrun: faults had to reclaim by themselves meanwhile. */
+void watermarks_adapt(struct watermarks *marks, bool outrun);
+
 #endif

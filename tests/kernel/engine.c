@@ -148,15 +148,15 @@ static int do_page(struct place *place, const struct op *op, uint64_t addr)
 /* All that can go goes: kswapd works as if free memory were never enough. */
 static int do_squeeze(void)
 {
-	uint32_t high = world.pager->nodes[0].wmark_high;
+	uint32_t high = world.pager->nodes[0].wmark.high;
 	enum kswapd_result result;
 
-	world.pager->nodes[0].wmark_high = NR_FRAMES + 1;
+	world.pager->nodes[0].wmark.high = NR_FRAMES + 1;
 	do {
 		result = kswapd_step(world.pager, KSWAPD_PAGES);
 		pager_poll(world.pager, SWAP_WRITE, 0);
 	} while (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT);
-	world.pager->nodes[0].wmark_high = high;
+	world.pager->nodes[0].wmark.high = high;
 	return 0;
 }
 

@@ -155,7 +155,7 @@ static void kswapd_at_rest_looks_at_nothing(void **state)
 static void pages_are_armed_as_frames_are_needed(void **state)
 {
 	struct anonmm_stats before, after;
-	uint32_t fits = NR_FRAMES - world.pager->nodes[0].wmark_low;
+	uint32_t fits = NR_FRAMES - world.pager->nodes[0].wmark.low;
 
 	(void)state;
 	fill(fits);
@@ -184,7 +184,7 @@ static uint64_t armed_in_vain(void)
 static void where_nothing_can_be_had_little_is_looked_at(void **state)
 {
 	(void)state;
-	fill(NR_FRAMES - world.pager->nodes[0].wmark_low / 2);
+	fill(NR_FRAMES - world.pager->nodes[0].wmark.low / 2);
 	while (kswapd_step(world.pager, KSWAPD_PAGES) != KSWAPD_STUCK)
 		;
 	for (unsigned i = 0; i < 20; i++)
@@ -234,7 +234,7 @@ static void what_faults_bring_stays_until_it_is_used(void **state)
 
 	(void)state;
 	assert_int_equal(place_madvise(&place, base, NR_FRAMES * PAGE_BYTES, MADV_RANDOM), 0);
-	take_all_but(world.pager->nodes[0].wmark_high - 1);
+	take_all_but(world.pager->nodes[0].wmark.high - 1);
 	for (unsigned round = 0; round < 100; round++) {
 		touch(four, 4, true);
 		uint64_t before = stats().faults;
@@ -258,31 +258,31 @@ static void the_newest_go_at_last(void **state)
 static void watermarks_follow_the_faults(void **state)
 {
 	struct node *node = &world.pager->nodes[0];
-	uint32_t min = node->wmark_min, low = node->wmark_low, high = node->wmark_high;
+	uint32_t min = node->wmark.min, low = node->wmark.low, high = node->wmark.high;
 
 	(void)state;
-	node_set_watermarks(node, 64 * NR_FRAMES);
-	min = node->wmark_min;
-	low = node->wmark_low;
-	high = node->wmark_high;
+	watermarks_set(&node->wmark, 64 * NR_FRAMES);
+	min = node->wmark.min;
+	low = node->wmark.low;
+	high = node->wmark.high;
 	for (unsigned i = 0; i < 100; i++)
-		node_adapt_watermarks(node, true);
-	assert_int_equal(node->wmark_min, min);
-	assert_true(node->wmark_low >= 2 * low && node->wmark_high >= 2 * high);
-	assert_true(node->wmark_high <= 64 * NR_FRAMES / 16);
-	assert_true(node->wmark_low < node->wmark_high);
+		watermarks_adapt(&node->wmark, true);
+	assert_int_equal(node->wmark.min, min);
+	assert_true(node->wmark.low >= 2 * low && node->wmark.high >= 2 * high);
+	assert_true(node->wmark.high <= 64 * NR_FRAMES / 16);
+	assert_true(node->wmark.low < node->wmark.high);
 	for (unsigned i = 0; i < 3; i++)
-		node_adapt_watermarks(node, false);
-	assert_true(node->wmark_high > high);
+		watermarks_adapt(&node->wmark, false);
+	assert_true(node->wmark.high > high);
 	for (unsigned i = 0; i < 400; i++)
-		node_adapt_watermarks(node, false);
-	assert_int_equal(node->wmark_low, low);
-	assert_int_equal(node->wmark_high, high);
-	node_set_watermarks(node, PAGER_MIN_FRAMES); /* where that is no room, they stay */
-	high = node->wmark_high;
-	node_adapt_watermarks(node, true);
-	assert_int_equal(node->wmark_high, high);
-	node_set_watermarks(node, NR_FRAMES);
+		watermarks_adapt(&node->wmark, false);
+	assert_int_equal(node->wmark.low, low);
+	assert_int_equal(node->wmark.high, high);
+	watermarks_set(&node->wmark, PAGER_MIN_FRAMES); /* where that is no room, they stay */
+	high = node->wmark.high;
+	watermarks_adapt(&node->wmark, true);
+	assert_int_equal(node->wmark.high, high);
+	watermarks_set(&node->wmark, NR_FRAMES);
 }
 
 /* A fault that finds no frame in time counts; the round of kswapd that follows sees it. */
@@ -291,17 +291,17 @@ static void a_direct_reclaim_raises_them(void **state)
 	struct node *node = &world.pager->nodes[0];
 
 	(void)state;
-	node_set_watermarks(node, 64 * NR_FRAMES);
-	uint32_t high = node->wmark_high;
+	watermarks_set(&node->wmark, 64 * NR_FRAMES);
+	uint32_t high = node->wmark.high;
 
 	world.pager->kswapd_woken = true;
 	kswapd_step(world.pager, KSWAPD_PAGES);
-	assert_int_equal(node->wmark_high, high);
+	assert_int_equal(node->wmark.high, high);
 	try_to_free_pages(world.pager);
 	world.pager->kswapd_woken = true;
 	kswapd_step(world.pager, KSWAPD_PAGES);
-	assert_true(node->wmark_high > high);
-	node_set_watermarks(node, NR_FRAMES);
+	assert_true(node->wmark.high > high);
+	watermarks_set(&node->wmark, NR_FRAMES);
 }
 
 /* All requests for writes are on their way: a fault that needs a frame looks at one batch, and waits. */
@@ -310,7 +310,7 @@ static void where_no_write_can_start_little_is_looked_at(void **state)
 	struct anonmm_stats before;
 
 	(void)state;
-	fill(NR_FRAMES - world.pager->nodes[0].wmark_low);
+	fill(NR_FRAMES - world.pager->nodes[0].wmark.low);
 	take_all_but(0);
 	before = stats();
 	world.pager->nr_inflight[SWAP_WRITE] += world.pager->nr_io;

@@ -268,13 +268,13 @@ static void a_pager_is_at_rest_when_nobody_works_in_it(void **state)
 	assert_int_equal(handle_mm_fault(place.space, base + PAGE_BYTES, ACCESS_READ, &wait), FAULT_WAIT);
 	assert_int_equal(wait.what, WAIT_SPACE);
 	/* Few frames were free: kswapd, which only waited, goes on. */
-	uint32_t low = world.pager->nodes[0].wmark_low;
+	uint32_t low = world.pager->nodes[0].wmark.low;
 
-	world.pager->nodes[0].wmark_low = UINT32_MAX;
+	world.pager->nodes[0].wmark.low = UINT32_MAX;
 	world.pager->kswapd_woken = false;
 	wakes = world.pager->stats->kswapd_wakes;
 	pager_thaw(world.pager);
-	world.pager->nodes[0].wmark_low = low;
+	world.pager->nodes[0].wmark.low = low;
 	assert_int_equal(world.pager->stats->kswapd_wakes, wakes + 1);
 	assert_true(wait_is_over(world.pager, &wait));
 	load(base + PAGE_BYTES);

@@ -474,7 +474,7 @@ static void a_full_target_takes_no_more_than_its_watermark(void **state)
 {
 	enum { PAGES = 700 };
 	struct wait wait;
-	uint32_t low = world.pager->nodes[1].wmark_low;
+	uint32_t low = world.pager->nodes[1].wmark.low;
 	int moved;
 
 	(void)state;

@@ -444,11 +444,11 @@ static void a_file_s_page_that_another_holds_stays(void **state)
 static void one_round(void)
 {
 	struct node *node = &world.pager->nodes[0];
-	uint32_t high = node->wmark_high;
+	uint32_t high = node->wmark.high;
 
-	node->wmark_high = UINT32_MAX;
+	node->wmark.high = UINT32_MAX;
 	kswapd_step(world.pager, SWAP_CLUSTER_MAX);
-	node->wmark_high = high;
+	node->wmark.high = high;
 }
 
 /* Used once, as text: active at once. Data that was used once only gets another round. */
@@ -504,14 +504,14 @@ static void text_that_is_always_in_use_is_not_scanned_for_ever(void **state)
 	world.pager->nr_used = world.pager->nr_frames; /* no frame is free */
 	assert_int_equal(try_to_free_pages(world.pager), RECLAIM_NOTHING);
 	world.pager->nr_used = (uint32_t)used + 40;
-	node->wmark_high = UINT32_MAX;
+	node->wmark.high = UINT32_MAX;
 	enum kswapd_result result;
 	unsigned steps = 0;
 
 	while ((result = kswapd_step(world.pager, KSWAPD_PAGES)) == KSWAPD_PROGRESS)
 		assert_true(steps++ < 10);
 	assert_int_equal(result, KSWAPD_STUCK);
-	node_set_watermarks(node, node->nr);
+	watermarks_set(&node->wmark, node->nr);
 	assert_int_equal(node->nr_pages[LIST_ACTIVE_FILE], 40);
 	at_flush = NULL;
 	assert_true(pager_reclaim(world.pager, 40) > 0);
@@ -658,37 +658,37 @@ static void births_start_where_the_policy_says(void **state)
 static void the_inactive_list_is_a_smaller_part_of_more_memory(void **state)
 {
 	uint32_t gib = 1u << (30 - PAGE_SHIFT);
-	struct node node = {.nr = 0};
+	struct ageing_side anon = {0};
 
 	(void)state;
-	node.nr_pages[LIST_INACTIVE_ANON] = 100;
-	node.nr_pages[LIST_ACTIVE_ANON] = 101;
-	assert_true(inactive_is_low(&node, false, false));
-	node.nr_pages[LIST_ACTIVE_ANON] = 100;
-	assert_false(inactive_is_low(&node, false, false));
-	node.nr_pages[LIST_INACTIVE_ANON] = gib / 4; /* of 1 GiB: 3 : 1 is right */
-	node.nr_pages[LIST_ACTIVE_ANON] = 3 * (gib / 4);
-	assert_false(inactive_is_low(&node, false, false));
-	node.nr_pages[LIST_ACTIVE_ANON]++;
-	assert_true(inactive_is_low(&node, false, false));
-	node.nr_pages[LIST_INACTIVE_ANON] = gib; /* of 11 GiB: 10 : 1 */
-	node.nr_pages[LIST_ACTIVE_ANON] = 10 * gib;
-	assert_false(inactive_is_low(&node, false, false));
-	node.nr_pages[LIST_ACTIVE_ANON] = 11 * gib;
-	assert_true(inactive_is_low(&node, false, false));
+	anon.inactive = 100;
+	anon.active = 101;
+	assert_true(ageing_inactive_is_low(&anon, false));
+	anon.active = 100;
+	assert_false(ageing_inactive_is_low(&anon, false));
+	anon.inactive = gib / 4; /* of 1 GiB: 3 : 1 is right */
+	anon.active = 3 * (gib / 4);
+	assert_false(ageing_inactive_is_low(&anon, false));
+	anon.active++;
+	assert_true(ageing_inactive_is_low(&anon, false));
+	anon.inactive = gib; /* of 11 GiB: 10 : 1 */
+	anon.active = 10 * gib;
+	assert_false(ageing_inactive_is_low(&anon, false));
+	anon.active = 11 * gib;
+	assert_true(ageing_inactive_is_low(&anon, false));
 }
 
 static void where_looks_are_dear_it_is_smaller(void **state)
 {
-	struct node node = {.nr = 0};
+	struct ageing_side anon = {0};
 
 	(void)state;
-	node.nr_pages[LIST_INACTIVE_ANON] = 100;
-	node.nr_pages[LIST_ACTIVE_ANON] = 800;
-	assert_true(inactive_is_low(&node, false, false));
-	assert_false(inactive_is_low(&node, false, true));
-	node.nr_pages[LIST_ACTIVE_ANON] = 801;
-	assert_true(inactive_is_low(&node, false, true));
+	anon.inactive = 100;
+	anon.active = 800;
+	assert_true(ageing_inactive_is_low(&anon, false));
+	assert_false(ageing_inactive_is_low(&anon, true));
+	anon.active = 801;
+	assert_true(ageing_inactive_is_low(&anon, true));
 }
 
 /* The end of a write finds the page in use again. */

@@ -1,56 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Readahead and birth-around: how many pages a fault should serve at once, and which.
+ * Readahead and birth-around: how many pages a fault serves at once, and which.
  *
- * Each VMA remembers a few streams: where a run of faults is expected to go on, and by which step: 1, -1, or a stride.
- * Two faults at pages beside each other begin a stream, or four at equal distances; a fault where a stream was expected doubles its window,
- * which begins with the one page.
- * One that went past a page that is still out closes it. The same window serves swap-in (pages are read
- * before they are asked for, then mapped in one go) and births (new pages in runs). Reads are issued one window
- * ahead, so that the device works while the program does. A fault of no stream serves one page.
+ * The policy of streams says that (contract/policy.h). The same window serves swap-in (pages are read before they are
+ * asked for, then mapped in one go) and births (new pages in runs). Reads are issued one window ahead, so that the
+ * device works while the program does.
  */
 #ifndef ANONMM_READAHEAD_H
 #define ANONMM_READAHEAD_H
 
+#include "contract/policy.h"
 #include "mm/space/pgtable.h"
 
 struct pager;
 struct vma;
-
-#define NR_STREAMS 8 /* a merge of eight */
-#define NR_RECENT 12 /* three strided streams that begin together */
-#define FAULT_AROUND 64 /* pages made visible by one fault, at most: the machine's batch */
-#define READAHEAD_MAX 128 /* pages: 512 KiB, from where the device no longer gains */
-#define STRIDE_MAX 4096 /* pages: rows of 16 MiB */
-
-struct fault_streams {
-	struct fault_stream {
-		uint32_t next; /* the page index that would continue it */
-		uint32_t last; /* its last fault: a fault that had to wait comes again */
-		uint16_t window; /* pages; 0: unused */
-		uint16_t ahead; /* pages, from next on, whose reads were issued */
-		uint16_t used; /* the clock at its last fault */
-		int16_t step; /* from one page to the next; not 0 */
-	} at[NR_STREAMS];
-	uint32_t recent
-		[NR_RECENT]; /* the latest faults of no stream, newest first; complements, so that 0 is none */
-	uint16_t clock; /* faults in this VMA */
-	uint16_t remembered; /* the clock at the latest of them */
-};
 
 /* The stream that a fault at page @index of its space belongs to, its window set. NULL: none. */
 struct fault_stream *stream_for(struct vma *vma, uint32_t index);
 
 /* How many pages from @index on, by its step, a fault may serve: the window, cut at the VMA's ends and FAULT_AROUND. */
 unsigned stream_around(const struct vma *vma, const struct fault_stream *stream, uint32_t index);
-
-/* The fault serves @nr pages, from @index on. */
-void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr);
-
-static inline int stream_step(const struct fault_stream *stream)
-{
-	return stream ? stream->step : 1;
-}
 
 struct plug;
 enum read_why {

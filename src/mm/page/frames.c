@@ -5,47 +5,6 @@
 #include <string.h>
 
 #define POISON 0x5a
-#define MOST_FREE 16 /* the high watermark never asks for more than this part of the frames */
-#define CALM_ROUNDS 4 /* of kswapd, before the watermarks come down a step */
-
-/*
- * @usable: the frames that are not reserved.
- *
- * min: what a burst of faults takes while reclaim gets going. Free frames are memory that the program does not
- * have: 1/512 of them, but a run of readahead at least where that is little, and no more than 4 MiB.
- * low and high keep Linux's shape (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU
- * costs as much as reclaiming tens of pages; and they lie higher, by the reach, where faults outrun kswapd.
- */
-static void place_low_and_high(struct node *node)
-{
-	node->wmark_low = (2 + node->reach) * node->wmark_min;
-	node->wmark_high = (4 + 2 * node->reach) * node->wmark_min;
-}
-
-void node_set_watermarks(struct node *node, uint32_t usable)
-{
-	uint32_t run = (uint32_t)min_u64(usable / 64, 64);
-
-	node->wmark_min = (uint32_t)min_u64(max_u64(max_u64(usable / 512, run), 4), 1024);
-	node->usable = usable;
-	node->reach = node->calm = 0;
-	place_low_and_high(node);
-}
-
-void node_adapt_watermarks(struct node *node, bool outrun)
-{
-	uint32_t most = node->usable / MOST_FREE / node->wmark_min;
-
-	node->calm = outrun ? 0 : node->calm + 1;
-	if (outrun && 4 + 2 * (node->reach + 1) <= most)
-		node->reach++;
-	else if (node->calm >= CALM_ROUNDS && node->reach > 0)
-		node->reach--;
-	else
-		return;
-	node->calm = 0;
-	place_low_and_high(node);
-}
 
 /* Struct pages that were never touched take no memory, and are not counted. */
 static uint64_t untouched_bytes(const struct node *node)
@@ -64,7 +23,7 @@ static int node_init(struct pager *pager, struct node *node, pfn_t first, uint32
 	for (int i = 0; i < NR_LISTS; i++)
 		TAILQ_INIT(&node->lists[i]);
 	pager->metadata_bytes -= untouched_bytes(node);
-	node_set_watermarks(node, nr - reserved);
+	watermarks_set(&node->wmark, nr - reserved);
 	return reserve_init(pager, node, reserved);
 }
 
@@ -238,11 +197,11 @@ unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first
 	unsigned got = 0;
 
 	if (frames_to_give(pager) > 0) {
-		uint32_t spare = node->nr_free > node->wmark_low ? node->nr_free - node->wmark_low : 1;
+		uint32_t spare = node->nr_free > node->wmark.low ? node->nr_free - node->wmark.low : 1;
 
 		got = node_take_run(pager, node, (unsigned)min_u64(want, spare), first);
 	}
-	if (node->nr_free < node->wmark_low)
+	if (node->nr_free < node->wmark.low)
 		pager_wake_kswapd(pager);
 	return got;
 }
@@ -259,7 +218,7 @@ struct page *frame_alloc_node(struct pager *pager, unsigned nr)
 	struct node *node = &pager->nodes[nr];
 	struct page *page = NULL;
 
-	if (node->nr_free > node->wmark_low)
+	if (node->nr_free > node->wmark.low)
 		node_take_run(pager, node, 1, &page);
 	else
 		pager_wake_kswapd(pager);
@@ -268,7 +227,7 @@ struct page *frame_alloc_node(struct pager *pager, unsigned nr)
 
 struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t below)
 {
-	if (node->nr_free <= node->wmark_min)
+	if (node->nr_free <= node->wmark.min)
 		return NULL;
 	for (uint32_t w = 0; w < node->nr_words && node->first + w * 64 < below; w++) {
 		if (!node->free_map[w])
@@ -325,7 +284,7 @@ uint32_t frames_to_give(const struct pager *pager)
 bool frames_below_min(const struct pager *pager)
 {
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		if (pager->nodes[n].nr_free > pager->nodes[n].wmark_min)
+		if (pager->nodes[n].nr_free > pager->nodes[n].wmark.min)
 			return false;
 	return true;
 }
@@ -335,8 +294,8 @@ uint32_t frames_above_low(const struct pager *pager)
 	uint32_t nr = 0;
 
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		if (pager->nodes[n].nr_free > pager->nodes[n].wmark_low)
-			nr += pager->nodes[n].nr_free - pager->nodes[n].wmark_low;
+		if (pager->nodes[n].nr_free > pager->nodes[n].wmark.low)
+			nr += pager->nodes[n].nr_free - pager->nodes[n].wmark.low;
 	return nr;
 }
 

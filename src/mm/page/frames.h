@@ -15,6 +15,7 @@
 #ifndef ANONMM_FRAMES_H
 #define ANONMM_FRAMES_H
 
+#include "contract/policy.h"
 #include "mm/page/page.h"
 
 #define MAX_NODES 8
@@ -27,10 +28,7 @@ struct node {
 	uint32_t nr_words; /* [I] */
 	uint32_t cursor; /* [L] frame, relative to first, where the search goes on */
 	uint32_t nr_free; /* [L] */
-	uint32_t wmark_min, wmark_low, wmark_high; /* [L] */
-	uint32_t usable; /* [L] what they are a part of */
-	uint32_t reach,
-		calm; /* [L] how much higher low and high lie, in halves of what they are at least; rounds without a reason */
+	struct watermarks wmark; /* [L] */
 	uint64_t *reserved_map; /* [I] the array, [L] its words; these four: reserve.h */
 	uint32_t nr_reserved, wanted; /* [L] */
 	bool stalled; /* [L] */
@@ -49,9 +47,6 @@ void frames_destroy(struct pager *pager);
 
 /* What falls to node @n of @nr frames. */
 uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr);
-void node_set_watermarks(struct node *node, uint32_t usable);
-/* After a round of kswapd: low and high go up a step if faults had to reclaim by themselves meanwhile, and down when all is calm. */
-void node_adapt_watermarks(struct node *node, bool outrun);
 
 /*
  * Up to @want frames that follow each other, the last free ones before *end, leave the map of free ones. Wraps round at 0;

@@ -117,31 +117,3 @@ void clear_page_mlock(struct pager *pager, struct page *page)
 	page_clear(page, PG_mlocked | PG_unevictable);
 	lru_requeue(pager, page);
 }
-
-/* int_sqrt: the balance needs whole numbers only. */
-static uint64_t int_sqrt(uint64_t x)
-{
-	uint64_t root = 0;
-
-	while ((root + 1) * (root + 1) <= x)
-		root++;
-	return root;
-}
-
-/*
- * Measured with compressed memory, half of the region in memory, us an access at random for 1, 3, 7, 15:
- * 6.3, 5.9, 5.6, 5.2; 95 % of the accesses to 45 % of the pages: 2.7, 2.2, 1.8, 1.7; to 20 %: 0.62, 0.59, 0.58, 0.56.
- */
-#define DEAR_LOOKS 8
-
-bool inactive_is_low(const struct node *node, bool file, bool looks_are_dear)
-{
-	if (file)
-		return node->nr_pages[LIST_INACTIVE_FILE] < node->nr_pages[LIST_ACTIVE_FILE];
-	uint64_t inactive = node->nr_pages[LIST_INACTIVE_ANON];
-	uint64_t active = node->nr_pages[LIST_ACTIVE_ANON];
-	uint64_t gib = (inactive + active) >> (30 - PAGE_SHIFT);
-	uint64_t ratio = gib ? int_sqrt(10 * gib) : 1;
-
-	return inactive * (looks_are_dear ? ratio * DEAR_LOOKS : ratio) < active;
-}

@@ -39,7 +39,4 @@ void clear_page_mlock(struct pager *pager, struct page *page);
 /* Move a page between lists after its flags have changed. No-op when isolated. */
 void lru_requeue(struct pager *pager, struct page *page);
 
-/* Linux's balance: is the inactive list shorter than 1/(1 + sqrt(10 GiB)) of the whole? That of files: than half? */
-bool inactive_is_low(const struct node *node, bool file, bool looks_are_dear);
-
 #endif

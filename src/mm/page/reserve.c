@@ -68,7 +68,7 @@ void reserve_want(struct pager *pager, struct node *node, uint32_t nr)
 {
 	node->wanted = nr;
 	node->stalled = false;
-	node_set_watermarks(node, node->nr - nr);
+	watermarks_set(&node->wmark, node->nr - nr);
 	reserve_trim(pager, node);
 }
 
@@ -94,8 +94,8 @@ void reserve_fill(struct pager *pager, struct node *node)
 {
 	uint32_t at = node->nr;
 
-	while (reserve_missing(node) > 0 && node->nr_free > node->wmark_min) {
-		uint32_t spare = node->nr_free - node->wmark_min;
+	while (reserve_missing(node) > 0 && node->nr_free > node->wmark.min) {
+		uint32_t spare = node->nr_free - node->wmark.min;
 		unsigned nr = node_take_top(
 			node, (unsigned)min_u64(min_u64(spare, reserve_missing(node)), RELEASE_MAX), &at);
 		uint32_t first = at;

@@ -14,7 +14,7 @@ static bool node_balanced(const struct node *node, unsigned keeps)
 {
 	bool has_others = keeps == 0 || node_reclaimable(node) > 2 * keeps;
 
-	return node->nr_free >= (has_others ? node->wmark_high : node->wmark_min) &&
+	return node->nr_free >= (has_others ? node->wmark.high : node->wmark.min) &&
 	       reserve_missing(node) == 0;
 }
 
@@ -22,7 +22,7 @@ static bool node_balanced(const struct node *node, unsigned keeps)
 static bool node_will_be_balanced(const struct pager *pager, const struct node *node)
 {
 	return node->nr_free + pager->nr_writeback / pager->nr_nodes >=
-	       node->wmark_high + reserve_missing(node);
+	       node->wmark.high + reserve_missing(node);
 }
 
 static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, unsigned pages)
@@ -80,7 +80,7 @@ static void kswapd_round_ends(struct pager *pager)
 
 	pager->direct_seen = pager->stats->direct_reclaims;
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		node_adapt_watermarks(&pager->nodes[n], outrun);
+		watermarks_adapt(&pager->nodes[n].wmark, outrun);
 	pager->kswapd_woken = false;
 }
 

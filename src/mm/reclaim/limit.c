@@ -113,7 +113,7 @@ void pager_limit(struct pager *pager, struct pager_limit *out)
 		out->frames_missing +=
 			node->wanted > node->nr_reserved ? node->wanted - node->nr_reserved : 0;
 		out->stalled = out->stalled || node->stalled;
-		out->low = out->low || node->nr_free < node->wmark_high;
+		out->low = out->low || node->nr_free < node->wmark.high;
 	}
 	pager_unlock(pager);
 }

@@ -177,14 +177,23 @@ static bool node_is_desperate(const struct scan *scan, const struct node *node)
 	       scan->nr_scanned + node->fruitless > node_reclaimable(node);
 }
 
+/* What the policy is told of one kind of pages (contract/policy.h). */
+static struct ageing_side side_of(const struct node *node, bool file)
+{
+	return (struct ageing_side){.active = node->nr_pages[file ? LIST_ACTIVE_FILE : LIST_ACTIVE_ANON],
+		.inactive = node->nr_pages[file ? LIST_INACTIVE_FILE : LIST_INACTIVE_ANON],
+		.scanned = node->scanned[file],
+		.rotated = node->rotated[file]};
+}
+
 /*
- * get_scan_count: how many of @nr pages to take from the file lists. Without room on the devices all of them; else in
- * proportion to swappiness, each side weighed down by what its last scans found in use. What does not make a whole
- * page is carried over. Before there is no memory at all, swappiness counts no more: half and half.
+ * get_scan_count: how many of @nr pages to take from the file lists. Without room on the devices all of them; before there is
+ * no memory at all, swappiness counts no more: half and half.
  */
 static unsigned file_share(struct scan *scan, struct node *node, unsigned nr)
 {
 	struct pager *pager = scan->pager;
+	struct ageing_side anon = side_of(node, false), file = side_of(node, true);
 
 	if (node_file_pages(node) == 0)
 		return 0;
@@ -192,23 +201,15 @@ static unsigned file_share(struct scan *scan, struct node *node, unsigned nr)
 		return nr;
 	if (node_is_desperate(scan, node))
 		return (nr + 1) / 2;
-	uint64_t anon = (uint64_t)pager->swappiness * (node->scanned[0] + 1) / (node->rotated[0] + 1);
-	uint64_t file = (200 - (uint64_t)pager->swappiness) * (node->scanned[1] + 1) / (node->rotated[1] + 1);
-	uint64_t share = nr * 1024 * file / (anon + file + 1) + node->share_carry;
-
-	node->share_carry = share % 1024;
-	return (unsigned)min_u64(share / 1024, nr);
+	return ageing_file_share(&anon, &file, pager->swappiness, nr, &node->share_carry);
 }
 
-/* Recent history only: older scans count half. */
-static void note_scanned(struct node *node, bool file, unsigned scanned, unsigned rotated)
+/* Does the active list have to give pages? That of files keeps half of them. */
+static bool inactive_is_low(const struct node *node, bool file, bool dear)
 {
-	node->scanned[file] += scanned;
-	node->rotated[file] += rotated;
-	if (node->scanned[file] > node->nr / 4 + SWAP_CLUSTER_MAX) {
-		node->scanned[file] /= 2;
-		node->rotated[file] /= 2;
-	}
+	struct ageing_side side = side_of(node, file);
+
+	return file ? side.inactive < side.active : ageing_inactive_is_low(&side, dear);
 }
 
 /*
@@ -235,7 +236,7 @@ static void shrink_lists(struct scan *scan, struct node *node, bool file, unsign
 	if (inactive_is_low(node, file, looks_are_dear(scan->pager)) || spare(scan, node, inactive) == 0)
 		kept = shrink_active_list(scan, node, active, nr);
 	shrink_inactive_list(scan, node, inactive, nr);
-	note_scanned(node, file, scan->nr_scanned - before,
+	ageing_scanned(&node->scanned[file], &node->rotated[file], node->nr, scan->nr_scanned - before,
 		kept + (unsigned)(scan->pager->stats->activated - activated));
 }
 
@@ -251,7 +252,7 @@ void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 
 uint32_t hopeless_after(const struct node *node)
 {
-	return 2 * node_reclaimable(node) + 4 * SWAP_CLUSTER_MAX;
+	return ageing_hopeless_after(node_reclaimable(node));
 }
 
 bool node_hopeless(const struct node *node, unsigned scanned)

@@ -56,7 +56,7 @@ static uint64_t room_elsewhere(struct pager *pager, const struct swap_area *area
 		const struct node *node = &pager->nodes[n];
 
 		nr += node->nr_pages[LIST_INACTIVE_FILE] + node->nr_pages[LIST_ACTIVE_FILE];
-		nr += node->nr_free - min_u64(node->nr_free, node->wmark_min);
+		nr += node->nr_free - min_u64(node->nr_free, node->wmark.min);
 	}
 	for (unsigned type = 0; type < pager->nr_areas; type++) {
 		const struct swap_area *other = &pager->areas[type];
