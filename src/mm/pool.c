@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define POOL_JUNK 0xa5 /* what freed objects are full of where asserts are on */
+
 struct pool_chunk {
 	struct pool_chunk *next;
 	uint64_t pad;
@@ -13,6 +15,12 @@ void pool_init(struct pool *pool, size_t object_bytes, size_t chunk_bytes)
 {
 	assert(object_bytes >= sizeof(void *) && object_bytes % 8 == 0);
 	*pool = (struct pool){.object_bytes = object_bytes, .chunk_bytes = chunk_bytes};
+}
+
+static void push(struct pool *pool, void *object)
+{
+	memcpy(object, &pool->free, sizeof(void *));
+	pool->free = object;
 }
 
 static bool pool_grow(struct pager *pager, struct pool *pool)
@@ -27,7 +35,7 @@ static bool pool_grow(struct pager *pager, struct pool *pool)
 	size_t first = pool->object_bytes >= PAGE_BYTES ? pool->object_bytes : sizeof(*chunk);
 
 	for (size_t at = first; at + pool->object_bytes <= pool->chunk_bytes; at += pool->object_bytes)
-		pool_free(pool, (char *)chunk + at);
+		push(pool, (char *)chunk + at);
 	return true;
 }
 
@@ -44,8 +52,10 @@ void *pool_alloc(struct pager *pager, struct pool *pool)
 
 void pool_free(struct pool *pool, void *object)
 {
-	memcpy(object, &pool->free, sizeof(void *));
-	pool->free = object;
+#ifndef NDEBUG
+	memset(object, POOL_JUNK, pool->object_bytes); /* a pointer that outlived its object leads nowhere */
+#endif
+	push(pool, object);
 }
 
 void pool_destroy(struct pager *pager, struct pool *pool)

@@ -300,6 +300,47 @@ static void without_host_memory_for_a_copy_the_entry_stays(void **state)
 	end_family();
 }
 
+/* Page 0 is in memory in both; from page 1 on they have VMAs of their own until the host has no memory for a copy. */
+static void set_advice(int advice)
+{
+	const uint64_t len = (PAGES - 1) * PAGE_BYTES;
+
+	assert_int_equal(place_madvise(&parent, base + PAGE_BYTES, len, advice), 0);
+	assert_int_equal(place_madvise(&child, child.base + PAGE_BYTES, len, advice), 0);
+}
+
+static int merge_and_fail(struct machine *m, pfn_t first, unsigned nr)
+{
+	if (view_of(&child, child.base + PAGE_BYTES).pte != PTE_KIND_PRESENT &&
+		view_of(&parent, base + PAGE_BYTES).pte != PTE_KIND_PRESENT)
+		return world.real->frame_populate(m, first, nr); /* for a read */
+	set_advice(MADV_NORMAL);
+	return -ENOMEM;
+}
+
+static void without_host_memory_for_a_copy_its_vma_is_looked_for_again(void **state)
+{
+	int error;
+
+	(void)state;
+	if (!real_family())
+		skip();
+	load(&parent, base);
+	load(&child, child.base);
+	settle();
+	set_advice(MADV_RANDOM);
+	world.ops.frame_populate = merge_and_fail;
+	error = swapoff();
+	memory_again();
+	reap();
+	assert_int_equal(error, -ENOMEM);
+	assert_ptr_equal(find_vma(parent.space, base), find_vma(parent.space, base + PAGE_BYTES));
+	valid();
+	assert_int_equal(view_of(&parent, base + PAGE_BYTES).swap_count, 2);
+	assert_int_equal(swapoff(), 0);
+	end_family();
+}
+
 /* mremap or fork is at work on the VMA: its words may move, so it is waited for. */
 static void a_copy_waits_for_whoever_changes_the_vma(void **state)
 {
@@ -341,6 +382,7 @@ int main(void)
 		TEST(what_comes_back_into_locked_memory_is_locked),
 		cmocka_unit_test(each_user_gets_a_copy),
 		cmocka_unit_test(without_host_memory_for_a_copy_the_entry_stays),
+		cmocka_unit_test(without_host_memory_for_a_copy_its_vma_is_looked_for_again),
 		cmocka_unit_test(a_copy_waits_for_whoever_changes_the_vma),
 	};
 

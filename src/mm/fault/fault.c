@@ -60,6 +60,17 @@ void run_served(struct fault *f)
 	stream_served(f->stream, f->index, f->nr);
 }
 
+/*
+ * While the lock is not held the VMA may be split, or merged with another and freed; its streams go with it. Who needs
+ * it again asks find_vma(). The PTEs of the run stay where they are: their pages are locked.
+ */
+static void fault_unlock(struct fault *f)
+{
+	f->vma = NULL;
+	f->stream = NULL;
+	pager_unlock(f->pager);
+}
+
 static void run_turn(struct fault *f)
 {
 	for (unsigned i = 0; i < f->nr / 2; i++) {
@@ -75,7 +86,7 @@ void run_map(struct fault *f)
 {
 	bool down = f->step < 0;
 
-	pager_unlock(f->pager);
+	fault_unlock(f);
 	if (down)
 		run_turn(f);
 	f->pager->machine->ops->map(f->pager->machine, f->maps, f->nr);
@@ -135,7 +146,7 @@ int fault_copy(struct fault *f, struct page *page, struct page *source)
 	pte_store(f->ptep, new_pte(f, page, true, (f->vma->prot & PROT_WRITE) != 0, true));
 	run_add(f, page, FRAME_KEEP);
 	run_served(f);
-	pager_unlock(f->pager);
+	fault_unlock(f);
 	f->maps[0].result = machine->ops->frame_populate(machine, f->maps[0].pfn, 1);
 	if (f->maps[0].result == 0) {
 		memcpy(frame_bytes(f->pager, page), frame_bytes(f->pager, source), PAGE_BYTES);
@@ -148,7 +159,7 @@ int fault_copy(struct fault *f, struct page *page, struct page *source)
 		return FAULT_DONE;
 	}
 	pte_store(f->ptep, f->pte);
-	page_remove_rmap(page, f->vma, f->addr);
+	page_remove_rmap(page, find_vma(f->space, f->addr), f->addr);
 	page_put(f->pager, page);
 	return FAULT_OOM;
 }
@@ -311,7 +322,10 @@ static enum fault_result fault_handle(
 	int result;
 
 	fault_init(&f, space, addr, access == ACCESS_WRITE, wait);
+	space->nr_faults++;
 	result = fault_run(&f);
+	if (--space->nr_faults == 0 && unlikely(space->exits))
+		pager_event(pager);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);

@@ -29,7 +29,7 @@ enum { FAULT_RETRY = 100, FAULT_NO_FRAME };
 struct fault {
 	struct pager *pager;
 	struct space *space;
-	struct vma *vma;
+	struct vma *vma; /* NULL from where the lock was dropped on: look again */
 	uint64_t addr; /* of the page */
 	uint32_t index; /* its number in the space */
 	bool write;

@@ -38,7 +38,7 @@ static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
 static void unbirth(struct fault *f, struct page *page, pte_slot_t *ptep, uint64_t addr)
 {
 	pte_store(ptep, 0);
-	page_remove_rmap(page, f->vma, addr);
+	page_remove_rmap(page, find_vma(f->space, addr), addr);
 	page_unlock(f->pager, page);
 	page_put(f->pager, page);
 }

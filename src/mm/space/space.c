@@ -231,6 +231,11 @@ int space_exit(struct space *space, struct wait *wait)
 	assert(!space->fork_child);
 	int error = unmap_region(space, space->base, space->base + space->bytes, wait);
 
+	space->exits = true;
+	if (!error && space->nr_faults > 0) {
+		wait_set(pager, wait, WAIT_SPACE, PFN_NONE);
+		error = -EAGAIN;
+	}
 	if (!error) {
 		ksm_exit(space);
 		TAILQ_REMOVE(&pager->spaces, space, link);

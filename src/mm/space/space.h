@@ -52,6 +52,9 @@ struct space {
 	struct ksm_item_tree ksm_items; /* [L] by page index */
 	uint64_t search_from; /* [S] where the next hole is looked for */
 	bool locked; /* [L] the space lock */
+	bool exits; /* [L] who ends it waits for nr_faults to be 0 */
+	uint32_t
+		nr_faults; /* [L] faults that have begun and not ended: they come back to the space after they dropped the lock */
 	_Atomic(uint64_t) changes; /* [L] to change: VMAs that have gone, or have other rights now */
 	uint64_t moving_to; /* [S] mremap under way: the new address, 0: none */
 	uint64_t populated_to; /* [S] madvise(POPULATE) or mprotect under way: where it goes on, 0: none */
@@ -70,6 +73,11 @@ static inline uint64_t space_index(const struct space *space, uint64_t addr)
 static inline uint32_t vma_page_index(const struct vma *vma, uint64_t addr)
 {
 	return vma->pgoff + (uint32_t)((addr - vma->start) >> PAGE_SHIFT);
+}
+
+static inline uint64_t vma_nr_pages(const struct vma *vma)
+{
+	return (vma->end - vma->start) >> PAGE_SHIFT;
 }
 
 static inline uint64_t index_addr(const struct space *space, uint64_t index)
@@ -96,6 +104,8 @@ bool hole_at(struct space *space, uint64_t addr, uint64_t len);
  */
 struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *like);
 void vma_remove(struct vma *vma);
+/* VM_LOCKED comes and goes by this call alone, or with the VMA: pager->nr_mlocked counts the pages of such VMAs. */
+void vma_set_locked(struct vma *vma, bool locked);
 
 /* space.c */
 int range_check(const struct space *space, uint64_t addr, uint64_t *len);

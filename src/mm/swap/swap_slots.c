@@ -434,10 +434,13 @@ void pager_lease_end(struct pager *pager, struct swap_lease *lease)
 
 int pager_fork_child(struct pager *pager)
 {
+	struct space *space;
 	int error = 0;
 
 	pager_swapoff_cancel(pager);
 	pager_lock(pager);
+	TAILQ_FOREACH (space, &pager->spaces, link)
+		space->nr_faults = 0; /* those of threads that are the parent's */
 	/* The leases are the parent's to keep; as heirs we write nothing, so they bind nobody here. */
 	while (!TAILQ_EMPTY(&pager->leases)) {
 		struct swap_lease *lease = TAILQ_FIRST(&pager->leases);

@@ -196,6 +196,7 @@ static void unuse_map(
 static int unuse_copy(struct pager *pager, struct vma *vma, uint64_t addr, pte_slot_t *ptep,
 	struct page *cached, struct wait *wait)
 {
+	struct space *space = vma->space;
 	pte_t was = pte_load(ptep);
 
 	if (vma->flags & VM_CHANGING) /* the word may be moved while the lock is dropped */
@@ -219,7 +220,8 @@ static int unuse_copy(struct pager *pager, struct vma *vma, uint64_t addr, pte_s
 	pager_lock(pager);
 	if (error) {
 		pte_store(ptep, was);
-		page_remove_rmap(page, vma, addr);
+		/* The VMA may have been split or merged meanwhile. The page was locked, so some VMA still has it. */
+		page_remove_rmap(page, find_vma(space, addr), addr);
 	}
 	page_unlock(pager, page);
 	page_unlock(pager, cached);
