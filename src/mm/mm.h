@@ -73,6 +73,7 @@ struct pager {
 	uint32_t nr_used; /* [L] frames that are neither free nor reserved */
 	uint32_t nr_reserved; /* [L] */
 	uint32_t nr_locked; /* [L] pages with PG_locked */
+	uint64_t nr_mlocked; /* [L] pages of VMAs with VM_LOCKED, in memory or not */
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 

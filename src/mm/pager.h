@@ -208,6 +208,7 @@ struct pager *space_pager(const struct space *space);
  * mprotect: -ENOMEM: a hole in the range.
  *          -EBUSY (mremap too): the program keeps a page of it pinned for I/O, on machines that must move it.
  * mremap: flags MREMAP_MAYMOVE, MREMAP_FIXED as Linux's; *addr in: old, out: new. -EFAULT: holes, or foreign.
+ *          -ENOMEM also: locked memory would grow beyond what mlock allows. What it gains is locked, and comes in when it is touched.
  * madvise: MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, COLD, PAGEOUT,
  *          POPULATE_READ, POPULATE_WRITE, MERGEABLE, UNMERGEABLE, and the advice that changes nothing here (HUGEPAGE, DONTDUMP, ...).
  *          -EINVAL: advice that is not known, that locked memory forbids, or POPULATE against the rights. -ENOMEM: a hole.
@@ -215,6 +216,7 @@ struct pager *space_pager(const struct space *space);
  *          MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
  *          -ENOMEM also: no frame for that, what was done so far stays, and the call may be made again.
  * mlock/munlock: pages come in and stay; -ENOMEM when more than half of all frames would be locked, or a page cannot be had.
+ *          Each page of a locked VMA counts once, in memory or not; what is locked already is not counted again.
  */
 int space_mmap(
 	struct space *space, uint64_t *addr, uint64_t len, int prot, unsigned flags, struct wait *wait);

@@ -30,6 +30,7 @@ struct census {
 	uint32_t *mapped; /* by pfn */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
 	uint32_t nr_locked, nr_writeback, nr_used;
+	uint64_t nr_mlocked; /* pages of locked VMAs */
 	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
 	char *buf;
 	size_t len;
@@ -119,6 +120,7 @@ static void check_vma(struct census *c, struct space *space, const struct vma *v
 		wrong(c, "a VMA of [%llx, %llx) behind %llx", (unsigned long long)vma->start,
 			(unsigned long long)vma->end, (unsigned long long)*behind);
 	*behind = vma->end;
+	c->nr_mlocked += vma->flags & VM_LOCKED ? vma_nr_pages(vma) : 0;
 }
 
 static void count_space(struct census *c, struct space *space)
@@ -352,6 +354,9 @@ static void check_sums(struct census *c)
 	if (c->nr_locked != pager->nr_locked || c->nr_writeback != pager->nr_writeback)
 		wrong(c, "%u pages locked and %u under writeback, %u and %u counted", pager->nr_locked,
 			pager->nr_writeback, c->nr_locked, c->nr_writeback);
+	if (c->nr_mlocked != pager->nr_mlocked)
+		wrong(c, "%llu pages of locked VMAs, %llu counted", (unsigned long long)pager->nr_mlocked,
+			(unsigned long long)c->nr_mlocked);
 }
 
 /* Before the reverse map is asked for merged pages: it trusts the items. */

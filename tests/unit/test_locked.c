@@ -182,6 +182,82 @@ static void a_shared_swapped_page_is_populated_by_a_copy(void **state)
 	place_close(&child);
 }
 
+/* ---- How much may be locked: 512 pages here ------------------------------------------------ */
+
+#define MOST 512u
+
+static int lock_pages(struct place *p, unsigned first, unsigned nr)
+{
+	return place_mlock(p, base + first * PAGE_BYTES, nr * PAGE_BYTES, true);
+}
+
+static void a_range_that_begins_with_locked_memory_is_asked_for_all_the_same(void **state)
+{
+	(void)state;
+	assert_int_equal(lock_pages(&parent, 0, 1), 0);
+	assert_int_equal(lock_pages(&parent, 0, MOST + 1), -ENOMEM);
+	assert_false(is_locked(&parent, base + PAGE_BYTES));
+	assert_int_equal(lock_pages(&parent, 0, MOST), 0);
+}
+
+static void only_what_is_not_locked_yet_counts(void **state)
+{
+	(void)state;
+	assert_int_equal(lock_pages(&parent, 100, 300), 0);
+	assert_int_equal(lock_pages(&parent, 0, MOST), 0);
+	assert_int_equal(lock_pages(&parent, 0, MOST), 0);
+	assert_int_equal(lock_pages(&parent, 0, MOST + 1), -ENOMEM);
+}
+
+/* A child's memory is not locked; what it locks counts with its parent's. */
+static void all_spaces_count_together(void **state)
+{
+	struct place child;
+
+	(void)state;
+	assert_int_equal(lock_pages(&parent, 0, MOST - 8), 0);
+	assert_int_equal(place_fork(&parent, &child), 0);
+	assert_int_equal(lock_pages(&child, 0, 9), -ENOMEM);
+	assert_int_equal(lock_pages(&child, 0, 8), 0);
+	valid();
+	place_close(&child);
+	assert_int_equal(lock_pages(&parent, MOST - 8, 8), 0);
+}
+
+static void memory_without_rights_counts_as_well(void **state)
+{
+	(void)state;
+	assert_int_equal(place_mprotect(&parent, base, 2 * MOST * PAGE_BYTES, PROT_NONE), 0);
+	assert_int_equal(lock_pages(&parent, 0, MOST), -ENOMEM); /* cannot be had, but is locked */
+	assert_int_equal(
+		place_mprotect(&parent, base + MOST * PAGE_BYTES, PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(lock_pages(&parent, MOST, 1), -ENOMEM);
+	assert_false(is_locked(&parent, base + MOST * PAGE_BYTES));
+	assert_int_equal(place_mprotect(&parent, base, MOST * PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+	assert_true(is_locked(&parent, base));
+	valid();
+}
+
+static void locked_memory_grows_within_what_may_be_locked(void **state)
+{
+	uint64_t addr = base + 4 * MIB;
+	const uint64_t len = 100 * PAGE_BYTES;
+
+	(void)state;
+	assert_int_equal(place_munmap(&parent, addr, 12 * MIB), 0);
+	assert_int_equal(place_mmap(&parent, &addr, len, PROT_READ | PROT_WRITE, SPACE_FIXED), 0);
+	assert_int_equal(place_mlock(&parent, addr, len, true), 0);
+	assert_int_equal(lock_pages(&parent, 0, 300), 0);
+	assert_int_equal(place_mremap(&parent, &addr, len, len + 113 * PAGE_BYTES), -ENOMEM);
+	assert_int_equal(place_mremap(&parent, &addr, len, len + 112 * PAGE_BYTES), 0);
+	store(&parent, addr + len, 1);
+	assert_true(is_locked(&parent, addr + len));
+	assert_int_equal(lock_pages(&parent, 300, 1), -ENOMEM);
+	assert_int_equal(place_munmap(&parent, addr, len), 0);
+	assert_int_equal(lock_pages(&parent, 300, 100), 0);
+	valid();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +270,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_cannot_be_populated_says_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			a_shared_swapped_page_is_populated_by_a_copy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_range_that_begins_with_locked_memory_is_asked_for_all_the_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_what_is_not_locked_yet_counts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(all_spaces_count_together, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(memory_without_rights_counts_as_well, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			locked_memory_grows_within_what_may_be_locked, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -261,7 +261,7 @@ static void isolated_pages_that_are_mlocked_go_to_their_list(void **state)
 	assert_int_equal(place_mlock(&place, base, PAGE_BYTES, true), 0);
 	/* A VMA that is locked by a call whose second half has not come to the page yet. */
 	assert_int_equal(vma_split_range(place.space, base + PAGE_BYTES, base + 2 * PAGE_BYTES), 0);
-	find_vma(place.space, base + PAGE_BYTES)->flags |= VM_LOCKED;
+	vma_set_locked(find_vma(place.space, base + PAGE_BYTES), true);
 	reclaim_isolated(&list);
 	valid();
 	assert_string_equal(list_of(base), "unevictable");

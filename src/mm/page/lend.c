@@ -31,10 +31,7 @@ static uint32_t inherited_lent(const struct pager *pager)
 /* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
 static uint32_t most_lent(struct pager *pager, struct swap_area *area)
 {
-	uint32_t stay = inherited_lent(pager);
-
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		stay += pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
+	uint64_t stay = inherited_lent(pager) + pager->nr_mlocked;
 	uint32_t frames = pager->nr_limit - (uint32_t)min_u64(stay, pager->nr_limit);
 	uint32_t most =
 		frames > PAGER_MIN_FRAMES ? (uint32_t)min_u64(frames / 4 * 3, frames - PAGER_MIN_FRAMES) : 0;

@@ -55,7 +55,7 @@ static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_l
 /* 0, or why @nr frames cannot be the limit. */
 static int check(const struct pager *pager, uint32_t nr, char *why, size_t why_len)
 {
-	uint32_t least = PAGER_MIN_FRAMES * pager->nr_nodes, locked = pages_on(pager, LIST_UNEVICTABLE);
+	uint32_t least = PAGER_MIN_FRAMES * pager->nr_nodes;
 	uint64_t must_leave, room;
 
 	if (nr < least) {
@@ -68,10 +68,10 @@ static int check(const struct pager *pager, uint32_t nr, char *why, size_t why_l
 			MIB_OF(pager->nr_frames));
 		return -ERANGE;
 	}
-	if (locked + least > nr) {
+	if (pager->nr_mlocked + least > nr) {
 		snprintf(why, why_len,
 			"%lu MiB are locked in memory (mlock), and some must be left for the rest",
-			MIB_OF(locked));
+			MIB_OF(pager->nr_mlocked));
 		return -EBUSY;
 	}
 	if (nr < pager->nr_limit && has_no_room(pager, nr, &must_leave, &room)) {

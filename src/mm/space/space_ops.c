@@ -91,6 +91,22 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 
 /* ---- mremap --------------------------------------------------------------------------------- */
 
+/*
+ * May @nr more pages be locked? Half of the frames at most that devices do not hold: those cannot go back for it. What is
+ * locked counts from the call on that locks it, in memory or not: what is PROT_NONE today may have to come in tomorrow.
+ */
+static bool may_lock(const struct pager *pager, uint64_t nr)
+{
+	return nr == 0 || pager->nr_mlocked + nr + pager->nr_lent / 2 <= pager->nr_limit / 2;
+}
+
+/* A locked VMA grows with all that it gains locked, so the limit of mlock holds here, too. */
+static bool may_grow(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
+{
+	return new_len <= old_len || !(find_vma(space, addr)->flags & VM_LOCKED) ||
+	       may_lock(space->pager, (new_len - old_len) >> PAGE_SHIFT);
+}
+
 /* Tables for all words that will be moved: what can fail comes before what cannot be undone. */
 static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
 {
@@ -259,6 +275,8 @@ static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, u
 		return move_vma(space, *addr, old_len, addr, new_len, wait);
 	if (!same_vma_covered(space, *addr, old_len, new_len))
 		return -EFAULT;
+	if (!may_grow(space, *addr, old_len, new_len))
+		return -ENOMEM;
 	if (flags & MREMAP_FIXED) {
 		if (to < *addr + old_len && *addr < to + new_len)
 			return -EINVAL;
@@ -559,26 +577,13 @@ int space_madvise(struct space *space, uint64_t addr, uint64_t len, int advice, 
 
 /* ---- mlock ---------------------------------------------------------------------------------------- */
 
-static uint64_t locked_pages(struct pager *pager)
-{
-	uint64_t nr = 0;
-
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		nr += pager->nodes[n].nr_pages[LIST_UNEVICTABLE];
-	return nr;
-}
-
 static int set_locked(struct space *space, uint64_t start, uint64_t end, bool lock)
 {
 	int error = vma_split_range(space, start, end);
 
 	for (struct vma *vma = find_vma_from(space, start); !error && vma && vma->start < end;
-		vma = vma_next(vma)) {
-		if (lock)
-			vma->flags |= VM_LOCKED;
-		else
-			vma->flags &= ~(uint32_t)VM_LOCKED;
-	}
+		vma = vma_next(vma))
+		vma_set_locked(vma, lock);
 	vma_merge_range(space, start, end);
 	return error;
 }
@@ -607,10 +612,15 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	}
 }
 
-/* Half of the frames at most that devices do not hold: those cannot go back for it. */
-static bool may_lock(struct pager *pager, uint64_t nr)
+/* How many pages of the range are in VMAs that are not locked yet. */
+static uint64_t not_locked_yet(struct space *space, uint64_t start, uint64_t end)
 {
-	return locked_pages(pager) + nr + pager->nr_lent / 2 <= pager->nr_limit / 2;
+	uint64_t nr = 0;
+
+	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
+		if (!(vma->flags & VM_LOCKED))
+			nr += (min_u64(end, vma->end) - max_u64(start, vma->start)) >> PAGE_SHIFT;
+	return nr;
 }
 
 int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, struct wait *wait)
@@ -626,7 +636,7 @@ int space_mlock(struct space *space, uint64_t addr, uint64_t len, bool lock, str
 	pager_lock(pager);
 	if (!range_is_mapped(space, addr, addr + len))
 		error = -ENOMEM;
-	else if (lock && !(find_vma(space, addr)->flags & VM_LOCKED) && !may_lock(pager, len >> PAGE_SHIFT))
+	else if (lock && !may_lock(pager, not_locked_yet(space, addr, addr + len)))
 		error = -ENOMEM;
 	else
 		error = set_locked(space, addr, addr + len, lock);

@@ -75,10 +75,27 @@ uint64_t find_hole(struct space *space, uint64_t len)
 
 /* ---- Making, splitting, merging -------------------------------------------------------------- */
 
+static void count_mlocked(struct vma *vma, int sign)
+{
+	if (vma->flags & VM_LOCKED)
+		vma->space->pager->nr_mlocked += (uint64_t)sign * vma_nr_pages(vma);
+}
+
 static void count_mapped(struct vma *vma, int sign)
 {
 	if (!(vma->flags & VM_FOREIGN))
 		vma->space->pager->stats->mapped_bytes += (uint64_t)sign * (vma->end - vma->start);
+	count_mlocked(vma, sign);
+}
+
+void vma_set_locked(struct vma *vma, bool locked)
+{
+	count_mlocked(vma, -1);
+	if (locked)
+		vma->flags |= VM_LOCKED;
+	else
+		vma->flags &= ~(uint32_t)VM_LOCKED;
+	count_mlocked(vma, 1);
 }
 
 /* A VMA in no tree yet. NULL: no host memory. */
