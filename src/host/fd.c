@@ -2,10 +2,12 @@
 /* See fd.h. */
 #include "host/fd.h"
 #include "host/host.h"
+#include "host/text.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#define FDS_MOST 65536U /* closed one by one where nothing tells which are open */
 #define STDIO_FDS 3 /* these are the program's, however low the limit is */
 
 /* The lowest number that will do. */
@@ -27,4 +29,83 @@ int host_fd_raise(int fd, int place, unsigned room)
 		return fd;
 	host_close(fd);
 	return high;
+}
+
+/* ---- Closing those of others ------------------------------------------------------------------- */
+
+static bool is_kept(unsigned fd, const int *keep, unsigned nr_keep)
+{
+	for (unsigned i = 0; i < nr_keep; i++)
+		if (keep[i] >= 0 && (unsigned)keep[i] == fd)
+			return true;
+	return false;
+}
+
+/* The first of @keep that is @from or more; ~0U: none. */
+static unsigned next_kept(unsigned from, const int *keep, unsigned nr_keep)
+{
+	unsigned next = ~0U;
+
+	for (unsigned i = 0; i < nr_keep; i++)
+		if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
+			next = (unsigned)keep[i];
+	return next;
+}
+
+static int close_ranges(const int *keep, unsigned nr_keep)
+{
+	for (unsigned from = 0;;) {
+		unsigned next = next_kept(from, keep, nr_keep);
+		long error =
+			next > from ? host_call(SYS_close_range, from, next == ~0U ? ~0U : next - 1, 0) : 0;
+
+		if (error || next == ~0U)
+			return (int)error;
+		from = next + 1;
+	}
+}
+
+struct keeping {
+	const int *keep;
+	unsigned nr_keep;
+};
+
+static void close_unless_kept(void *ctx, int fd)
+{
+	const struct keeping *keeping = ctx;
+
+	if (!is_kept((unsigned)fd, keeping->keep, keeping->nr_keep))
+		host_close(fd);
+}
+
+/* Of this thread's own table, which /proc/self would not show. */
+static int close_listed(const int *keep, unsigned nr_keep)
+{
+	struct keeping keeping = {keep, nr_keep};
+
+	return host_each_number("/proc/thread-self/fd", close_unless_kept, &keeping);
+}
+
+static int close_possible(const int *keep, unsigned nr_keep)
+{
+	struct rlimit limit;
+	int error = (int)host_call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+
+	if (error)
+		return error;
+	unsigned end = (unsigned)min_u64(limit.rlim_cur, FDS_MOST);
+
+	for (unsigned fd = 0; fd < end; fd++)
+		if (!is_kept(fd, keep, nr_keep))
+			host_close((int)fd);
+	return end < limit.rlim_cur ? -EMFILE : 0;
+}
+
+int host_close_others(const int *keep, unsigned nr_keep)
+{
+	int error = close_ranges(keep, nr_keep);
+
+	if (error)
+		error = close_listed(keep, nr_keep);
+	return error ? close_possible(keep, nr_keep) : 0;
 }

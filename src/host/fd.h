@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors of ours in a program that knows nothing of them. Programs take the lowest free numbers, and some close all
- * that they find from 3 on; so ours get high numbers.
+ * Descriptors of ours in a program that knows nothing of them. Programs take the lowest free numbers, and some close
+ * all that they find from 3 on; so ours get high numbers.
  */
 #ifndef ANONMM_HOST_FD_H
 #define ANONMM_HOST_FD_H
@@ -18,5 +18,11 @@
  * is closed by exec; @fd itself is closed. Returns the new number, or @fd when there is none: it is as it was.
  */
 int host_fd_raise(int fd, int place, unsigned room);
+
+/*
+ * Close every descriptor of the calling thread's table but @keep, with close_range() or one by one. Returns 0, or
+ * -errno: some may be open still.
+ */
+int host_close_others(const int *keep, unsigned nr_keep);
 
 #endif

@@ -5,15 +5,14 @@
 #include "host/memory.h"
 #include "machine/uffd/uffd.h"
 #include "host/host.h"
+#include "host/thread.h"
 #include "mm/pager.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/prctl.h>
 
 #define TICK_NS 1000000000LL
 #define PAUSE_NS (200 * 1000000LL) /* between two looks, however often we are told to look */
@@ -34,7 +33,7 @@ struct governor {
 	int64_t stalled_us[2]; /* [g] host and group, at the last look */
 	uint64_t looked_ns; /* [g] */
 	struct pollfd watches[NR_WATCHES]; /* [g] but for WATCH_STOP [I] */
-	pthread_t thread;
+	struct host_thread thread;
 	uint8_t *stack; /* [I] */
 };
 
@@ -221,29 +220,18 @@ static void drop_dead_watches(struct governor *g)
 		host_read(g->watches[WATCH_EVENTS].fd, events, sizeof(events));
 }
 
-/* A table of our own, where there is nothing but @keep. */
-static void settle(int keep)
-{
-	prctl(PR_SET_NAME, "anonmm-governor");
-	host_admit_setxid();
-	if (host_call(SYS_unshare, CLONE_FILES))
-		return;
-	if (keep > 0)
-		host_call(SYS_close_range, 0, keep - 1, 0);
-	host_call(SYS_close_range, keep + 1, ~0U, 0);
-}
-
 static void *governor_main(void *arg)
 {
 	struct governor *g = arg;
 
-	settle(g->watches[WATCH_STOP].fd);
 	watch(g);
 	while (!atomic_load(&g->stop)) {
+		host_thread_serve(&g->thread);
 		look(g);
 		host_poll(g->watches, 1, PAUSE_NS);
 		if (atomic_load(&g->stop))
 			break;
+		host_thread_serve(&g->thread);
 		host_poll(g->watches, NR_WATCHES, TICK_NS - PAUSE_NS);
 		drop_dead_watches(g);
 	}
@@ -255,18 +243,24 @@ static void *governor_main(void *arg)
 
 /* ---- Start and stop ------------------------------------------------------------------------ */
 
+static void governor_wake(void *governor)
+{
+	struct governor *g = governor;
+
+	host_thread_interrupt(&g->thread);
+}
+
 static int thread_start(struct governor *g)
 {
-	uint64_t signals = host_block_signals();
-	pthread_attr_t attr;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstack(&attr, g->stack, STACK_BYTES);
-	int error = uffd_pthread_create(&g->thread, &attr, governor_main, g);
-
-	pthread_attr_destroy(&attr);
-	host_restore_signals(signals);
-	return -error;
+	g->thread = (struct host_thread){.name = "anonmm-governor",
+		.main = governor_main,
+		.arg = g,
+		.stack = g->stack,
+		.stack_bytes = STACK_BYTES,
+		.keep = &g->watches[WATCH_STOP].fd,
+		.nr_keep = 1,
+		.wake = governor_wake};
+	return host_thread_start(&g->thread);
 }
 
 static void governor_free(struct governor *g)
@@ -315,7 +309,7 @@ void governor_stop(struct governor *g)
 
 	atomic_store(&g->stop, true);
 	host_write(g->watches[WATCH_STOP].fd, &one, sizeof(one));
-	pthread_join(g->thread, NULL);
+	host_thread_join(&g->thread);
 	governor_free(g);
 }
 

@@ -12,6 +12,7 @@
  */
 #include "run/run.h"
 #include "run/raw.h"
+#include "host/thread.h"
 #include "run/faults.h"
 #include "base/size.h"
 #include "base/elfnote.h"
@@ -394,6 +395,7 @@ static int run_open(char *why, size_t why_len)
 	run.memory = settings.memory;
 	run.address_space = settings.address_space;
 	stats_find(settings.stats, getenv(ENV_RUN));
+	host_pthread_create = raw_pthread_create; /* our threads are none of the program's */
 	error = open_swaps(&swaps, why, why_len);
 	if (error)
 		return error;
@@ -411,7 +413,6 @@ static int run_open(char *why, size_t why_len)
 			size_text(settings.memory, size, sizeof(size)), run.swap_uri ? run.swap_uri : "none");
 		return -ENOMEM;
 	}
-	uffd_pthread_create = raw_pthread_create; /* our threads are none of the program's */
 	run.record = stats_claim();
 	if (!run.record) {
 		snprintf(why, why_len, "no memory for the counters");

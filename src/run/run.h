@@ -186,9 +186,6 @@ void share_enter(uint64_t *memory, uint64_t *memory_max);
 /* The share is the pager's limit from here on, and follows the ledger. 0 or -errno. => before the machine's threads start */
 int share_attach(void);
 int share_start(void);
-/* uffd_ids_follow() for the thread of share_thread.c; @call must not go before it returns. How many threads there are */
-void share_ids_follow(const long call[4]);
-unsigned share_nr_threads(void);
 /* First thing in a fork's child, and when its pager works again. */
 void share_fork_child(void);
 int share_fork_start(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * refuse CALL ERRNO PROGRAM [ARGUMENT]...: PROGRAM under a seccomp filter for which CALL (userfaultfd, seccomp) fails
- * with ERRNO.
+ * refuse CALL ERRNO PROGRAM [ARGUMENT]...: PROGRAM under a seccomp filter for which CALL (userfaultfd, seccomp, close_range)
+ * fails with ERRNO.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,19 +13,29 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The number of call @name; -1: not one that we can refuse. */
+static long number_of(const char *name)
+{
+	if (!strcmp(name, "userfaultfd"))
+		return SYS_userfaultfd;
+	if (!strcmp(name, "seccomp"))
+		return SYS_seccomp;
+	return strcmp(name, "close_range") ? -1 : SYS_close_range;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned error = argc > 3 ? (unsigned)atoi(argv[2]) : 0;
-	unsigned call = argc > 3 && !strcmp(argv[1], "seccomp") ? SYS_seccomp : SYS_userfaultfd;
+	long call = argc > 3 ? number_of(argv[1]) : -1;
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog filter = {sizeof(code) / sizeof(code[0]), code};
 
-	if (!error || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	if (!error || call < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) {
 		perror("refuse");
 		return 77;

@@ -108,12 +108,11 @@ void *uffd_kswapd_main(void *machine)
 	struct uffd_machine *m = machine;
 	enum kswapd_result result;
 
-	uffd_thread_settle(m, "anonmm-kswapd");
 	atomic_store(&m->kswapd_tid, host_tid());
 	while (!atomic_load(&m->stop)) {
 		atomic_store(m->kick, 0);
 		uffd_serve_mail(m);
-		uffd_ids_serve(m, IDS_KSWAPD);
+		host_thread_serve(&m->kswapd_thread);
 		if (m->serve)
 			m->serve(m->serve_ctx);
 		if (atomic_exchange(&m->poke_wanted, false))

@@ -1,81 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pager thread (thread mode) and how our threads live.
+ * The pager thread (thread mode), and how the machine's threads start and end.
  *
  * One loop: serve the faults that the userfaultfd tells of, park those that must wait, try the
  * parked ones again when their wait is over, sleep in poll when there is nothing else. It never
  * blocks elsewhere. While it serves it does not look at the eventfd: who moves the event counter
  * then need not write it.
  *
- * Our threads block all signals, never touch managed memory, and keep only our own descriptors,
- * in a table of their own: whatever the program closes, they can go on; whatever it expects to
- * see closed (the end of a pipe) they do not hold open.
+ * The machine's threads never touch managed memory. For the rest they are as host/thread.h says; the descriptors that they
+ * keep are the machine's and its devices'.
  */
 #include "machine/uffd/uffd_internal.h"
-
-#include <fcntl.h>
-#include <sched.h>
-#include <string.h>
-#include <sys/prctl.h>
 
 #define MSG_BATCH 16
 #define PARKED_MOST_NS (5 * 1000000LL)
 #define PARKED_BLIND_NS (500 * 1000LL)
 #define TIDY_NS (10 * 1000000LL)
-
-int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = pthread_create;
-
-/* ---- Life of a thread -------------------------------------------------------------------- */
-
-/* Descriptors are closed in ranges, between those that stay. */
-static void close_others(const struct uffd_machine *m)
-{
-	unsigned from = 0;
-
-	for (;;) {
-		unsigned next = ~0U;
-
-		for (unsigned i = 0; i < m->nr_own_fds; i++)
-			if ((unsigned)m->own_fds[i] >= from && (unsigned)m->own_fds[i] < next)
-				next = (unsigned)m->own_fds[i];
-		if (next > from)
-			host_call(SYS_close_range, from, next == ~0U ? ~0U : next - 1, 0);
-		if (next == ~0U)
-			return;
-		from = next + 1;
-	}
-}
-
-void uffd_thread_settle(struct uffd_machine *m, const char *name)
-{
-	prctl(PR_SET_NAME, name);
-	host_admit_setxid();
-	if (host_call(SYS_unshare, CLONE_FILES) == 0)
-		close_others(m);
-	atomic_fetch_add(&m->nr_settled, 1);
-	host_futex_wake(&m->nr_settled, 1);
-}
-
-/* Until then the program could close the descriptors that the thread is about to keep. */
-static void wait_until_settled(struct uffd_machine *m, uint32_t nr)
-{
-	uint32_t settled;
-
-	while ((settled = atomic_load(&m->nr_settled)) < nr)
-		host_futex_wait(&m->nr_settled, settled, -1);
-}
-
-static int thread_create(struct uffd_machine *m, pthread_t *thread, void *(*main)(void *), unsigned slot)
-{
-	pthread_attr_t attr;
-	int error;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstack(&attr, m->stacks + slot * STACK_BYTES, STACK_BYTES);
-	error = uffd_pthread_create(thread, &attr, main, m);
-	pthread_attr_destroy(&attr);
-	return -error;
-}
 
 /* ---- Faults ------------------------------------------------------------------------------ */
 
@@ -223,13 +163,12 @@ static void *pager_main(void *machine)
 	struct uffd_machine *m = machine;
 
 	m->pager_tid = host_tid();
-	uffd_thread_settle(m, "anonmm-pager");
 	bool look = true;
 
 	while (!atomic_load(&m->stop)) {
 		unsigned faults = m->nr_parked;
 
-		uffd_ids_serve(m, IDS_PAGER);
+		host_thread_serve(&m->pager_thread);
 		if (look)
 			faults += serve_messages(m);
 		if (m->nr_parked) {
@@ -252,22 +191,51 @@ static void *pager_main(void *machine)
 
 /* ---- Start and stop ---------------------------------------------------------------------- */
 
+static void wake_kswapd(void *machine)
+{
+	uffd_kick_kswapd(machine);
+}
+
+/* By kswapd, which has the descriptor that the pager thread sleeps on; the caller may have lost it. */
+static void wake_pager(void *machine)
+{
+	struct uffd_machine *m = machine;
+
+	atomic_store(&m->poke_wanted, true);
+	uffd_kick_kswapd(m);
+}
+
+static int thread_start(
+	struct uffd_machine *m, struct host_thread *thread, const struct host_thread *what, unsigned slot)
+{
+	*thread = *what;
+	thread->arg = m;
+	thread->stack = m->stacks + slot * STACK_BYTES;
+	thread->stack_bytes = STACK_BYTES;
+	thread->keep = m->own_fds;
+	thread->nr_keep = m->nr_own_fds;
+	return host_thread_start(thread);
+}
+
 int uffd_threads_start(struct uffd_machine *m)
 {
-	uint64_t signals = host_block_signals();
-	int error;
+	const struct host_thread kswapd = {
+		.name = "anonmm-kswapd", .main = uffd_kswapd_main, .wake = wake_kswapd};
+	const struct host_thread pager = {.name = "anonmm-pager", .main = pager_main, .wake = wake_pager};
 
 	atomic_store(&m->stop, false);
-	atomic_store(&m->nr_settled, 0);
 	m->has_pager = false;
-	error = thread_create(m, &m->kswapd_thread, uffd_kswapd_main, 1);
+	int error = thread_start(m, &m->kswapd_thread, &kswapd, 1);
+
 	m->started = error == 0;
 	if (!error && m->faults == ANONMM_FAULTS_THREAD) {
-		error = thread_create(m, &m->pager_thread, pager_main, 0);
+		error = thread_start(m, &m->pager_thread, &pager, 0);
 		m->has_pager = error == 0;
 	}
-	wait_until_settled(m, (uint32_t)m->started + m->has_pager);
-	host_restore_signals(signals);
+	if (m->started)
+		host_thread_wait_settled(&m->kswapd_thread);
+	if (m->has_pager)
+		host_thread_wait_settled(&m->pager_thread);
 	if (error)
 		uffd_threads_stop(m);
 	return error;
@@ -280,9 +248,9 @@ void uffd_threads_stop(struct uffd_machine *m)
 	atomic_store(&m->stop, true);
 	atomic_store(m->kick, 1);
 	host_futex_wake_shared(m->kick, 1);
-	pthread_join(m->kswapd_thread, NULL); /* which wakes the pager thread */
+	host_thread_join(&m->kswapd_thread); /* which wakes the pager thread */
 	if (m->has_pager) {
-		pthread_join(m->pager_thread, NULL);
+		host_thread_join(&m->pager_thread);
 		uffd_unpair_all(m);
 	}
 	m->started = m->has_pager = false;

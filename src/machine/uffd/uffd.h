@@ -74,9 +74,6 @@ void uffd_machine_stop(struct machine *m);
 /* Undo the mappings, and end the threads if that is still to be done. => no space is left. */
 void uffd_machine_close(struct machine *m);
 
-/* What creates our threads: pthread_create. For whoever stands in front of it. */
-extern int (*uffd_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-
 /*
  * Signal mode, for programs that use the library themselves: put a SIGBUS handler before the program's, which gets
  * what is not ours. No-ops in thread mode. -ENOSPC: too many machines. remove: close does it too.
@@ -133,14 +130,6 @@ void uffd_keep_device(struct machine *m, struct swapdev *dev);
  * => space locked, [start, end) is a hole of the space. 0 or -errno.
  */
 int uffd_reserve_again(struct machine *m, uint64_t start, uint64_t end);
-
-/*
- * A program has become another user, by a system call of its only thread: have our threads make the same call (number,
- * arguments; what they point to is not managed).
- */
-void uffd_ids_follow(struct machine *m, const long call[4]);
-/* Threads of ours, as the kernel counts them. */
-unsigned uffd_nr_threads(struct machine *m);
 
 /* Whether descriptor @fd of the calling thread's table is ours, so that close() and its like leave it alone. */
 bool uffd_owns_fd(struct machine *m, int fd);

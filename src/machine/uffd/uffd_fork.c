@@ -55,7 +55,6 @@ static void forget_threads(struct uffd_machine *m)
 	lock_init(&m->mail_lock);
 	atomic_store(&m->mail.state, 0);
 	atomic_store(&m->fds_lost, false);
-	atomic_store(&m->ids.todo, 0);
 	atomic_store(&m->poke_wanted, false);
 	atomic_store(&m->nr_waiting, 0);
 	atomic_store(&m->leader, 0);

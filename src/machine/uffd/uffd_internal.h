@@ -31,6 +31,7 @@
 #include "contract/core.h"
 #include "host/host.h"
 #include "host/lock.h"
+#include "host/thread.h"
 #include "machine/uffd/uffd.h"
 #include "machine/uffd/uffd_abi.h"
 
@@ -172,10 +173,9 @@ struct uffd_machine {
 
 	/* Threads */
 	_Atomic(bool) stop;
-	_Atomic(uint32_t) nr_settled; /* [a] threads whose descriptors are their own */
 	bool started;
 	bool has_pager;
-	pthread_t pager_thread, kswapd_thread;
+	struct host_thread pager_thread, kswapd_thread;
 	int pager_tid; /* [a by being set before it is of use] */
 	_Atomic(int) kswapd_tid;
 	uint8_t *stacks; /* [I] the pager's, then kswapd's */
@@ -213,12 +213,6 @@ struct uffd_machine {
 	} mail;
 	_Atomic(bool) fds_lost;
 	_Atomic(bool) poke_wanted; /* [a] kswapd shall write the eventfds */
-
-	/* A system call by which the program became another user, and who of ours has yet to make it. */
-	struct ids {
-		_Atomic(uint32_t) todo; /* [a] IDS_... */
-		long call[4]; /* stands while there is something to do */
-	} ids;
 };
 
 #define STACK_BYTES (256 * KIB)
@@ -249,12 +243,6 @@ static inline bool on_pager_thread(const struct uffd_machine *m)
 
 	return m->stacks && here >= m->stacks && here < m->stacks + STACK_BYTES;
 }
-
-#define IDS_KSWAPD 1U
-#define IDS_PAGER 2U
-
-/* real_ids.c: the calling thread, which is @who, becomes what the program has become. */
-void uffd_ids_serve(struct uffd_machine *m, uint32_t who);
 
 /* uffd_probe.c: a userfaultfd, or -errno. *@by_device (may be NULL): it came from the device node. */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);
@@ -305,7 +293,6 @@ bool wait_wants_writes(const struct wait *wait);
 /* real_thread.c, real_kswapd.c */
 int uffd_threads_start(struct uffd_machine *m);
 void uffd_threads_stop(struct uffd_machine *m);
-void uffd_thread_settle(struct uffd_machine *m, const char *name);
 void *uffd_kswapd_main(void *machine);
 void uffd_kswapd_meanwhile(struct uffd_machine *m);
 /* => the pager lock held: will those who serve faults do kswapd's work? */

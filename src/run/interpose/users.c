@@ -2,14 +2,17 @@
 /*
  * A program that becomes another user.
  *
- * One with a single thread makes the system call itself, and our threads follow it (real_ids.c says why). One with
- * several has libc see to all of them, ours among them.
+ * One with a single thread makes the system call itself, and our threads follow it (host/thread.h says why). One with
+ * several has libc see to all of them, ours among them. Capabilities libc leaves to each thread: ours follow whichever
+ * thread sets its own.
  */
 #include "run/run.h"
 #include "run/raw.h"
+#include "host/thread.h"
 
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,8 +30,7 @@ static bool is_single(void)
 
 	if (!is_ours())
 		return false;
-	unsigned ours = uffd_nr_threads(run.machine) + (run.governor ? 1 : 0) + share_nr_threads();
-	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 2 + ours + 1;
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink == 2 + host_threads_nr() + 1;
 }
 
 static int become(const long call[4])
@@ -36,8 +38,7 @@ static int become(const long call[4])
 	if (syscall(call[0], call[1], call[2], call[3]) < 0)
 		return -1;
 	int saved_errno = errno;
-	uffd_ids_follow(run.machine, call);
-	share_ids_follow(call);
+	host_threads_follow(call);
 	errno = saved_errno;
 	return 0;
 }
@@ -119,5 +120,44 @@ EXPORT int initgroups(const char *user, gid_t group)
 	getgrouplist(user, group, list, &nr);
 	int result = setgroups((size_t)nr, list);
 	own_free(list);
+	return result;
+}
+
+/* What a capset() reads, as our threads do too. */
+struct capabilities {
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct data[2];
+};
+
+static unsigned nr_words(uint32_t version)
+{
+	return version == _LINUX_CAPABILITY_VERSION_1 ? _LINUX_CAPABILITY_U32S_1 : _LINUX_CAPABILITY_U32S_3;
+}
+
+/* Another process's are not set by any kernel that we run on; what fails does so here first. */
+static void capset_follow(cap_user_header_t header, const cap_user_data_t data)
+{
+	struct capabilities *copy = own_alloc(sizeof(*copy));
+
+	if (!copy)
+		run_die("no memory to have our threads give up capabilities");
+	*copy = (struct capabilities){.header = {.version = header->version}};
+	for (unsigned i = 0; i < nr_words(header->version); i++)
+		copy->data[i] = data[i];
+	host_threads_follow(
+		(const long[4]){SYS_capset, (long)(uintptr_t)&copy->header, (long)(uintptr_t)copy->data});
+	own_free(copy);
+}
+
+int capset(cap_user_header_t header, const cap_user_data_t data);
+
+EXPORT int capset(cap_user_header_t header, const cap_user_data_t data)
+{
+	int result = (int)syscall(SYS_capset, header, data);
+	int saved_errno = errno;
+
+	if (result == 0 && is_ours())
+		capset_follow(header, data);
+	errno = saved_errno;
 	return result;
 }

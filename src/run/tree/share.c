@@ -290,7 +290,6 @@ void share_fork_child(void)
 		return;
 	lock_init(&share.lock);
 	atomic_store(&share.urgent_waits, 0);
-	share.started = false;
 	share.gone = share.execs = false;
 	if (!claim(LEDGER_FLOOR)) {
 		share.ledger = NULL;

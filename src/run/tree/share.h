@@ -4,6 +4,7 @@
 #define ANONMM_SHARE_H
 
 #include "host/lock.h"
+#include "host/thread.h"
 #include "run/run.h"
 #include "run/tree/ledger.h"
 
@@ -27,9 +28,7 @@ extern struct share {
 	bool gone; /* [s] the process ends or execs: the thread does not write to the slot any more */
 	bool execs; /* [s] gone, but what the exec reads has to come in still */
 	pid_t parent; /* [s] who pays for the stores that we have inherited; 0: we do */
-	_Atomic(bool) follows; /* [a] the thread shall make ids_call */
-	const long *ids_call; /* [I] while follows */
-	bool started; /* [I] there is a thread */
+	struct host_thread thread; /* [I] */
 	_Atomic(uint64_t) shrunk_ns,
 		shrunk_faults; /* [a] when the limit was last made lower, and the faults until then */
 	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */

@@ -7,9 +7,6 @@
 #include "run/tree/share.h"
 #include "host/host.h"
 
-#include <linux/sched.h>
-#include <sys/prctl.h>
-
 #define YOUNG_NS (200 * 1000000ULL)
 #define YOUNG_LOOK_NS (20 * 1000000LL)
 #define SHRINKING_LOOK_NS (2 * 1000000LL)
@@ -19,8 +16,6 @@
 #define SLOW_NS (200 * 1000000ULL)
 #define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
-#define FOLLOW_TRIES 2000
-#define FOLLOW_NAP_NS 50000LL
 
 struct step {
 	uint64_t now_ns;
@@ -183,17 +178,10 @@ static int64_t step(void)
 
 static void *share_main(void *unused)
 {
-	prctl(PR_SET_NAME, "anonmm-share");
 	(void)unused;
-	host_admit_setxid();
-	if (host_call(SYS_unshare, CLONE_FILES) == 0)
-		host_call(SYS_close_range, 0, ~0U, 0);
 	for (;;) {
 		atomic_store(&share.slot->kick, 0);
-		if (atomic_load(&share.follows)) {
-			host_call(share.ids_call[0], share.ids_call[1], share.ids_call[2], share.ids_call[3]);
-			atomic_store(&share.follows, false);
-		}
+		host_thread_serve(&share.thread);
 		int64_t rest_ns = step();
 
 		host_futex_wait_shared(&share.slot->kick, 0, rest_ns);
@@ -201,38 +189,21 @@ static void *share_main(void *unused)
 	return NULL;
 }
 
+static void share_wake(void *unused)
+{
+	(void)unused;
+	atomic_store(&share.slot->kick, 1);
+	host_futex_wake_shared(&share.slot->kick, INT32_MAX);
+}
+
 static int thread_start(void)
 {
-	uint64_t signals = host_block_signals();
-	pthread_attr_t attr;
-	pthread_t thread;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstack(&attr, share.stack, SHARE_STACK_BYTES);
-	int error = uffd_pthread_create(&thread, &attr, share_main, NULL);
-
-	pthread_attr_destroy(&attr);
-	host_restore_signals(signals);
-	share.started = error == 0;
-	return -error;
-}
-
-unsigned share_nr_threads(void)
-{
-	return share.started;
-}
-
-void share_ids_follow(const long call[4])
-{
-	if (!share.started)
-		return;
-	share.ids_call = call;
-	atomic_store(&share.follows, true);
-	for (unsigned i = 0; atomic_load(&share.follows) && i < FOLLOW_TRIES; i++) {
-		atomic_store(&share.slot->kick, 1);
-		host_futex_wake_shared(&share.slot->kick, 1);
-		host_sleep(FOLLOW_NAP_NS);
-	}
+	share.thread = (struct host_thread){.name = "anonmm-share",
+		.main = share_main,
+		.stack = share.stack,
+		.stack_bytes = SHARE_STACK_BYTES,
+		.wake = share_wake};
+	return host_thread_start(&share.thread);
 }
 
 int share_start(void)

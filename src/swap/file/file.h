@@ -19,6 +19,7 @@
 #ifndef ANONMM_SWAPDEV_FILE_H
 #define ANONMM_SWAPDEV_FILE_H
 
+#include "host/thread.h"
 #include "swap/device.h"
 
 #include <liburing.h>
@@ -57,7 +58,11 @@ struct file_queue {
 			struct io_event slept[FILE_AIO_EVENTS]; /* [L] */
 		} aio;
 		struct file_threads {
-			pthread_t id[FILE_THREADS]; /* [I] */
+			struct file_worker {
+				struct host_thread thread;
+				struct file_queue *queue;
+			} worker[FILE_THREADS]; /* [I] the first nr */
+			int keep[2]; /* [I] the workers' descriptors */
 			unsigned nr; /* [I] */
 			int event_fd; /* [I] */
 			bool stop; /* [Q] */

@@ -2,46 +2,18 @@
 /*
  * The file device on threads that read and write: for hosts that refuse every kind of asynchronous I/O.
  *
- * The workers block all signals and keep a descriptor table of their own, with nothing in it but what they need: a
- * program can neither close their file, nor wait for ever for the end of a pipe that they would hold open.
+ * The workers are threads of ours (host/thread.h): a program can neither close their file, nor wait for ever for the end of a
+ * pipe that they would hold open.
  */
 #define _GNU_SOURCE
 #include "swap/file/file.h"
 
-#include <sys/prctl.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 /* A worker's deepest call is preadv(). */
 #define STACK_BYTES (256 * KIB)
-
-#ifndef CLOSE_RANGE_UNSHARE
-#define CLOSE_RANGE_UNSHARE (1U << 1)
-#endif
-
-/* Close everything but @keep. Where the host lacks close_range() the table stays shared. */
-static void keep_only(int *keep, unsigned nr)
-{
-	unsigned next = 0;
-
-	for (unsigned i = 1; i < nr; i++) {
-		for (unsigned j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
-			int swap = keep[j];
-
-			keep[j] = keep[j - 1];
-			keep[j - 1] = swap;
-		}
-	}
-	for (unsigned i = 0; i < nr; i++) {
-		if ((unsigned)keep[i] > next &&
-			syscall(SYS_close_range, next, (unsigned)keep[i] - 1, CLOSE_RANGE_UNSHARE) != 0)
-			return;
-		next = (unsigned)keep[i] + 1;
-	}
-	syscall(SYS_close_range, next, ~0U, CLOSE_RANGE_UNSHARE);
-}
 
 static long transfer(struct file_queue *q, struct swap_io *io)
 {
@@ -76,15 +48,14 @@ static void publish(struct file_queue *q, struct swap_io *io)
 	pthread_cond_signal(&q->threads.news);
 }
 
-static void *worker(void *arg)
+static void *worker_main(void *arg)
 {
-	struct file_queue *q = arg;
-	int keep[] = {q->file->fd, q->threads.event_fd};
+	struct file_worker *worker = arg;
+	struct file_queue *q = worker->queue;
 
-	prctl(PR_SET_NAME, "anonmm-io");
-	keep_only(keep, ARRAY_SIZE(keep));
 	pthread_mutex_lock(&q->lock);
 	while (!q->threads.stop) {
+		host_thread_serve(&worker->thread);
 		struct swap_io *io = STAILQ_FIRST(&q->pending);
 
 		if (!io) {
@@ -103,25 +74,43 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+static void worker_wake(void *arg)
+{
+	struct file_queue *q = ((struct file_worker *)arg)->queue;
+
+	pthread_mutex_lock(&q->lock);
+	pthread_cond_broadcast(&q->threads.work);
+	pthread_mutex_unlock(&q->lock);
+}
+
+static int start_worker(struct file_queue *q, struct file_worker *worker)
+{
+	worker->queue = q;
+	worker->thread = (struct host_thread){.name = "anonmm-io",
+		.main = worker_main,
+		.arg = worker,
+		.stack_bytes = STACK_BYTES,
+		.keep = q->threads.keep,
+		.nr_keep = ARRAY_SIZE(q->threads.keep),
+		.wake = worker_wake};
+	return host_thread_start(&worker->thread);
+}
+
 static int start_workers(struct file_queue *q)
 {
-	pthread_attr_t attr;
-	sigset_t all, before;
 	int error = 0;
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	q->threads.keep[0] = q->file->fd;
+	q->threads.keep[1] = q->threads.event_fd;
 	while (!error && q->threads.nr < FILE_THREADS) {
-		error = pthread_create(&q->threads.id[q->threads.nr], &attr, worker, q);
+		error = start_worker(q, &q->threads.worker[q->threads.nr]);
 		if (!error)
 			q->threads.nr++;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	for (unsigned i = 0; i < q->threads.nr; i++)
+		host_thread_wait_settled(&q->threads.worker[i].thread);
 	/* One is enough to go on. */
-	return q->threads.nr ? 0 : -error;
+	return q->threads.nr ? 0 : error;
 }
 
 static void stop_workers(struct file_queue *q)
@@ -131,7 +120,7 @@ static void stop_workers(struct file_queue *q)
 	pthread_cond_broadcast(&q->threads.work);
 	pthread_mutex_unlock(&q->lock);
 	while (q->threads.nr > 0)
-		pthread_join(q->threads.id[--q->threads.nr], NULL);
+		host_thread_join(&q->threads.worker[--q->threads.nr].thread);
 }
 
 static int threads_open(struct file_queue *q)
