@@ -15,6 +15,7 @@
  *      guard*.c              signal mode: system calls on managed buffers
  *      status.c              what others see of us while we run, and may ask
  *      fds.c                 our descriptors stay open
+ *      user.c                memory that a program names, which may be anything
  *      ledger.c, share*.c    one limit for all processes of a run
  *
  * Rules for all code in here:
@@ -256,6 +257,17 @@ struct epoll_event;
 int guard_epoll_wait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask);
 /* For execve: have in what the kernel will read. */
 void guard_touch_text(const char *text);
+
+/* ---- user.c ------------------------------------------------------------------------------- */
+
+/* May @bytes from @user on be read? Any pointer may be asked about. errno is kept. */
+bool user_readable(const void *user, size_t bytes);
+/* Copy from or to memory of the program's. false: it may not all be accessed, and nothing was copied. */
+bool user_read(void *to, const void *user, size_t bytes);
+bool user_write(void *user, const void *from, size_t bytes);
+/* May a string be read to its end? And a NULL-terminated array of such strings, as exec takes them? */
+bool user_text(const char *text);
+bool user_texts(char *const *texts);
 
 /* ---- status.c ----------------------------------------------------------------------------- */
 

@@ -30,37 +30,15 @@
 
 /* ---- The program's memory ------------------------------------------------------------------------ */
 
-/* A pointer that is not managed may be anything: the kernel looks, if it may. */
-static bool read_native(void *to, uint64_t user, size_t bytes)
-{
-	struct iovec into = {to, bytes}, from = {(void *)user, bytes};
-	uint64_t args[6] = {(uint64_t)getpid(), (uintptr_t)&into, 1, (uintptr_t)&from, 1, 0};
-	long got;
-
-	if (!user)
-		return false;
-	got = guard_issue(SYS_process_vm_readv, args);
-	if (got == -EPERM || got == -ENOSYS) {
-		memcpy(to, (void *)user, bytes);
-		return true;
-	}
-	return got == (long)bytes;
-}
-
 bool guard_read(void *to, uint64_t user, size_t bytes)
 {
-	if (!run_manages((void *)user))
-		return read_native(to, user, bytes);
-	if (guard_valid(user, bytes, PROT_READ) < bytes)
-		return false;
-	memcpy(to, (void *)user, bytes);
-	return true;
+	return user_read(to, (void *)user, bytes);
 }
 
 static bool read_here(void *to, uint64_t user, size_t bytes)
 {
 	if (!run_manages((void *)user))
-		return read_native(to, user, bytes);
+		return user_read(to, (void *)user, bytes);
 	if (guard_valid_here(user, bytes, PROT_READ) < bytes)
 		return false;
 	memcpy(to, (void *)user, bytes);

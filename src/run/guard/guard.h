@@ -61,6 +61,12 @@ void scratch_close(struct scratch *scratch);
 size_t guard_valid(uint64_t user, size_t len, int prot);
 size_t guard_valid_here(uint64_t user, size_t len, int prot);
 
+/*
+ * The same of memory that the kernel can reach whenever it is there, by asking the kernel (user.c). Any stack, any mask.
+ * => not managed, or a file's in the managed range
+ */
+size_t user_asked(uint64_t user, size_t len, int prot);
+
 /* ---- guard_table.c: what is known of the calls ------------------------------------------------ */
 
 enum guard_kind {

@@ -15,6 +15,8 @@
 
 #define NAME_MOST 4096
 #define CONTROL_MOST (1 * MIB)
+#define SECOND_NS 1000000000LL
+#define TIMEOUT_MOST_S 1000000000ULL /* 30 years: longer is no different */
 
 #ifndef MSG_ZEROCOPY
 #define MSG_ZEROCOPY 0x4000000
@@ -49,7 +51,7 @@ static bool part_take(struct message *m, void **part, size_t bytes, size_t most)
 static bool message_take(struct message *m, uint64_t user)
 {
 	m->hdr = scratch_alloc(&m->v.scratch, sizeof(*m->hdr), SCRATCH_ANYWHERE);
-	if (!m->hdr || !vector_fetch(&m->v, m->hdr, user, sizeof(*m->hdr)))
+	if (!m->hdr || !guard_read(m->hdr, user, sizeof(*m->hdr)))
 		return false;
 	m->asked = *m->hdr;
 	return part_take(m, &m->hdr->msg_name, m->hdr->msg_namelen, NAME_MOST) &&
@@ -64,7 +66,7 @@ static long message_issue(void *ctx, struct iovec *iov, unsigned nr, size_t tota
 	uint64_t args[6] = {(uint64_t)m->fd, (uintptr_t)m->hdr, (uint64_t)m->flags};
 
 	m->hdr->msg_iov = iov;
-	m->hdr->msg_iovlen = nr;
+	m->hdr->msg_iovlen = vector_add_bad(&m->v, iov, nr, total);
 	if (total) { /* what came with it has gone with the first part */
 		m->hdr->msg_control = NULL;
 		m->hdr->msg_controllen = 0;
@@ -78,15 +80,18 @@ static void part_back(void *user, const void *native, size_t bytes, size_t room)
 		memcpy(user, native, min_u64(bytes, room));
 }
 
-static void message_back(const struct message *m, struct msghdr *user)
+/* 0 or -EFAULT: the structure may not be written to. As in the kernel the message is gone then. */
+static int message_back(const struct message *m, struct msghdr *user)
 {
 	const struct msghdr *hdr = m->hdr;
+	struct msghdr now = m->asked;
 
 	part_back(m->asked.msg_name, hdr->msg_name, hdr->msg_namelen, m->asked.msg_namelen);
 	part_back(m->asked.msg_control, hdr->msg_control, hdr->msg_controllen, m->asked.msg_controllen);
-	user->msg_namelen = hdr->msg_namelen;
-	user->msg_controllen = hdr->msg_controllen;
-	user->msg_flags = hdr->msg_flags;
+	now.msg_namelen = hdr->msg_namelen;
+	now.msg_controllen = hdr->msg_controllen;
+	now.msg_flags = hdr->msg_flags;
+	return user_write(user, &now, sizeof(now)) ? 0 : -EFAULT;
 }
 
 static long message_run(int fd, struct msghdr *user, int flags, bool out, make_fn make)
@@ -113,11 +118,18 @@ static long message_run(int fd, struct msghdr *user, int flags, bool out, make_f
 			.ctx = &m,
 		};
 		result = stream_run(&stream);
-		if (out && result >= 0)
-			message_back(&m, user);
+		if (out && result >= 0 && message_back(&m, user))
+			result = -EFAULT;
 	}
 	scratch_close(&m.v.scratch);
 	return result;
+}
+
+static long length_back(struct mmsghdr *user, long result)
+{
+	unsigned length = (unsigned)result;
+
+	return user_write(&user->msg_len, &length, sizeof(length)) ? result : -EFAULT;
 }
 
 static long messages_send(int fd, struct mmsghdr *user, unsigned nr, int flags, make_fn make)
@@ -125,43 +137,60 @@ static long messages_send(int fd, struct mmsghdr *user, unsigned nr, int flags, 
 	for (unsigned i = 0; i < nr; i++) {
 		long result = message_run(fd, &user[i].msg_hdr, flags, false, make);
 
+		if (result >= 0)
+			result = length_back(&user[i], result);
 		if (result < 0)
 			return i ? (long)i : result;
-		user[i].msg_len = (unsigned)result;
 	}
 	return nr;
 }
 
-static bool is_over(const struct timespec *end)
+static int64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-/* The kernel, too, looks at the time only between two messages. */
-static long messages_receive(
-	int fd, struct mmsghdr *user, unsigned nr, int flags, const struct timespec *timeout, make_fn make)
+/* The kernel, too, looks at the time only between two messages. @end_ns: 0: never */
+static long messages_receive_until(
+	int fd, struct mmsghdr *user, unsigned nr, int flags, int64_t end_ns, make_fn make)
 {
-	struct timespec end = {0};
-
-	if (timeout) {
-		clock_gettime(CLOCK_MONOTONIC, &end);
-		end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;
-		end.tv_nsec = (end.tv_nsec + timeout->tv_nsec) % 1000000000;
-	}
 	for (unsigned i = 0; i < nr; i++) {
 		int more = i && flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
 		long result = message_run(fd, &user[i].msg_hdr, (flags & ~MSG_WAITFORONE) | more, true, make);
 
+		if (result >= 0)
+			result = length_back(&user[i], result);
 		if (result < 0)
 			return i ? (long)i : result;
-		user[i].msg_len = (unsigned)result;
-		if (timeout && is_over(&end))
+		if (end_ns && now_ns() >= end_ns)
 			return (long)i + 1;
 	}
 	return nr;
+}
+
+/* What is left of the time goes back to the program, when there was a message. */
+static long messages_receive(
+	int fd, struct mmsghdr *user, unsigned nr, int flags, struct timespec *timeout, make_fn make)
+{
+	struct timespec asked;
+	int64_t end, left;
+	long result;
+
+	if (!timeout)
+		return messages_receive_until(fd, user, nr, flags, 0, make);
+	if (!user_read(&asked, timeout, sizeof(asked)))
+		return -EFAULT;
+	if (asked.tv_sec < 0 || asked.tv_nsec < 0 || asked.tv_nsec >= SECOND_NS)
+		return -EINVAL;
+	end = now_ns() + (int64_t)min_u64((uint64_t)asked.tv_sec, TIMEOUT_MOST_S) * SECOND_NS + asked.tv_nsec;
+	result = messages_receive_until(fd, user, nr, flags, end, make);
+	left = end - now_ns();
+	left = left > 0 ? left : 0;
+	asked = (struct timespec){left / SECOND_NS, left % SECOND_NS};
+	return result > 0 && !user_write(timeout, &asked, sizeof(asked)) ? -EFAULT : result;
 }
 
 /* ---- Trapped --------------------------------------------------------------------------------- */
@@ -171,8 +200,6 @@ long guard_run_message(struct guard_call *call)
 	int fd = (int)call->arg[0];
 	void *user = (void *)call->arg[1];
 
-	if (guard_valid(call->arg[1], sizeof(struct msghdr), PROT_READ) < sizeof(struct msghdr))
-		return -EFAULT;
 	switch (call->nr) {
 	case SYS_sendmsg:
 		return message_run(fd, user, (int)call->arg[2], false, guard_issue);
@@ -182,7 +209,7 @@ long guard_run_message(struct guard_call *call)
 		return messages_send(fd, user, (unsigned)call->arg[2], (int)call->arg[3], guard_issue);
 	default:
 		return messages_receive(fd, user, (unsigned)call->arg[2], (int)call->arg[3],
-			(const struct timespec *)call->arg[4], guard_issue);
+			(struct timespec *)call->arg[4], guard_issue);
 	}
 }
 
@@ -197,12 +224,18 @@ static long make_libc(long nr, const uint64_t args[6])
 					      : libc_own()->recvmsg(fd, hdr, flags));
 }
 
+/* => readable */
+static bool hdr_concerns_us(const struct msghdr *hdr)
+{
+	return run_manages(hdr->msg_name) || run_manages(hdr->msg_control) ||
+	       vector_concerns_us(hdr->msg_iov, (int)min_u64(hdr->msg_iovlen, INT_MAX));
+}
+
 static bool message_concerns_us(const struct msghdr *hdr)
 {
-	if (likely(!run.guarded) || !hdr)
+	if (likely(!run.guarded))
 		return false;
-	return run_manages(hdr) || run_manages(hdr->msg_name) || run_manages(hdr->msg_control) ||
-	       vector_concerns_us(hdr->msg_iov, (int)min_u64(hdr->msg_iovlen, INT_MAX));
+	return run_manages(hdr) || (user_readable(hdr, sizeof(*hdr)) && hdr_concerns_us(hdr));
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *hdr, int flags)
@@ -219,11 +252,17 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *hdr, int flags)
 	return libc_own()->recvmsg(fd, hdr, flags);
 }
 
+/* The kernel stops at the first that it cannot read, after those before it. */
 static bool messages_concern_us(const struct mmsghdr *messages, unsigned nr)
 {
-	for (unsigned i = 0; run.guarded && i < nr; i++)
-		if (message_concerns_us(&messages[i].msg_hdr))
+	for (unsigned i = 0; run.guarded && i < nr; i++) {
+		if (run_manages(&messages[i]))
 			return true;
+		if (!user_readable(&messages[i], sizeof(messages[i])))
+			return false;
+		if (hdr_concerns_us(&messages[i].msg_hdr))
+			return true;
+	}
 	return false;
 }
 

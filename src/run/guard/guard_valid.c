@@ -51,6 +51,21 @@ static bool is_known(uint64_t user, size_t len, int prot)
 	return found && nr_remembered == before;
 }
 
+/* PROT_NONE is asked for by who looks at no more than one byte of a page: any right does. */
+static bool allows(int has, int prot)
+{
+	return prot == PROT_NONE ? has != PROT_NONE : (has & prot) == prot;
+}
+
+/* A file's memory, which may have other rights than it was mapped with, or lie beyond the file's end: *@at becomes where it ends. */
+static bool foreign_valid(uint64_t *at, uint64_t end, int prot)
+{
+	uint64_t start = *at;
+
+	*at += user_asked(start, end - start, prot == PROT_NONE ? PROT_READ : prot);
+	return *at == end;
+}
+
 size_t guard_valid_here(uint64_t user, size_t len, int prot)
 {
 	uint64_t at = user, end = user + len < user ? UINT64_MAX : user + len;
@@ -60,12 +75,14 @@ size_t guard_valid_here(uint64_t user, size_t len, int prot)
 		int has = PROT_NONE;
 		enum space_kind kind = SPACE_IS_FOREIGN;
 
-		if (!run_manages((void *)at))
-			return len; /* from here on it is not ours to judge */
+		if (!run_manages((void *)at)) /* from here on it is not ours to judge */
+			return at - user + user_asked(at, end - at, prot);
 		kind = space_kind_at(run.space, at, &run_end, &has);
-		if (kind == SPACE_ANON)
+		if (kind == SPACE_ANON && has != PROT_NONE)
 			remember(page_align_down(at), run_end, has, changes);
-		if (kind == SPACE_HOLE || (kind == SPACE_ANON && (has & prot) != prot))
+		if (kind == SPACE_HOLE || (kind == SPACE_ANON && !allows(has, prot)))
+			break;
+		if (kind == SPACE_IS_FOREIGN && !foreign_valid(&at, min_u64(run_end, end), prot))
 			break;
 		at = run_end;
 	}

@@ -29,29 +29,36 @@ bool vector_any_managed(const struct iovec *iov, size_t nr)
 	return false;
 }
 
-/* Interposed functions have read it already. */
-bool vector_fetch(const struct vector *v, void *to, uint64_t user, size_t bytes)
-{
-	if (v->make == guard_issue || run_manages((void *)user))
-		return guard_read(to, user, bytes);
-	memcpy(to, (void *)user, bytes);
-	return true;
-}
-
 /* Up to where it is valid: the kernel stops there, too. */
 static void list_trim(struct vector *v, int prot)
 {
-	for (unsigned i = 0; i < v->nr_iov; i++) {
+	v->bytes = 0;
+	v->bad.iov_len = 0;
+	for (unsigned i = 0; i < v->nr_iov && !v->bad.iov_len; i++) {
 		struct iovec *part = &v->iov[i];
+		size_t valid = part->iov_len;
 
-		if (!run_manages(part->iov_base))
-			continue;
-		size_t valid = guard_valid((uintptr_t)part->iov_base, part->iov_len, prot);
+		if (run_manages(part->iov_base))
+			valid = guard_valid((uintptr_t)part->iov_base, part->iov_len, prot);
+		v->bytes += valid;
 		if (valid == part->iov_len)
 			continue;
+		v->bad = (struct iovec){(uint8_t *)part->iov_base + valid, part->iov_len - valid};
 		part->iov_len = valid;
 		v->nr_iov = i + (valid > 0);
 	}
+}
+
+unsigned vector_add_bad(const struct vector *v, struct iovec *iov, unsigned nr, size_t total)
+{
+	size_t bytes = total;
+
+	for (unsigned i = 0; i < nr; i++)
+		bytes += iov[i].iov_len;
+	if (!v->bad.iov_len || bytes < v->bytes || nr == IOV_MAX)
+		return nr;
+	iov[nr] = v->bad;
+	return nr + 1;
 }
 
 bool vector_take(struct vector *v, uint64_t user, size_t nr, bool out)
@@ -59,7 +66,7 @@ bool vector_take(struct vector *v, uint64_t user, size_t nr, bool out)
 	if (nr == 0 || nr > IOV_MAX)
 		return false;
 	v->iov = scratch_alloc(&v->scratch, nr * sizeof(*v->iov), SCRATCH_ANYWHERE);
-	if (!v->iov || !vector_fetch(v, v->iov, user, nr * sizeof(*v->iov)))
+	if (!v->iov || !guard_read(v->iov, user, nr * sizeof(*v->iov)))
 		return false;
 	v->nr_iov = (unsigned)nr;
 	list_trim(v, out ? PROT_WRITE : PROT_READ);
@@ -85,7 +92,7 @@ static long vector_issue(void *ctx, struct iovec *iov, unsigned nr, size_t total
 
 	memcpy(args, v->args, sizeof(args));
 	args[1] = (uintptr_t)iov;
-	args[2] = nr;
+	args[2] = vector_add_bad(v, iov, nr, total);
 	if (has_offset(v))
 		args[3] += total;
 	return v->make(v->nr, args);
@@ -147,7 +154,9 @@ bool vector_concerns_us(const struct iovec *iov, int nr)
 {
 	if (likely(!run.guarded) || nr <= 0 || nr > IOV_MAX)
 		return false;
-	return run_manages(iov) || vector_any_managed(iov, (size_t)nr);
+	if (run_manages(iov))
+		return true;
+	return user_readable(iov, (size_t)nr * sizeof(*iov)) && vector_any_managed(iov, (size_t)nr);
 }
 
 /* The way from the kernel's arguments back to libc's functions, which are cancellation points. */

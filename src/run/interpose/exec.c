@@ -84,11 +84,6 @@ static const char *env_preload(char *const *envp)
 	return "";
 }
 
-static bool env_wants_us(char *const *envp)
-{
-	return run.active && own_path && nr_settings && !env_has(envp, ENV_OFF "=");
-}
-
 /* Room that env_complete() needs, and the text that LD_PRELOAD needs. */
 static size_t env_room(char *const *envp)
 {
@@ -125,11 +120,17 @@ static void env_complete(char *const *envp, char **out, char *preload)
 	}
 }
 
+/* What the program names may be bad at any depth: then the kernel gets it as it is, and says so. */
+static bool env_is_ours(char *const *envp)
+{
+	return run.active && own_path && nr_settings && user_texts(envp) && !env_has(envp, ENV_OFF "=");
+}
+
 /* The environment to pass on, on the caller's stack: valid until it returns. */
 #define env_for_child(envp)                                                                                  \
 	({                                                                                                   \
 		char *const *given_ = env_or_none(envp);                                                     \
-		if (env_wants_us(given_)) {                                                                  \
+		if (env_is_ours(given_)) {                                                                   \
 			char **complete_ = alloca(env_room(given_));                                         \
 			env_complete(given_, complete_, alloca(preload_room(given_)));                       \
 			given_ = complete_;                                                                  \
@@ -143,8 +144,10 @@ static void env_complete(char *const *envp, char **out, char *preload)
 
 static void touch_texts(char *const *texts)
 {
-	while (texts && *texts)
-		guard_touch_text(*texts++);
+	char *text;
+
+	for (; texts && user_read(&text, texts, sizeof(text)) && text; texts++)
+		guard_touch_text(text);
 }
 
 /* In signal mode the kernel cannot bring in what it reads: have it in, as far as that lasts. */
@@ -345,6 +348,12 @@ static int spawn_by_copies(struct spawning *s)
 	return s->error;
 }
 
+/* What cannot be copied the kernel cannot read either. */
+static bool can_copy(const struct spawning *s)
+{
+	return user_text(s->path) && user_texts(env_or_none(s->argv)) && user_texts(s->env);
+}
+
 static int spawn(const struct spawning *asked, pid_t *pid)
 {
 	struct spawning *s, here = *asked;
@@ -356,6 +365,8 @@ static int spawn(const struct spawning *asked, pid_t *pid)
 			*pid = here.pid;
 		return here.error;
 	}
+	if (!can_copy(asked))
+		return EFAULT;
 	s = own_alloc(sizeof(*s));
 	if (!s)
 		return ENOMEM;

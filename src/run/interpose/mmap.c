@@ -382,8 +382,8 @@ EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
 			.data = batch,
 		};
 		result = call_run_locked(&call);
-		for (uint64_t i = 0; i < pages && !result; i++)
-			vec[i] = batch[i];
+		if (!result && !user_write(vec, batch, pages))
+			result = -EFAULT;
 		vec += pages;
 		at += pages << PAGE_SHIFT;
 	}

@@ -44,12 +44,17 @@ static void remove_ours(sigset_t *set)
 		sigdelset(set, ours[i]);
 }
 
-/* @set without ours, in @copy; @set itself when there is nothing to take out. */
+/* As much of a set as the kernel reads. */
+#define KERNEL_SIGSET_BYTES 8
+
+/* @set without ours, in @copy; @set itself when there is nothing to take out, or the kernel shall say that it is bad. */
 static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 {
 	if (!set || !mask_is_ours())
 		return set;
-	*copy = *set;
+	*copy = (sigset_t){0};
+	if (!user_read(copy, set, KERNEL_SIGSET_BYTES))
+		return set;
 	remove_ours(copy);
 	return copy;
 }
@@ -173,18 +178,20 @@ EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 			*old = (stack_t){.ss_flags = SS_DISABLE};
 		return result;
 	}
-	stack_t was = has_program_stack ? program_stack : (stack_t){.ss_flags = SS_DISABLE};
-	if (stack && !(stack->ss_flags & SS_DISABLE) && stack->ss_size < (size_t)MINSIGSTKSZ) {
-		errno = ENOMEM;
-		return -1;
+	stack_t asked, was = has_program_stack ? program_stack : (stack_t){.ss_flags = SS_DISABLE};
+	int error = stack && !user_read(&asked, stack, sizeof(asked)) ? EFAULT : 0;
+
+	if (stack && !error && !(asked.ss_flags & SS_DISABLE) && asked.ss_size < (size_t)MINSIGSTKSZ)
+		error = ENOMEM;
+	if (stack && !error) {
+		program_stack = asked;
+		has_program_stack = !(asked.ss_flags & SS_DISABLE);
 	}
-	if (stack) {
-		program_stack = *stack;
-		has_program_stack = !(stack->ss_flags & SS_DISABLE);
-	}
-	if (old)
-		*old = was;
-	return 0;
+	if (old && !error && !user_write(old, &was, sizeof(was)))
+		error = EFAULT;
+	if (error)
+		errno = error;
+	return error ? -1 : 0;
 }
 
 /* ---- Masks ------------------------------------------------------------------------------ */
@@ -210,8 +217,9 @@ EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	/* @old may be @set. */
 	bool has_set = set != NULL, was_blocked[NR_OURS];
 	memcpy(was_blocked, program_blocks, sizeof(was_blocked));
-	sigset_t asked = has_set ? *set : (sigset_t){0};
-	int error = REAL(pthread_sigmask)(how, has_set ? without_ours(&asked, &copy) : NULL, old);
+	sigset_t asked = copy = has_set ? *set : (sigset_t){0};
+	remove_ours(&copy);
+	int error = REAL(pthread_sigmask)(how, has_set ? &copy : NULL, old);
 	if (error)
 		return error;
 	believe(how, has_set ? &asked : NULL);

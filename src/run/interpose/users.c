@@ -98,8 +98,11 @@ EXPORT int setgroups(size_t nr, const gid_t *list)
 		errno = ENOMEM;
 		return -1;
 	}
-	for (size_t i = 0; i < nr; i++)
-		copy[i] = list[i];
+	if (!user_read(copy, list, nr * sizeof(*list))) {
+		own_free(copy);
+		errno = EFAULT;
+		return -1;
+	}
 	int result = BECOME(SYS_setgroups, (long)nr, (long)(uintptr_t)copy);
 	own_free(copy);
 	return result;

@@ -1,0 +1,24 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Bad pointers in system calls, at any depth: each call says what it says natively, in both modes; with a privilege and without.
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/cases.sh"
+need gcc
+
+program=$work/pointers
+chmod 711 "$work"
+gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/pointers.c" || skip "gcc does not work here"
+ulimit -c 0
+all_cases
+
+if as_nobody true; then
+	for name in $("$program"); do
+		as_nobody "$program" "$name" >"$work/expected" 2>&1 || fail "as nobody, $name: natively: $?"
+		managed_as_nobody 8M auto "$program" "$name" >"$work/out" 2>"$work/said" ||
+			fail "as nobody, $name: status $?: $(head -n 3 "$work/said")"
+		diff "$work/expected" "$work/out" || fail "as nobody, $name: not as natively"
+	done
+else
+	echo "not root, or no setpriv: no other user was tried"
+fi
+finish
