@@ -43,6 +43,7 @@
 /* How devices are asked without the pager lock: who is inside holds the door, and a closed one stays closed to newcomers. */
 struct area_door {
 	_Atomic(bool) open; /* [a] */
+	_Atomic(bool) awaited; /* [a] swapoff has closed it and waits until nobody is inside */
 	_Atomic(unsigned) holders; /* [a] */
 };
 
@@ -129,6 +130,14 @@ static inline void pager_unlock(struct pager *pager)
 
 /* Something that somebody waits for has happened. */
 void pager_event(struct pager *pager);
+
+/*
+ * The last page was unlocked, or the last reclaimer has left. pager_freeze() waits for that; who waits for a frame must look
+ * again when nobody is left who could free one.
+ */
+void pager_is_quiet(struct pager *pager);
+/* A frame is free: who waits for one may go on. */
+void pager_frame_event(struct pager *pager);
 
 /* Fill *wait: over at the next event. */
 void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn);

@@ -31,6 +31,24 @@ void pager_event(struct pager *pager)
 	pager->machine->ops->wake(pager->machine);
 }
 
+void pager_frame_event(struct pager *pager)
+{
+	if (!pager->frame_waiters)
+		return;
+	pager->frame_waiters = false;
+	pager_event(pager);
+}
+
+/* The end of a request is an event by itself. */
+void pager_is_quiet(struct pager *pager)
+{
+	if (pager->frozen)
+		pager_event(pager);
+	else if (!pager->nr_locked && !pager->nr_reclaimers && !pager->nr_inflight[SWAP_READ] &&
+		 !pager->nr_inflight[SWAP_WRITE])
+		pager_frame_event(pager);
+}
+
 _Atomic(uint32_t) *pager_events(struct pager *pager)
 {
 	return &pager->events;

@@ -263,10 +263,7 @@ void frame_free(struct pager *pager, struct page *page)
 		node->stalled = false;
 		pager_have_reclaimed(pager);
 	}
-	if (pager->frame_waiters) {
-		pager->frame_waiters = false;
-		pager_event(pager);
-	}
+	pager_frame_event(pager);
 }
 
 uint32_t frames_free(const struct pager *pager)

@@ -78,6 +78,8 @@ static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_
 	area->lending -= batch->total;
 	area->nr_lent += batch->total;
 	pager->nr_lent += batch->total;
+	if (area->off) /* swapoff waits for this */
+		pager_event(pager);
 	if (area->inherited)
 		return;
 	area->dev->ops->memory_grant(area->dev, area->nr_lent, most_lent(pager, area));

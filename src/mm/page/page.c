@@ -95,6 +95,8 @@ void page_unlock(struct pager *pager, struct page *page)
 	page_clear(page, PG_locked);
 	pager->nr_locked--;
 	wake_up_page(pager, page);
+	if (unlikely(pager->frozen || pager->frame_waiters) && pager->nr_locked == 0)
+		pager_is_quiet(pager);
 }
 
 void wake_up_page(struct pager *pager, struct page *page)

@@ -58,10 +58,8 @@ static void reserve_trim(struct pager *pager, struct node *node)
 		if (bits)
 			word_back(pager, node, w, bits);
 	}
-	if (pager->frame_waiters && node->nr_free > 0) {
-		pager->frame_waiters = false;
-		pager_event(pager);
-	}
+	if (node->nr_free > 0)
+		pager_frame_event(pager);
 }
 
 void reserve_want(struct pager *pager, struct node *node, uint32_t nr)

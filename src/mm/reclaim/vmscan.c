@@ -132,6 +132,12 @@ static void shrink_inactive_list(struct scan *scan, struct node *node, enum page
 	scan->pager->stats->scanned += scan->nr_scanned - before;
 }
 
+void reclaim_leave(struct pager *pager)
+{
+	if (--pager->nr_reclaimers == 0)
+		pager_is_quiet(pager);
+}
+
 void reclaim_pages(struct pager *pager, struct page_head *pages)
 {
 	struct scan scan;
@@ -151,7 +157,7 @@ void reclaim_pages(struct pager *pager, struct page_head *pages)
 		shrink_page_list(&scan, &some);
 	}
 	plug_submit(pager, &scan.plug);
-	pager->nr_reclaimers--;
+	reclaim_leave(pager);
 }
 
 /* ---- One round over a node, for kswapd (kswapd.c) and for direct reclaim ------------------ */
@@ -341,6 +347,6 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 		result = RECLAIM_WAIT;
 	else
 		result = RECLAIM_NOTHING;
-	pager->nr_reclaimers--;
+	reclaim_leave(pager);
 	return result;
 }

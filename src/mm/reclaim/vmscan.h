@@ -20,6 +20,9 @@ enum reclaim_result {
 	RECLAIM_NOTHING, /* nothing can be reclaimed */
 };
 
+/* Who has counted itself in nr_reclaimers has done. */
+void reclaim_leave(struct pager *pager);
+
 /* Direct reclaim. Drops the lock. => no page locked by the caller */
 enum reclaim_result try_to_free_pages(struct pager *pager);
 

@@ -87,17 +87,26 @@ void swap_area_remove(struct pager *pager, uint8_t type)
 
 void area_open_door(struct pager *pager, uint8_t type)
 {
-	atomic_store(&pager->doors[type].open, true);
+	struct area_door *door = &pager->doors[type];
+
+	atomic_store(&door->awaited, false);
+	atomic_store(&door->open, true);
 }
 
 /*
  * Who enters counts itself, then looks; who closes closes, then looks at the count: with sequential consistency one of
- * them sees the other.
+ * them sees the other. So, too, with the last one that leaves and with who waits for that.
  */
 bool area_close_door(struct pager *pager, uint8_t type)
 {
-	atomic_store(&pager->doors[type].open, false);
-	return atomic_load(&pager->doors[type].holders) == 0;
+	struct area_door *door = &pager->doors[type];
+
+	atomic_store(&door->open, false);
+	atomic_store(&door->awaited, true);
+	if (atomic_load(&door->holders) > 0)
+		return false;
+	atomic_store(&door->awaited, false);
+	return true;
 }
 
 struct swapdev *area_enter(struct pager *pager, unsigned type)
@@ -111,7 +120,10 @@ struct swapdev *area_enter(struct pager *pager, unsigned type)
 
 void area_leave(struct pager *pager, unsigned type)
 {
-	atomic_fetch_sub(&pager->doors[type].holders, 1);
+	struct area_door *door = &pager->doors[type];
+
+	if (atomic_fetch_sub(&door->holders, 1) == 1 && unlikely(atomic_load(&door->awaited)))
+		pager_event(pager);
 }
 
 bool swap_entry_exists(const struct pager *pager, swp_entry_t entry)

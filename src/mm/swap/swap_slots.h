@@ -93,7 +93,7 @@ void swap_area_remove(struct pager *pager, uint8_t type);
 
 /* From now on pager_poll() asks the device. */
 void area_open_door(struct pager *pager, uint8_t type);
-/* Nobody comes in any more. Returns whether nobody is inside either. */
+/* Nobody comes in any more. Returns whether nobody is inside either; if somebody is, an event will tell that the last has left. */
 bool area_close_door(struct pager *pager, uint8_t type);
 /* The device, to be used without the lock until area_leave(); NULL: the door is closed. => lock held or not */
 struct swapdev *area_enter(struct pager *pager, unsigned type);

@@ -420,8 +420,13 @@ static int off_close(struct pager *pager, struct swapdev **dev, struct wait *wai
 
 	if (area_is_leased(pager, pager->off.type))
 		return -EBUSY;
-	if (!area_close_door(pager, pager->off.type) || area->lending > 0)
-		return off_wait(pager, WAIT_WRITE, wait);
+	struct wait until_left; /* from before the look: whoever leaves after it moves the counter on */
+
+	off_wait(pager, WAIT_WRITE, &until_left);
+	if (!area_close_door(pager, pager->off.type) || area->lending > 0) {
+		*wait = until_left;
+		return -EAGAIN;
+	}
 	*dev = area->dev;
 	lend_end(pager, area);
 	swap_area_remove(pager, pager->off.type);

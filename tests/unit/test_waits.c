@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What somebody waits for has happened: the event counter says so. A machine may sleep until it does, without an end of its own,
+ * so a wait that no event ends is a program that hangs.
+ */
+#include "mm_world.h"
+
+static int set_up(void **state)
+{
+	(void)state;
+	return open_world(
+		(struct world_config){.kind = ANONMM_SOFT, .nr_frames = 128, .swap = "mem:?size=8M"});
+}
+
+static void a_freeze_goes_on_when_the_last_page_is_unlocked(void **state)
+{
+	struct wait wait = {0};
+	struct page *page;
+
+	(void)state;
+	store(&parent, base, 1);
+	page = page_of(&parent, base);
+	lock_page(page);
+	assert_int_equal(pager_freeze(world.pager, &wait), -EAGAIN);
+	assert_false(wait_is_over(world.pager, &wait));
+	unlock_page(page);
+	assert_true(wait_is_over(world.pager, &wait));
+	assert_int_equal(pager_freeze(world.pager, &wait), 0);
+	pager_thaw(world.pager);
+}
+
+/* ---- Frames --------------------------------------------------------------------------------- */
+
+/* Nothing can be reclaimed: all frames but one are somebody's, and that one is locked memory. */
+static void no_frame_is_left(void)
+{
+	store(&parent, base, 1);
+	assert_int_equal(place_mlock(&parent, base, PAGE_BYTES, true), 0);
+	take_all_but(0);
+}
+
+static void want_frame(enum fault_result expected, struct wait *wait)
+{
+	assert_int_equal(handle_mm_fault(parent.space, base + 8 * PAGE_BYTES, ACCESS_WRITE, wait), expected);
+}
+
+static void a_wait_for_a_frame_ends_when_the_last_page_is_unlocked(void **state)
+{
+	struct wait wait = {0};
+	struct page *page;
+
+	(void)state;
+	no_frame_is_left();
+	page = page_of(&parent, base);
+	lock_page(page);
+	want_frame(FAULT_WAIT, &wait);
+	assert_int_equal(wait.what, WAIT_FRAMES);
+	assert_false(wait_is_over(world.pager, &wait));
+	unlock_page(page);
+	assert_true(wait_is_over(world.pager, &wait));
+	want_frame(FAULT_OOM, &wait);
+	give_back();
+}
+
+static void a_wait_for_a_frame_ends_when_the_last_reclaimer_has_left(void **state)
+{
+	struct wait wait = {0};
+
+	(void)state;
+	no_frame_is_left();
+	world.pager->nr_reclaimers++; /* another thread is in there */
+	want_frame(FAULT_WAIT, &wait);
+	assert_int_equal(wait.what, WAIT_FRAMES);
+	pager_lock(world.pager);
+	reclaim_leave(world.pager);
+	pager_unlock(world.pager);
+	assert_true(wait_is_over(world.pager, &wait));
+	want_frame(FAULT_OOM, &wait);
+	give_back();
+}
+
+static void who_pages_out_tells_those_who_wait_for_frames(void **state)
+{
+	struct page_head none = TAILQ_HEAD_INITIALIZER(none);
+	struct wait wait = {0};
+
+	(void)state;
+	no_frame_is_left();
+	world.pager->nr_reclaimers++;
+	want_frame(FAULT_WAIT, &wait);
+	world.pager->nr_reclaimers--; /* it was this thread, which has found nothing to page out */
+	pager_lock(world.pager);
+	reclaim_pages(world.pager, &none);
+	pager_unlock(world.pager);
+	assert_true(wait_is_over(world.pager, &wait));
+	give_back();
+}
+
+/* ---- Devices ---------------------------------------------------------------------------------- */
+
+static void swapoff_goes_on_when_the_last_has_left_the_device(void **state)
+{
+	struct wait wait = {0};
+
+	(void)state;
+	assert_non_null(area_enter(world.pager, 0));
+	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), -EAGAIN);
+	assert_false(wait_is_over(world.pager, &wait));
+	area_leave(world.pager, 0);
+	assert_true(wait_is_over(world.pager, &wait));
+	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), 0);
+}
+
+static void who_looks_at_a_closed_door_wakes_nobody(void **state)
+{
+	uint32_t events;
+	struct wait wait = {0};
+
+	(void)state;
+	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), 0);
+	events = atomic_load(pager_events(world.pager));
+	assert_null(area_enter(world.pager, 0));
+	assert_int_equal(atomic_load(pager_events(world.pager)), events);
+}
+
+int main(void)
+{
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, close_world)
+	const struct CMUnitTest tests[] = {
+		WITH_WORLD(a_freeze_goes_on_when_the_last_page_is_unlocked),
+		WITH_WORLD(a_wait_for_a_frame_ends_when_the_last_page_is_unlocked),
+		WITH_WORLD(a_wait_for_a_frame_ends_when_the_last_reclaimer_has_left),
+		WITH_WORLD(who_pages_out_tells_those_who_wait_for_frames),
+		WITH_WORLD(swapoff_goes_on_when_the_last_has_left_the_device),
+		WITH_WORLD(who_looks_at_a_closed_door_wakes_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
