@@ -123,6 +123,29 @@ static void who_looks_at_a_closed_door_wakes_nobody(void **state)
 	assert_int_equal(atomic_load(pager_events(world.pager)), events);
 }
 
+static void *no_chunk(struct machine *m, size_t bytes)
+{
+	(void)m, (void)bytes;
+	return NULL;
+}
+
+static void a_device_that_could_not_be_added_is_its_openers_again(void **state)
+{
+	struct wait wait = {0};
+	struct swapdev *dev;
+	char why[200];
+
+	(void)state;
+	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), 0);
+	assert_int_equal(swapdev_open("mem:?size=1M", &dev, why, sizeof(why)), 0);
+	world.ops.chunk_alloc = no_chunk;
+	assert_int_equal(pager_add_swap(world.pager, dev, 0), -ENOMEM);
+	world.ops.chunk_alloc = world.real->chunk_alloc;
+	dev->ops->close(dev);
+	assert_null(world.pager->areas[0].dev);
+	assert_int_equal(stats().slots, 0);
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, close_world)
@@ -133,6 +156,7 @@ int main(void)
 		WITH_WORLD(who_pages_out_tells_those_who_wait_for_frames),
 		WITH_WORLD(swapoff_goes_on_when_the_last_has_left_the_device),
 		WITH_WORLD(who_looks_at_a_closed_door_wakes_nobody),
+		WITH_WORLD(a_device_that_could_not_be_added_is_its_openers_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,7 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 	area->cluster_free = pager_chunk_alloc(pager, clusters_bytes(area));
 	if (!area->slots || !area->cluster_free) {
 		swap_area_destroy(pager, area);
+		*area = (struct swap_area){.pager = pager}; /* the device is the caller's again */
 		return -ENOMEM;
 	}
 	for (uint32_t c = 0; c < area->nr_clusters; c++)
