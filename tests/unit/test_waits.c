@@ -146,6 +146,92 @@ static void a_device_that_could_not_be_added_is_its_openers_again(void **state)
 	assert_int_equal(stats().slots, 0);
 }
 
+/* ---- Regions that the machine refuses --------------------------------------------------------------- */
+
+static struct wait in_between;
+static uint64_t refused_at; /* where a thread faults meanwhile; 0: nobody does */
+static unsigned regions_unmapped;
+
+static int refuse(struct machine *m, struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	(void)m, (void)end, (void)prot;
+	if (refused_at) {
+		assert_int_equal(start, refused_at);
+		assert_int_equal(handle_mm_fault(space, start, ACCESS_READ, &in_between), FAULT_WAIT);
+	}
+	return -ENOMEM;
+}
+
+static int count_unmap(struct machine *m, struct space *space, uint64_t start, uint64_t end)
+{
+	(void)m, (void)space, (void)start, (void)end;
+	regions_unmapped++;
+	return 0;
+}
+
+static void refuse_regions(uint64_t at)
+{
+	refused_at = at;
+	regions_unmapped = 0;
+	world.ops.region_map = refuse;
+	world.ops.region_unmap = count_unmap;
+}
+
+/* Those who waited in it are told; and no region is unmapped that was never mapped. */
+static void regions_again(void)
+{
+	world.ops.region_map = world.real->region_map;
+	world.ops.region_unmap = world.real->region_unmap;
+	assert_int_equal(regions_unmapped, 0);
+	if (refused_at)
+		assert_true(wait_is_over(world.pager, &in_between));
+	valid();
+}
+
+static void a_mapping_that_is_refused_is_as_if_never_made(void **state)
+{
+	uint64_t at = base + 16 * MIB;
+
+	(void)state;
+	refuse_regions(at);
+	assert_int_equal(place_mmap(&parent, &at, PAGE_BYTES, PROT_READ, SPACE_FIXED), -ENOMEM);
+	regions_again();
+}
+
+static void so_is_a_mapping_that_should_grow(void **state)
+{
+	uint64_t at = base;
+
+	(void)state;
+	refuse_regions(base + 8 * MIB);
+	assert_int_equal(place_mremap(&parent, &at, 8 * MIB, 9 * MIB), -ENOMEM);
+	regions_again();
+}
+
+static void so_is_a_mapping_that_should_move(void **state)
+{
+	struct wait wait = {0};
+	uint64_t at = base, to = base + 16 * MIB;
+
+	(void)state;
+	refuse_regions(to);
+	assert_int_equal(
+		PLACE_CALL(&parent, &wait,
+			space_mremap(parent.space, &at, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to, &wait)),
+		-ENOMEM);
+	regions_again();
+}
+
+static void so_is_a_childs_mapping(void **state)
+{
+	struct place child;
+
+	(void)state;
+	refuse_regions(0);
+	assert_int_equal(place_fork(&parent, &child), -ENOMEM);
+	regions_again();
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, close_world)
@@ -157,6 +243,10 @@ int main(void)
 		WITH_WORLD(swapoff_goes_on_when_the_last_has_left_the_device),
 		WITH_WORLD(who_looks_at_a_closed_door_wakes_nobody),
 		WITH_WORLD(a_device_that_could_not_be_added_is_its_openers_again),
+		WITH_WORLD(a_mapping_that_is_refused_is_as_if_never_made),
+		WITH_WORLD(so_is_a_mapping_that_should_grow),
+		WITH_WORLD(so_is_a_mapping_that_should_move),
+		WITH_WORLD(so_is_a_childs_mapping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,8 +30,12 @@ static int host_prot(int prot)
 
 static int region_map(struct machine *machine, struct space *space, uint64_t start, uint64_t end, int prot)
 {
+	int error = prot == PROT_NONE ? 0 : host_mprotect(start, end - start, host_prot(prot));
+
 	(void)machine, (void)space;
-	return prot == PROT_NONE ? 0 : host_mprotect(start, end - start, host_prot(prot));
+	if (error) /* the host may have changed a part of it */
+		host_mprotect(start, end - start, PROT_NONE);
+	return error;
 }
 
 static int region_protect(

@@ -45,13 +45,14 @@ static int dup_vma(struct fork *fork, const struct vma *vma)
 
 	if (!copy)
 		return -ENOMEM;
-	if (anon_vma_fork(fork->pager, copy, vma))
-		return -ENOMEM;
-	if (machine->ops->region_map) {
+	error = anon_vma_fork(fork->pager, copy, vma);
+	if (!error && machine->ops->region_map) {
 		pager_unlock(fork->pager);
 		error = machine->ops->region_map(machine, child, start, like.end, like.prot);
 		pager_lock(fork->pager);
 	}
+	if (error)
+		vma_unmake(copy);
 	return error;
 }
 

@@ -126,7 +126,7 @@ static int map_region(struct space *space, uint64_t addr, const struct vma *like
 		pager_lock(pager);
 	}
 	if (error) {
-		vma_remove(vma);
+		vma_unmake(vma);
 		return error;
 	}
 	range_set_changing(space, addr, end, false);

@@ -161,8 +161,7 @@ static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t 
 		pager_lock(pager);
 	}
 	if (error)
-		unmap_region(space, to, to + len,
-			&(struct wait){0}); /* nothing was ever mapped: nothing to wait for */
+		vma_unmake(vma);
 	return error;
 }
 
@@ -257,12 +256,13 @@ static int grow_vma(struct space *space, uint64_t addr, uint64_t old_len, uint64
 		error = pager->machine->ops->region_map(pager->machine, space, from, to, more->prot);
 		pager_lock(pager);
 	}
+	if (error) {
+		vma_unmake(more);
+		return error;
+	}
 	range_set_changing(space, from, to, false);
-	if (error)
-		unmap_region(space, from, to, &(struct wait){0});
-	else
-		vma_merge_range(space, addr, to);
-	return error;
+	vma_merge_range(space, addr, to);
+	return 0;
 }
 
 static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t new_len, int flags,

@@ -153,6 +153,14 @@ void vma_remove(struct vma *vma)
 	vma_free(vma);
 }
 
+void vma_unmake(struct vma *vma)
+{
+	struct pager *pager = vma->space->pager;
+
+	vma_remove(vma);
+	pager_event(pager);
+}
+
 /* Cut @vma in two at @addr. -ENOMEM: it is as it was. */
 static int vma_split(struct vma *vma, uint64_t addr)
 {
