@@ -565,6 +565,21 @@ static void without_memory_to_remember_nothing_is_merged(void **state)
 	assert_true(pte_of(0) == pte_of(1));
 }
 
+static void a_childs_copy_of_what_is_read_only_is_read_only(void **state)
+{
+	struct place child;
+	uint64_t value = 0;
+
+	(void)state;
+	fill(0, 1, 7);
+	assert_int_equal(place_mprotect(&place, addr_of(0), PAGE_BYTES, PROT_READ), 0);
+	assert_int_equal(place_fork(&place, &child), 0);
+	valid();
+	assert_int_equal(place_read(&child, addr_of(0), &value, sizeof(value)), 0);
+	valid();
+	place_close(&child);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -588,6 +603,7 @@ int main(void)
 		TEST(a_twin_that_is_mlocked_since_is_left_alone),
 		TEST(a_slot_has_no_more_than_its_share_of_users),
 		TEST(without_memory_to_remember_nothing_is_merged),
+		TEST(a_childs_copy_of_what_is_read_only_is_read_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

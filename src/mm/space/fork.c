@@ -19,6 +19,7 @@
 #include "mm/mm.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* Between a parent and its child: pages of the child are @shift pages further on. */
 struct fork {
@@ -219,7 +220,8 @@ static int early_add(struct fork *fork, struct early *early, uint64_t index, str
 	page_set(copy, PG_uptodate | PG_swapbacked | PG_active);
 	page_add_anon_rmap(copy, vma, addr, true);
 	lru_cache_add(fork->pager, copy);
-	pte_store(to, pte_present(page_pfn(fork->pager, copy), PTE_WRITE | PTE_DIRTY));
+	pte_store(to, pte_present(page_pfn(fork->pager, copy),
+			      PTE_DIRTY | (vma->prot & PROT_WRITE ? PTE_WRITE : 0)));
 	early->at[early->nr++] = (struct early_copy){page, copy, to, vma, addr};
 	return 0;
 }
