@@ -151,7 +151,8 @@ struct machine_ops {
 	/*
 	 * Whole VMAs, page aligned. A region must be mapped before faults come from it; no
 	 * frame is mapped in it when its protection changes or when it goes. mapped regions
-	 * never overlap. A region_map that fails has mapped nothing, and there is nothing to unmap. => pager lock not held, space locked (space_lock). 0 or -errno.
+	 * never overlap. A region_map that fails has mapped nothing, and there is nothing to unmap.
+	 * => pager lock not held, space locked (space_lock). 0 or -errno.
 	 */
 	int (*region_map)(struct machine *, struct space *, uint64_t start, uint64_t end, int prot);
 	int (*region_protect)(struct machine *, struct space *, uint64_t start, uint64_t end, int prot);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What each page must hold.
+ *
+ * A thread's own pages are touched by that thread alone, so their content is known exactly; MADV_FREE leaves two possibilities
+ * until the page is written. An access is one step for all others, so a shared page, too, has one value that is known, but
+ * while a call that drops its content is under way it may be zeros already.
+ */
+#include "sim.h"
+
+static bool may_be_zeros(const struct cell *cell)
+{
+	return cell->value == 0 || cell->fading || cell->may_be_zero || cell->changing > 0;
+}
+
+void cell_found(struct cell *cell, uint32_t found)
+{
+	if (found != cell->value && !(found == 0 && may_be_zeros(cell)))
+		sim_fail("the page holds %u, and should hold %u%s", found, cell->value,
+			may_be_zeros(cell) ? " or zeros" : "");
+	if (found == 0) {
+		cell->value = 0;
+		cell->fading = cell->may_be_zero = false;
+	}
+	if (cell->changing == 0)
+		cell->may_be_zero = false;
+}
+
+void cell_written(struct cell *cell, uint32_t value)
+{
+	cell->value = value;
+	cell->fading = cell->may_be_zero = false;
+	cell->written = true;
+}
+
+void cell_drop_begins(struct cell *cell, bool unmaps)
+{
+	if (cell->changing++ == 0)
+		cell->written = false;
+	cell->unmapping += unmaps;
+	cell->unmaps += unmaps;
+}
+
+/* @done: it was dropped, whatever others wrote meanwhile; if they did not, it is zeros. */
+void cell_drop_ended(struct cell *cell, bool unmaps, bool done)
+{
+	cell->changing--;
+	cell->unmapping -= unmaps;
+	if (done && !cell->written)
+		cell->value = 0;
+	else
+		cell->may_be_zero = true;
+}
+
+int cell_access(const struct cell *cell, enum access access)
+{
+	int needed = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ | PROT_WRITE;
+
+	return cell->mapped && (cell->prot & needed) ? 0 : -EFAULT;
+}
