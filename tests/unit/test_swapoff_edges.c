@@ -45,6 +45,33 @@ static void while_frozen_it_waits(void **state)
 	check(&parent, base, PAGES);
 }
 
+static void freeze_begins(void)
+{
+	struct wait wait;
+
+	assert_int_equal(pager_freeze(world.pager, &wait), -EAGAIN);
+}
+
+static void frozen_in_the_middle_it_waits_too(void **state)
+{
+	uint64_t reads;
+	struct wait wait;
+
+	(void)state;
+	all_out();
+	do_meanwhile(freeze_begins, 1); /* while its first read is made */
+	assert_int_equal(step(&wait), -EAGAIN);
+	assert_int_equal(wait.what, WAIT_SPACE);
+	reap();
+	reads = faulty_requests(world.dev, SWAP_READ);
+	assert_int_equal(pager_freeze(world.pager, &wait), 0);
+	assert_int_equal(step(&wait), -EAGAIN);
+	assert_int_equal(faulty_requests(world.dev, SWAP_READ), reads);
+	pager_thaw(world.pager);
+	assert_int_equal(swapoff(), 0);
+	check(&parent, base, PAGES);
+}
+
 static void what_a_child_has_a_lease_on_stays(void **state)
 {
 	struct swap_lease *lease;
@@ -370,6 +397,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(while_frozen_it_waits),
+		TEST(frozen_in_the_middle_it_waits_too),
 		TEST(what_a_child_has_a_lease_on_stays),
 		TEST(a_lease_that_comes_in_between_ends_it),
 		TEST(an_inherited_area_can_be_given_up),

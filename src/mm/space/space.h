@@ -104,10 +104,10 @@ bool hole_at(struct space *space, uint64_t addr, uint64_t len);
  */
 struct vma *vma_insert(struct space *space, uint64_t start, const struct vma *like);
 void vma_remove(struct vma *vma);
+/* As vma_remove(), for a VMA that got no region of the machine's: faults that wait since it is VM_CHANGING look again. */
+void vma_unmake(struct vma *vma);
 /* VM_LOCKED comes and goes by this call alone, or with the VMA: pager->nr_mlocked counts the pages of such VMAs. */
 void vma_set_locked(struct vma *vma, bool locked);
-/* As that, for a VMA that got no region of the machine's: faults that wait since it is VM_CHANGING look again. */
-void vma_unmake(struct vma *vma);
 
 /* space.c */
 int range_check(const struct space *space, uint64_t addr, uint64_t *len);

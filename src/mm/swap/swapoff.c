@@ -443,13 +443,16 @@ static int find_area(struct pager *pager, const char *uri)
 	return -ENOENT;
 }
 
-/* Until it is done, has to wait, or another has ended it while the lock was dropped. */
+/*
+ * Until it is done, has to wait, or another has ended it or frozen the pager while the lock was dropped: who has frozen it counts on
+ * nothing being read, and on no page gaining or losing a slot.
+ */
 static int off_run(struct pager *pager, uint8_t type, struct swapdev **dev, struct wait *wait)
 {
 	int error;
 
 	do {
-		error = off_step(pager, wait);
+		error = pager->frozen ? off_wait(pager, WAIT_SPACE, wait) : off_step(pager, wait);
 		if (!pager->off.running || pager->off.type != type)
 			return -EINTR;
 	} while (error == OFF_LOOK_AGAIN);
