@@ -185,6 +185,13 @@ void config_make(struct config *c, uint64_t seed)
 		c->nr_ops[i] = between(&s, 15, 60);
 	for (unsigned i = 0; i < c->nr_threads; i++)
 		make_ops(c, i, &s);
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		c->devices[i].store = seed_once_in(&s, 6) && !c->roomy;
+	if (seed_once_in(&s, 2)) { /* few frames, so that most pages are out */
+		c->nr_frames = PAGER_MIN_FRAMES * c->nr_nodes + seed_below(&s, 8);
+		c->nr_limit = 0;
+	}
+	c->shmem = c->shares && seed_once_in(&s, 2);
 }
 
 void config_print(const struct config *c)
@@ -199,9 +206,10 @@ void config_print(const struct config *c)
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		const struct device_config *d = &c->devices[i];
 
-		printf("  device %u: %u slots, room for %u, %u points, %u at a time, an error in %u%s%s%s%s, "
+		printf("  device %u: %u slots, room for %u, %u points, %u at a time, an error in "
+		       "%u%s%s%s%s%s, "
 		       "priority %d\n",
-			i, d->nr_slots, d->room, d->delay, d->depth, d->error_in,
+			i, d->nr_slots, d->room, d->delay, d->depth, d->error_in, d->store ? ", a store" : "",
 			d->at_once ? ", at once" : "", d->peeks ? ", can be peeked at" : "",
 			d->stable ? ", needs stable bytes" : "", d->late ? ", looks late" : "", d->priority);
 	}

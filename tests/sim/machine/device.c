@@ -13,6 +13,8 @@
 
 #define MAX_REQUESTS 80 /* more than a pager makes */
 #define POINTS_OF_MS 40
+#define STORE_RATIO 3
+#define STORE_GROWTH 6 /* pages of memory that a store likes to have before it needs them */
 
 struct request {
 	struct swap_io *io; /* NULL: free */
@@ -26,6 +28,7 @@ struct device {
 	const struct device_config *config;
 	uint8_t *bytes;
 	uint32_t used; /* slots that are written */
+	uint32_t granted; /* a store: pages of memory that it may use */
 	bool polling[SWAP_DIRS];
 	struct request requests[MAX_REQUESTS];
 	struct slot {
@@ -170,6 +173,18 @@ static void check_begin(struct device *d, const struct swap_io *io)
 	}
 }
 
+/* A store keeps STORE_RATIO pages in one of memory. */
+static uint32_t store_pages(uint32_t slots)
+{
+	return (slots + STORE_RATIO - 1) / STORE_RATIO;
+}
+
+static bool has_room(const struct device *d, uint32_t fresh)
+{
+	return d->used + fresh <= d->config->room &&
+	       (!d->config->store || store_pages(d->used + fresh) <= d->granted);
+}
+
 /* Not all of it, perhaps: what there is no room for is named, or all of it is refused. */
 static void take_room(struct device *d, struct swap_io *io)
 {
@@ -178,14 +193,14 @@ static void take_room(struct device *d, struct swap_io *io)
 
 	for (unsigned i = 0; i < io->nr; i++)
 		fresh += !d->slots[io->slot + i].written;
-	if (d->used + fresh > d->config->room && !tells) {
+	if (!has_room(d, fresh) && !tells) {
 		io->result = -ENOSPC;
 		return;
 	}
 	for (unsigned i = 0; i < io->nr; i++) {
 		struct slot *slot = &d->slots[io->slot + i];
 
-		if (!slot->written && d->used >= d->config->room) {
+		if (!slot->written && !has_room(d, 1)) {
 			swap_io_refuse(io, i);
 			continue;
 		}
@@ -346,6 +361,21 @@ static bool sim_peek(struct swapdev *dev, uint32_t slot, void *page)
 	return true;
 }
 
+static uint32_t sim_memory_wanted(struct swapdev *dev)
+{
+	return store_pages(device_of(dev)->used) + STORE_GROWTH;
+}
+
+static uint32_t sim_memory_grant(struct swapdev *dev, uint32_t pages, uint32_t most)
+{
+	struct device *d = device_of(dev);
+	uint32_t needs = store_pages(d->used);
+
+	(void)most;
+	d->granted = pages > needs ? pages : needs;
+	return d->granted;
+}
+
 static void sim_close(struct swapdev *dev)
 {
 	struct device *d = device_of(dev);
@@ -365,6 +395,8 @@ static const struct swapdev_ops device_ops = {
 	.poll_fd = sim_poll_fd,
 	.discard = sim_discard,
 	.peek = sim_peek,
+	.memory_wanted = sim_memory_wanted,
+	.memory_grant = sim_memory_grant,
 	.close = sim_close,
 };
 
@@ -380,6 +412,7 @@ struct swapdev *device_open(unsigned number, const struct device_config *c)
 	d->dev.ops = &device_ops;
 	d->dev.nr_slots = c->nr_slots;
 	d->dev.stable_writes = c->stable;
+	d->dev.shares_memory = c->store;
 	snprintf(d->dev.uri, sizeof(d->dev.uri), "sim:%u", number);
 	return &d->dev;
 }

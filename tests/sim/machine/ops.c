@@ -16,6 +16,8 @@ static bool is_poor(void)
 
 static bool is_lossy(void)
 {
+	if (sim.config->no_memory_in) /* then reads of the file fail, too */
+		return true;
 	for (unsigned i = 0; i < sim.config->nr_devices; i++)
 		if (sim.config->devices[i].error_in)
 			return true;
@@ -174,6 +176,14 @@ static bool any_locked(const struct target *to)
 	return false;
 }
 
+static bool any_file(const struct target *to)
+{
+	for (unsigned i = to->first; i < to->first + to->nr; i++)
+		if (to->cells[i].behind)
+			return true;
+	return false;
+}
+
 static int choose_prot(uint32_t choice)
 {
 	static const int prots[] = {
@@ -203,7 +213,7 @@ static void relearn(struct target *to, unsigned first, unsigned nr, bool content
 		cell->prot = (uint8_t)prot;
 		cell->fading = cell->fading || content;
 		if (!cell->mapped)
-			cell->value = 0;
+			cell->value = cell->behind = 0;
 	}
 }
 
@@ -241,17 +251,19 @@ static void op_run_of_pages(struct sim_thread *t, const struct op *op)
 	}
 }
 
-static void op_access_shared(const struct op *op)
+static void op_access_shared(struct sim_thread *t, const struct op *op)
 {
 	unsigned i = op->b % SHARED_PAGES, page = MAX_THREADS * (AREA_PAGES + 1) + i;
 	struct cell *cell = &sim.shared[i];
-	unsigned unmaps = cell->unmaps;
-	bool was_unmapping = cell->unmapping > 0;
+	unsigned unmaps = cell->unmaps, which = sim.config->shmem ? op->a % 3 : 0;
+	struct sim_space *s = t->spaces[which] ? t->spaces[which] : t->spaces[0];
+	/* A child may have been born while they were not mapped. */
+	bool was_unmapping = cell->unmapping > 0 || s != t->spaces[0];
 	int result;
 
-	sched_doing("%u: %s, page %u", op->number, op_names[op->kind], page);
-	result = op->kind == OP_WRITE_SHARED ? cell_write(&sim.spaces[0], page, cell, new_value(op->d))
-					     : cell_read(&sim.spaces[0], page, cell);
+	sched_doing("%u: %s, space %u, page %u", op->number, op_names[op->kind], s->number, page);
+	result = op->kind == OP_WRITE_SHARED ? cell_write(s, page, cell, new_value(op->d))
+					     : cell_read(s, page, cell);
 	op_result(op, result,
 		result == 0 || access_may_fail(result) ||
 			(result == -EFAULT && (was_unmapping || cell->unmaps != unmaps)));
@@ -259,18 +271,58 @@ static void op_access_shared(const struct op *op)
 
 /* ---- Mappings ---------------------------------------------------------------------------------------------- */
 
+/* What the file holds; the first word of all pages is the same, as everywhere. */
+static uint32_t file_value(uint64_t index)
+{
+	return 0x10000000 + (uint32_t)index;
+}
+
+static int file_read(void *ctx, uint64_t index, void *bytes)
+{
+	(void)ctx;
+	sched_point("file read");
+	if (sim.config->no_memory_in && seed_once_in(&sim.chance, sim.config->no_memory_in))
+		return -EIO;
+	memset(bytes, 0, PAGE_BYTES);
+	if (index < FILE_PAGES)
+		put(bytes, file_value(index));
+	return 0;
+}
+
+const struct file_ops sim_file_ops = {.read = file_read};
+
+static void cells_map(struct target *to, int prot, const uint64_t *pgoff)
+{
+	for (unsigned i = 0; i < to->nr; i++) {
+		uint32_t behind = pgoff ? file_value(*pgoff + i) : 0;
+
+		to->cells[to->first + i] = (struct cell){
+			.mapped = true, .prot = (uint8_t)prot, .value = behind, .behind = behind};
+	}
+}
+
+static int call_mmap(struct target *to, uint64_t *addr, int prot, unsigned flags, const uint64_t *pgoff)
+{
+	uint64_t bytes = to->nr * PAGE_BYTES;
+
+	if (pgoff)
+		return SPACE_CALL(to->space, &to->wait,
+			space_mmap_file(to->space, addr, bytes, prot, flags, sim.file, *pgoff, &to->wait));
+	return SPACE_CALL(to->space, &to->wait, space_mmap(to->space, addr, bytes, prot, flags, &to->wait));
+}
+
 static void op_mmap(struct sim_thread *t, const struct op *op)
 {
 	struct target to = choose(t, op, 16);
 	unsigned flags = op->d % 3 ? SPACE_FIXED : SPACE_FIXED_NOREPLACE;
 	int prot = choose_prot(op->d / 3), result;
-	uint64_t addr = target_addr(&to);
+	uint64_t addr = target_addr(&to), at = op->d / 64 % (FILE_PAGES - 16);
+	const uint64_t *pgoff = op->d / 16 % 4 == 0 ? &at : NULL;
 	bool hole = true;
 
 	for (unsigned i = to.first; i < to.first + to.nr; i++)
 		hole = hole && !to.cells[i].mapped;
-	result = SPACE_CALL(
-		to.space, &to.wait, space_mmap(to.space, &addr, to.nr * PAGE_BYTES, prot, flags, &to.wait));
+	result = call_mmap(&to, &addr, prot, flags, pgoff);
 	if (result == -EEXIST) {
 		op_result(op, result, flags == SPACE_FIXED_NOREPLACE && !hole);
 		return;
@@ -281,8 +333,7 @@ static void op_mmap(struct sim_thread *t, const struct op *op)
 		relearn(&to, to.first, to.nr, true);
 		return;
 	}
-	for (unsigned i = to.first; i < to.first + to.nr; i++)
-		to.cells[i] = (struct cell){.mapped = true, .prot = (uint8_t)prot};
+	cells_map(&to, prot, pgoff);
 }
 
 static void op_munmap(struct sim_thread *t, const struct op *op)
@@ -317,17 +368,23 @@ static void op_mprotect(struct sim_thread *t, const struct op *op)
 		to.cells[i].prot = (uint8_t)prot;
 }
 
-/* The pages go on at @at, and more of the same follow. */
+/* The pages go on at @at, and more of the same follow: of a file its next pages. */
 static void move_cells(struct target *to, unsigned at, unsigned new_nr)
 {
-	struct cell moved[AREA_PAGES], more = {.mapped = true,
-					       .prot = to->cells[to->first].prot,
-					       .locked = to->cells[to->first].locked};
+	struct cell moved[AREA_PAGES], first = to->cells[to->first];
 
 	memcpy(moved, &to->cells[to->first], to->nr * sizeof(*moved));
 	memset(&to->cells[to->first], 0, to->nr * sizeof(*moved));
-	for (unsigned i = 0; i < new_nr; i++)
-		to->cells[at + i] = i < to->nr ? moved[i] : more;
+	for (unsigned i = 0; i < new_nr; i++) {
+		uint32_t behind = first.behind ? first.behind + i : 0;
+
+		to->cells[at + i] = i < to->nr ? moved[i]
+					       : (struct cell){.mapped = true,
+							 .prot = first.prot,
+							 .locked = first.locked,
+							 .value = behind,
+							 .behind = behind};
+	}
 }
 
 static void op_mremap(struct sim_thread *t, const struct op *op)
@@ -370,11 +427,12 @@ static void op_drop(struct sim_thread *t, const struct op *op)
 			is_free ? MADV_FREE : MADV_DONTNEED, &to.wait));
 
 	op_result(op, result,
-		result == (all_mapped(&to) ? 0 : -ENOMEM) || (result == -EINVAL && any_locked(&to)));
+		result == (all_mapped(&to) ? 0 : -ENOMEM) ||
+			(result == -EINVAL && (any_locked(&to) || (is_free && any_file(&to)))));
 	for (unsigned i = to.first; !result && i < to.first + to.nr; i++) {
 		to.cells[i].fading = is_free;
 		if (!is_free)
-			to.cells[i].value = 0;
+			to.cells[i].value = to.cells[i].behind;
 	}
 }
 
@@ -428,6 +486,19 @@ static int drop_shared(uint64_t addr, uint64_t bytes, struct wait *wait)
 	return SPACE_CALL(space, wait, space_madvise(space, addr, bytes, MADV_DONTNEED, wait));
 }
 
+int map_shared(uint64_t *addr, uint64_t bytes, struct wait *wait)
+{
+	struct space *space = sim.spaces[0].space;
+	uint64_t pgoff = (*addr - page_addr(MAX_THREADS * (AREA_PAGES + 1))) / PAGE_BYTES;
+	int prot = PROT_READ | PROT_WRITE;
+
+	if (sim.config->shmem)
+		return SPACE_CALL(space, wait,
+			space_mmap_file(space, addr, bytes, prot, SPACE_FIXED | SPACE_SHARED, sim.shmem,
+				pgoff, wait));
+	return SPACE_CALL(space, wait, space_mmap(space, addr, bytes, prot, SPACE_FIXED, wait));
+}
+
 /* Not there for a moment. */
 static int remap_shared(uint64_t addr, uint64_t bytes, struct wait *wait)
 {
@@ -437,8 +508,7 @@ static int remap_shared(uint64_t addr, uint64_t bytes, struct wait *wait)
 	if (result)
 		return result;
 	for (unsigned tries = 0; tries < 50; tries++) {
-		result = SPACE_CALL(space, wait,
-			space_mmap(space, &addr, bytes, PROT_READ | PROT_WRITE, SPACE_FIXED, wait));
+		result = map_shared(&addr, bytes, wait);
 		if (result == 0)
 			break;
 	}
@@ -597,7 +667,7 @@ void op_run(struct sim_thread *t, const struct op *op)
 		break;
 	case OP_READ_SHARED:
 	case OP_WRITE_SHARED:
-		op_access_shared(op);
+		op_access_shared(t, op);
 		break;
 	case OP_MMAP:
 		op_mmap(t, op);

@@ -3,23 +3,23 @@
  * What each page must hold.
  *
  * A thread's own pages are touched by that thread alone, so their content is known exactly; MADV_FREE leaves two possibilities
- * until the page is written. An access is one step for all others, so a shared page, too, has one value that is known, but
+ * until the page is written: what was there, and what is behind. An access is one step for all others, so a shared page, too, has one value that is known, but
  * while a call that drops its content is under way it may be zeros already.
  */
 #include "sim.h"
 
-static bool may_be_zeros(const struct cell *cell)
+static bool may_be_dropped(const struct cell *cell)
 {
-	return cell->value == 0 || cell->fading || cell->may_be_zero || cell->changing > 0;
+	return !cell->kept && (cell->fading || cell->may_be_zero || cell->changing > 0);
 }
 
 void cell_found(struct cell *cell, uint32_t found)
 {
-	if (found != cell->value && !(found == 0 && may_be_zeros(cell)))
+	if (found != cell->value && !(found == cell->behind && may_be_dropped(cell)))
 		sim_fail("the page holds %u, and should hold %u%s", found, cell->value,
-			may_be_zeros(cell) ? " or zeros" : "");
-	if (found == 0) {
-		cell->value = 0;
+			may_be_dropped(cell) ? ", or what is behind it" : "");
+	if (found == cell->behind) {
+		cell->value = found;
 		cell->fading = cell->may_be_zero = false;
 	}
 	if (cell->changing == 0)
@@ -46,8 +46,10 @@ void cell_drop_ended(struct cell *cell, bool unmaps, bool done)
 {
 	cell->changing--;
 	cell->unmapping -= unmaps;
+	if (cell->kept)
+		return;
 	if (done && !cell->written)
-		cell->value = 0;
+		cell->value = cell->behind;
 	else
 		cell->may_be_zero = true;
 }

@@ -35,11 +35,22 @@ static void map_part(unsigned first, unsigned nr, struct cell *cells)
 
 static void open_space(const struct config *c)
 {
+	uint64_t shared = SIM_BASE + MAX_THREADS * (AREA_PAGES + 1) * PAGE_BYTES;
+	struct wait wait = {0};
+
 	machine_space_open(&sim.spaces[0], 0);
 	sim.spaces[0].used = true;
 	if (space_create(sim.pager, SIM_BASE, SPACE_PAGES * PAGE_BYTES, &sim.spaces[0], &sim.spaces[0].space))
 		sim_fail("space_create");
-	map_part(MAX_THREADS * (AREA_PAGES + 1), SHARED_PAGES, sim.shared);
+	if (file_create(sim.pager, &sim_file_ops, NULL, FILE_PAGES * PAGE_BYTES, &sim.file))
+		sim_fail("file_create");
+	if (c->shmem && file_create(sim.pager, NULL, NULL, SHARED_PAGES * PAGE_BYTES, &sim.shmem))
+		sim_fail("file_create of shared memory");
+	if (map_shared(&shared, SHARED_PAGES * PAGE_BYTES, &wait))
+		sim_fail("the first mmap of shared pages");
+	for (unsigned i = 0; i < SHARED_PAGES; i++)
+		sim.shared[i] =
+			(struct cell){.mapped = true, .prot = PROT_READ | PROT_WRITE, .kept = c->shmem};
 	for (unsigned i = 0; i < c->nr_threads; i++) {
 		sim.threads[i].number = i;
 		sim.threads[i].spaces[0] = &sim.spaces[0];
@@ -95,6 +106,15 @@ static void await_io(enum swap_dir dir)
 			sched_point("the end");
 }
 
+static void close_file(struct file *file)
+{
+	struct wait wait = {0};
+	int result = SIM_RETRY(&wait, file_close(file, &wait));
+
+	if (result)
+		sim_fail("file_close: %d", result);
+}
+
 /* The first thread, when all others have ended. */
 static void end_world(void)
 {
@@ -107,6 +127,9 @@ static void end_world(void)
 		pager_lease_end(sim.pager, sim.lease);
 	while (sim.spaces[0].space)
 		space_close(&sim.spaces[0]);
+	close_file(sim.file);
+	if (sim.shmem)
+		close_file(sim.shmem);
 	await_io(SWAP_READ);
 	await_io(SWAP_WRITE);
 	kswapd_stop();

@@ -104,6 +104,7 @@ struct config {
 	/* The machine. */
 	bool shares; /* can_share, sees_access, sees_write, flush: as soft; false: as real memory */
 	bool drops; /* has frame_drop */
+	bool shmem; /* the shared pages are shared memory: children have them, too */
 	unsigned busy_in, no_memory_in,
 		no_chunk_in; /* once in so many: -EBUSY of unmap, -ENOMEM of map and populate, of chunks */
 	unsigned more_in; /* ops->more: true once in so many; 0: NULL */
@@ -121,6 +122,7 @@ struct config {
 		unsigned delay; /* the longest, in points */
 		unsigned depth; /* requests that it works on at a time */
 		unsigned error_in; /* -EIO once in so many */
+		bool store; /* it lives on the pager's memory */
 		bool at_once, peeks, stable, late; /* late: looks at what it writes when it ends only */
 		int priority;
 	} devices[MAX_DEVICES];
@@ -246,6 +248,7 @@ bool devices_idle(void);
 
 struct cell {
 	uint32_t value; /* 0: zeros */
+	uint32_t behind; /* what is there when its content was dropped: zeros, or a file's page */
 	uint8_t prot;
 	bool mapped;
 	bool locked; /* perhaps */
@@ -255,6 +258,7 @@ struct cell {
 	uint8_t unmapping; /* calls under way between whose begin and end it may not be mapped */
 	uint16_t unmaps; /* how many such calls there have been */
 	bool written; /* since the first of them began */
+	bool kept; /* shared memory: what is dropped is only the mapping */
 	bool may_be_zero; /* it was dropped while others wrote */
 };
 
@@ -288,6 +292,7 @@ struct sim {
 	bool has_device[MAX_DEVICES];
 	bool ksmd_busy, swapoff_busy, thread_ended[MAX_THREADS];
 	struct swap_lease *lease;
+	struct file *file, *shmem;
 	unsigned users, resting; /* of the list of spaces: who changes it, who needs it as it is */
 };
 
@@ -312,6 +317,11 @@ void op_world(struct sim_thread *t, const struct op *op);
 void op_check_all(struct sim_thread *t);
 void op_close_children(struct sim_thread *t);
 void space_close(struct sim_space *s);
+/* Map the shared pages from *@addr on. */
+int map_shared(uint64_t *addr, uint64_t bytes, struct wait *wait);
+/* A file whose page @index holds file_value(index). */
+#define FILE_PAGES 64
+extern const struct file_ops sim_file_ops;
 /* Note the result, and fail the run if it is not @fine. */
 void op_result(const struct op *op, int result, bool fine);
 
