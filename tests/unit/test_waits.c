@@ -232,6 +232,34 @@ static void so_is_a_childs_mapping(void **state)
 	regions_again();
 }
 
+/* ---- A mapping that moves ------------------------------------------------------------------------------ */
+
+static enum fault_result touched;
+
+static int touch_what_moves(struct machine *m, struct space *space, uint64_t start, uint64_t end, int prot)
+{
+	touched = handle_mm_fault(space, base, ACCESS_WRITE, &in_between);
+	return world.real->region_map(m, space, start, end, prot);
+}
+
+/* Its first touch, when the new place is there already: a page that was born now would be in a reverse map that only the old place knows. */
+static void a_touch_waits_while_its_mapping_moves(void **state)
+{
+	struct wait wait = {0};
+	uint64_t at = base, to = base + 16 * MIB;
+
+	(void)state;
+	world.ops.region_map = touch_what_moves;
+	assert_int_equal(
+		PLACE_CALL(&parent, &wait,
+			space_mremap(parent.space, &at, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to, &wait)),
+		0);
+	world.ops.region_map = world.real->region_map;
+	assert_int_equal(touched, FAULT_WAIT);
+	assert_true(wait_is_over(world.pager, &in_between));
+	valid();
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, close_world)
@@ -247,6 +275,7 @@ int main(void)
 		WITH_WORLD(so_is_a_mapping_that_should_grow),
 		WITH_WORLD(so_is_a_mapping_that_should_move),
 		WITH_WORLD(so_is_a_childs_mapping),
+		WITH_WORLD(a_touch_waits_while_its_mapping_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,10 +187,16 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 
 	if (!space->moving_to) {
 		error = vma_split_range(space, from, end);
-		if (!error)
-			error = copy_vma(space, find_vma(space, from), *to, new_len);
 		if (error)
 			return error;
+		/* First: a fault in between would be the first of the old VMA, whose anon_vma the new one would not have. */
+		range_set_changing(space, from, end, true);
+		error = copy_vma(space, find_vma(space, from), *to, new_len);
+		if (error) {
+			range_set_changing(space, from, end, false);
+			vma_merge_range(space, from, end);
+			return error;
+		}
 		space->moving_to = *to;
 	}
 	range_set_changing(space, from, end, true);
