@@ -37,6 +37,9 @@ const char *const op_names[NR_OPS] = {
 	[OP_COMPACT] = "compact",
 	[OP_FREEZE] = "freeze",
 	[OP_LEASE_END] = "lease end",
+	[OP_PEEK] = "peek",
+	[OP_HINT_ANY] = "hint any",
+	[OP_LOOK] = "look",
 };
 
 const char *const plant_names[NR_PLANTS] = {
@@ -83,6 +86,9 @@ static const uint8_t weights[NR_OPS][2] = {
 	[OP_COMPACT] = {3, 3},
 	[OP_FREEZE] = {3, 3},
 	[OP_LEASE_END] = {3, 3},
+	[OP_PEEK] = {12, 12},
+	[OP_HINT_ANY] = {8, 8},
+	[OP_LOOK] = {4, 4},
 };
 
 /* A value in [@least, @most]. */

@@ -16,7 +16,8 @@
 #include <string.h>
 
 #define ARENA_BYTES (48 * MIB)
-#define PIN_POINTS 40 /* that a pin lasts */
+#define PIN_POINTS 40 /* who has met a pin looks again after so many */
+#define PIN_LASTS 4000 /* at most: longer than the core's patience, now and then */
 #define NOBODY UINT32_MAX
 #define LOCK_ONCE_IN 50 /* who has taken the lock stops at once */
 #define INSIDE_ONCE_IN 10 /* who holds the lock stops in the middle */
@@ -35,7 +36,7 @@ static struct {
 	uint8_t place[MAX_FRAMES];
 	uint32_t holder; /* of the pager lock */
 	uint64_t wakes;
-	bool kick, kswapd_busy, kswapd_stop, kswapd_ended;
+	bool kick, kswapd_asleep, kswapd_busy, kswapd_stop, kswapd_ended;
 	bool pinned[NR_COROS]; /* this thread has met a pin: what it waits for next comes with time */
 } m;
 
@@ -214,13 +215,23 @@ static void hide(const struct mapping *map, enum unmap_content content)
 		lose_memory(map->pfn);
 }
 
+/* The program has pinned the page for I/O, or does so now. */
+static bool is_pinned(struct sim_page *page)
+{
+	if (seed_once_in(&sim.chance, m.config->busy_in))
+		page->pinned_until =
+			sched_clock() + 1 +
+			seed_below(&sim.chance, seed_once_in(&sim.chance, 10) ? PIN_LASTS : PIN_POINTS);
+	return page->pinned_until > sched_clock();
+}
+
 static void sim_unmap(struct machine *machine, struct mapping *maps, unsigned nr, enum unmap_content content)
 {
 	(void)machine;
 	must_not_hold_lock("unmap");
 	for (unsigned i = 0; i < nr; i++) {
 		unsigned number;
-		const struct sim_page *page = page_at(&maps[i], &number);
+		struct sim_page *page = page_at(&maps[i], &number);
 
 		if (i % 8 == 0)
 			sched_point("unmap");
@@ -228,7 +239,7 @@ static void sim_unmap(struct machine *machine, struct mapping *maps, unsigned nr
 			sim_fail("frame %u is to be taken from page %u, where frame %d is, and it %s",
 				maps[i].pfn, number, (int)page->shown, place_names[m.place[maps[i].pfn]]);
 		maps[i].result = 0;
-		if (content == UNMAP_KEEP && seed_once_in(&sim.chance, m.config->busy_in)) {
+		if (content == UNMAP_KEEP && is_pinned(page)) {
 			maps[i].result = -EBUSY;
 			m.pinned[sched_me()] = true;
 			sim.outcome->busy++;
@@ -525,12 +536,27 @@ void kswapd_main(void *arg)
 			pager_poll(m.machine.pager, SWAP_WRITE, 10);
 		if (result == KSWAPD_STUCK || result == KSWAPD_BALANCED)
 			sched_doing(result == KSWAPD_STUCK ? "kswapd is stuck" : "kswapd is idle");
-		if ((result == KSWAPD_STUCK || result == KSWAPD_BALANCED) && !kswapd_is_wanted(NULL))
+		if ((result == KSWAPD_STUCK || result == KSWAPD_BALANCED) && !kswapd_is_wanted(NULL)) {
+			m.kswapd_asleep = true;
 			sched_block("its sleep", kswapd_is_wanted, NULL, 0);
+			m.kswapd_asleep = false;
+		}
 		sched_point("kswapd");
 	}
 	m.kswapd_ended = true;
 	sched_end();
+}
+
+static bool all_rest(void *unused)
+{
+	(void)unused;
+	return m.kswapd_asleep && !m.kick && devices_idle();
+}
+
+void kswapd_await_rest(void)
+{
+	while (!all_rest(NULL))
+		sched_block("kswapd's rest", all_rest, NULL, 0);
 }
 
 static bool kswapd_has_ended(void *unused)
@@ -591,8 +617,16 @@ static void sim_chunk_free(struct machine *machine, void *chunk, size_t bytes)
 	(void)machine;
 	bytes = page_align_up(bytes);
 	memset(chunk, 0xcc, bytes);
-	if ((uint8_t *)chunk + bytes == m.arena + m.arena_used) /* the validator's, mostly */
-		m.arena_used -= bytes;
+}
+
+size_t machine_chunks_mark(void)
+{
+	return m.arena_used;
+}
+
+void machine_chunks_reset(size_t mark)
+{
+	m.arena_used = mark;
 }
 
 /* ---- Open and close ----------------------------------------------------------------------------------------------- */

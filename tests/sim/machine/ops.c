@@ -184,6 +184,14 @@ static bool any_file(const struct target *to)
 	return false;
 }
 
+static bool any_past_end(const struct target *to)
+{
+	for (unsigned i = to->first; i < to->first + to->nr; i++)
+		if (cell_is_past_end(&to->cells[i]))
+			return true;
+	return false;
+}
+
 static int choose_prot(uint32_t choice)
 {
 	static const int prots[] = {
@@ -269,12 +277,26 @@ static void op_access_shared(struct sim_thread *t, const struct op *op)
 			(result == -EFAULT && (was_unmapping || cell->unmaps != unmaps)));
 }
 
+/* Any page of the first space. Whose it is knows what it holds; here it must only be whole. */
+static void op_peek(struct sim_thread *t, const struct op *op)
+{
+	unsigned page = op->b % SPACE_PAGES;
+	uint32_t found;
+
+	sched_doing("%u: peek at page %u", op->number, page);
+	int result = access_page(t->spaces[0], page, ACCESS_READ, &found);
+
+	op_result(op, result,
+		result == 0 || result == -EFAULT || result == -EIO ||
+			(result == -ENOMEM && !sim.config->roomy));
+}
+
 /* ---- Mappings ---------------------------------------------------------------------------------------------- */
 
 /* What the file holds; the first word of all pages is the same, as everywhere. */
 static uint32_t file_value(uint64_t index)
 {
-	return 0x10000000 + (uint32_t)index;
+	return FILE_VALUE + (uint32_t)index;
 }
 
 static int file_read(void *ctx, uint64_t index, void *bytes)
@@ -441,27 +463,58 @@ static bool hint_may_fail(const struct target *to, int advice, int result)
 	if (result == -EINVAL)
 		return any_locked(to) || advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
 	if (result == -EFAULT)
-		return is_lossy();
+		return is_lossy() || any_past_end(to);
 	return result == -ENOMEM && (!sim.config->roomy || is_poor());
 }
 
+static const struct {
+	int advice;
+	const char *name;
+} hints[] = {
+	{MADV_PAGEOUT, "pageout"},
+	{MADV_PAGEOUT, "pageout"},
+	{MADV_PAGEOUT, "pageout"},
+	{MADV_WILLNEED, "willneed"},
+	{MADV_WILLNEED, "willneed"},
+	{MADV_COLD, "cold"},
+	{MADV_SEQUENTIAL, "sequential"},
+	{MADV_RANDOM, "random"},
+	{MADV_NORMAL, "normal"},
+	{MADV_MERGEABLE, "mergeable"},
+	{MADV_MERGEABLE, "mergeable"},
+	{MADV_UNMERGEABLE, "unmergeable"},
+	{MADV_POPULATE_READ, "populate_read"},
+	{MADV_POPULATE_WRITE, "populate_write"},
+};
+#define HARMLESS_HINTS                                                                                       \
+	(ARRAY_SIZE(hints) - 2) /* for pages of others: the last two may touch what must not be touched */
+
 static void op_hint(struct sim_thread *t, const struct op *op)
 {
-	static const int hints[] = {MADV_PAGEOUT, MADV_PAGEOUT, MADV_PAGEOUT, MADV_WILLNEED, MADV_WILLNEED,
-		MADV_COLD, MADV_SEQUENTIAL, MADV_RANDOM, MADV_NORMAL, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-		MADV_MERGEABLE, MADV_MERGEABLE, MADV_UNMERGEABLE};
-	static const char *const names[] = {"pageout", "pageout", "pageout", "willneed", "willneed", "cold",
-		"sequential", "random", "normal", "populate_read", "populate_write", "mergeable", "mergeable",
-		"unmergeable"};
 	struct target to = choose(t, op, AREA_PAGES);
 	unsigned hint = op->d % ARRAY_SIZE(hints);
+	int advice = hints[hint].advice, result;
+
+	sched_told("%s", hints[hint].name);
+	result = SPACE_CALL(to.space, &to.wait,
+		space_madvise(to.space, target_addr(&to), to.nr * PAGE_BYTES, advice, &to.wait));
+	op_result(
+		op, result, result == (all_mapped(&to) ? 0 : -ENOMEM) || hint_may_fail(&to, advice, result));
+}
+
+/* A part of the first space, whoever's it is: VMAs are split and joined, pages go out and come in under others' hands. */
+static void op_hint_any(const struct op *op)
+{
+	unsigned first = op->b % (SPACE_PAGES - 24), nr = 1 + op->c % 24;
+	unsigned hint = op->d % HARMLESS_HINTS;
+	struct space *space = sim.spaces[0].space;
+	struct wait wait = {0};
 	int result;
 
-	sched_told("%s", names[hint]);
-	result = SPACE_CALL(to.space, &to.wait,
-		space_madvise(to.space, target_addr(&to), to.nr * PAGE_BYTES, hints[hint], &to.wait));
-	op_result(op, result,
-		result == (all_mapped(&to) ? 0 : -ENOMEM) || hint_may_fail(&to, hints[hint], result));
+	sched_doing("%u: hint any, pages %u + %u: %s", op->number, first, nr, hints[hint].name);
+	result = SPACE_CALL(space, &wait,
+		space_madvise(space, page_addr(first), nr * PAGE_BYTES, hints[hint].advice, &wait));
+	op_result(op, result, result == 0 || result == -ENOMEM || result == -EINVAL);
 }
 
 static void op_mlock(struct sim_thread *t, const struct op *op)
@@ -698,6 +751,12 @@ void op_run(struct sim_thread *t, const struct op *op)
 		break;
 	case OP_FORK:
 		op_fork(t, op);
+		break;
+	case OP_PEEK:
+		op_peek(t, op);
+		break;
+	case OP_HINT_ANY:
+		op_hint_any(op);
 		break;
 	case OP_EXIT:
 		op_exit(t, op);

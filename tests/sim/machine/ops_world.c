@@ -51,6 +51,44 @@ static void op_poll(const struct op *op)
 	op_result(op, 0, true);
 }
 
+static void nothing(void *ctx, const char *text)
+{
+	(void)ctx, (void)text;
+}
+
+/* What looks at a world that others change must not be led astray. */
+static void op_look(struct sim_thread *t, const struct op *op)
+{
+	unsigned which = t->spaces[op->a % 3] ? op->a % 3 : 0;
+	struct space *space = t->spaces[which]->space;
+	uint64_t addr = SIM_BASE + op->b % SPACE_PAGES * PAGE_BYTES,
+		 end = SIM_BASE + SPACE_PAGES * PAGE_BYTES;
+	struct page_view view;
+	struct pager_limit limit;
+	uint64_t found;
+
+	simple(op, op->c % 5);
+	switch (op->c % 5) {
+	case 0:
+		space_view(space, addr, &view);
+		break;
+	case 1:
+		for (found = addr; found < end && space_next_out(space, SPACE_AWAY, found, end, &found);)
+			found += PAGE_BYTES;
+		break;
+	case 2:
+		pager_memory_report(sim.pager, nothing, NULL);
+		break;
+	case 3:
+		pager_limit(sim.pager, &limit);
+		space_longest_chain(space);
+		break;
+	default:
+		file_view(sim.file, op->b % FILE_PAGES, &view);
+	}
+	op_result(op, 0, true);
+}
+
 /* ---- The limit ------------------------------------------------------------------------------------------- */
 
 static void op_limit(const struct op *op)
@@ -106,8 +144,11 @@ static void op_swapoff(const struct op *op)
 	int result;
 
 	simple(op, number);
-	if (sim.swapoff_busy)
+	if (sim.swapoff_busy) {
+		if (op->c % 3 == 0)
+			pager_swapoff_cancel(sim.pager);
 		return;
+	}
 	sim.swapoff_busy = true;
 	snprintf(uri, sizeof(uri), "sim:%u", number);
 	result = call_swapoff(uri);
@@ -258,6 +299,9 @@ static void op_lease_end(const struct op *op)
 void op_world(struct sim_thread *t, const struct op *op)
 {
 	switch ((enum op_kind)op->kind) {
+	case OP_LOOK:
+		op_look(t, op);
+		break;
 	case OP_RECLAIM:
 		op_reclaim(op);
 		break;

@@ -58,5 +58,7 @@ int cell_access(const struct cell *cell, enum access access)
 {
 	int needed = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ | PROT_WRITE;
 
-	return cell->mapped && (cell->prot & needed) ? 0 : -EFAULT;
+	if (!cell->mapped || !(cell->prot & needed))
+		return -EFAULT;
+	return cell_is_past_end(cell) ? -EIO : 0;
 }

@@ -32,6 +32,8 @@
 #define SPACE_PAGES (MAX_THREADS * (AREA_PAGES + 1) + SHARED_PAGES)
 #define SIM_BASE (16 * MIB)
 #define MAX_FRAMES 256
+#define FILE_PAGES 64
+#define FILE_VALUE 0x10000000u
 #define MAX_SLOTS 1024
 
 /* ---- What a seed is (config.c) ---------------------------------------------------------------- */
@@ -68,6 +70,9 @@ enum op_kind {
 	OP_COMPACT,
 	OP_FREEZE,
 	OP_LEASE_END,
+	OP_PEEK,
+	OP_HINT_ANY,
+	OP_LOOK,
 	NR_OPS,
 };
 
@@ -214,6 +219,7 @@ struct sim_space {
 		bool writable; /* shares: by the TLB */
 		bool region;
 		uint8_t prot; /* of the region */
+		uint64_t pinned_until; /* the clock */
 	} pages[SPACE_PAGES];
 };
 
@@ -222,7 +228,9 @@ void machine_close(void);
 void machine_space_open(struct sim_space *s, unsigned number);
 /* Nothing is shown there any more. */
 void machine_check_gone(struct sim_space *s);
-void machine_check_at_rest(void);
+/* Chunks that were allocated since the mark are free again: the validator's. */
+size_t machine_chunks_mark(void);
+void machine_chunks_reset(size_t mark);
 
 /* The bytes of page @page if an access goes through without a trap, or NULL. */
 uint8_t *machine_look(struct sim_space *s, unsigned page, enum access access);
@@ -233,6 +241,8 @@ bool kswapd_try_lock(void);
 void kswapd_unlock(void);
 void kswapd_main(void *arg);
 void kswapd_stop(void);
+/* Wait until kswapd sleeps and no device is at work. */
+void kswapd_await_rest(void);
 
 /* ---- Devices (device.c) --------------------------------------------------------------------------- */
 
@@ -268,7 +278,12 @@ void cell_written(struct cell *cell, uint32_t value);
 /* Shared pages: a call that drops their content begins, and has ended. */
 void cell_drop_begins(struct cell *cell, bool unmaps);
 void cell_drop_ended(struct cell *cell, bool unmaps, bool done);
-/* What an access must say: 0 or -EFAULT. */
+/* A page of the file that is behind its end: mremap has made the mapping longer. */
+static inline bool cell_is_past_end(const struct cell *cell)
+{
+	return cell->behind >= FILE_VALUE + FILE_PAGES;
+}
+/* What an access must say: 0, -EFAULT or -EIO. */
 int cell_access(const struct cell *cell, enum access access);
 
 /* ---- One run (run.c) ----------------------------------------------------------------------------------- */
@@ -319,8 +334,7 @@ void op_close_children(struct sim_thread *t);
 void space_close(struct sim_space *s);
 /* Map the shared pages from *@addr on. */
 int map_shared(uint64_t *addr, uint64_t bytes, struct wait *wait);
-/* A file whose page @index holds file_value(index). */
-#define FILE_PAGES 64
+/* A file whose page @index holds FILE_VALUE + index. */
 extern const struct file_ops sim_file_ops;
 /* Note the result, and fail the run if it is not @fine. */
 void op_result(const struct op *op, int result, bool fine);
