@@ -115,12 +115,11 @@ pte_t new_pte(const struct fault *f, const struct page *page, bool asked_for, bo
 
 void lru_cache_add_vma(struct fault *f, struct page *page)
 {
-	if (f->vma->flags & VM_LOCKED) {
-		page_clear(page, PG_active);
-		page_set(page, PG_mlocked | PG_unevictable);
-	}
+	if (f->vma->flags & VM_LOCKED)
+		page_mlock(f->pager, page);
 	lru_cache_add(f->pager, page);
 }
+
 /* ---- Touches of armed pages ------------------------------------------------------------------------ */
 
 /* Take an armed page into the run. false: it is busy. */
@@ -261,21 +260,15 @@ static int fault_find_frame(struct fault *f)
 {
 	struct page_head kept = TAILQ_HEAD_INITIALIZER(kept);
 	bool keeps = f->source && isolate_lru_page(f->pager, f->source, &kept);
-	enum reclaim_result result = try_to_free_pages(f->pager);
+	int error = try_to_free_or_wait(f->pager, f->wait);
 
 	f->reclaimed = true;
 	if (keeps)
 		putback_lru_page(f->pager, f->source, &kept);
-	switch (result) {
-	case RECLAIM_FREED:
+	if (error == 0)
 		return FAULT_RETRY;
-	case RECLAIM_WAIT:
-		f->pager->frame_waiters = true;
-		wait_set(f->pager, f->wait, WAIT_FRAMES, PFN_NONE);
+	if (error == -EAGAIN)
 		return FAULT_WAIT;
-	case RECLAIM_NOTHING:
-		break;
-	}
 	f->pager->stats->oom++;
 	return FAULT_OOM;
 }

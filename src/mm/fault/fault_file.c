@@ -66,11 +66,8 @@ static int map_cached_page(struct fault *f, struct page *page, bool writable, co
 
 	page_get(page);
 	page_add_file_rmap(page);
-	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
-		page_clear(page, PG_active);
-		page_set(page, PG_mlocked | PG_unevictable);
-		lru_requeue(f->pager, page);
-	}
+	if (f->vma->flags & VM_LOCKED)
+		page_mlock(f->pager, page);
 	if (writable && f->write)
 		page_set(page, PG_dirty); /* a write that traps is told the page at once */
 	pte_store(f->ptep, pte_present(page_pfn(f->pager, page), bits));

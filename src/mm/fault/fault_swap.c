@@ -22,18 +22,6 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 	return page;
 }
 
-/*
- * Where a frame has one place only, nobody may map a page whose slot others name: it could be written unseen. Elsewhere
- * a cached page can be mapped by all of the family; one that KSM had merged is named by strangers, too: the first of them
- * has mapped it as an ordinary page, the others copy.
- */
-static bool must_copy(struct fault *f, struct page *page, swp_entry_t entry, uint64_t addr)
-{
-	if (!f->pager->machine->ops->can_share)
-		return page_mapped(page) || swap_slot(f->pager, entry)->count > 1;
-	return page_mapped(page) && !page_is_of_family(page, f->vma, addr);
-}
-
 /* A page of our own, filled from the cached one; the PTE gives its entry up. */
 static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 {
@@ -76,14 +64,14 @@ static bool was_going(struct fault *f, const struct page *page)
 /* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
 static void choose_list(struct fault *f, struct page *page, bool back)
 {
-	if ((f->vma->flags & VM_LOCKED) && !page_has(page, PG_mlocked)) {
-		page_clear(page, PG_active);
-		page_set(page, PG_mlocked | PG_unevictable);
-	} else if ((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active)) {
-		page_clear(page, PG_active);
-	} else if (!back) {
+	if (f->vma->flags & VM_LOCKED)
+		page_mlock(f->pager, page);
+	if (page_has(page, PG_unevictable))
 		return;
-	}
+	if ((f->vma->flags & VM_SEQ_READ) && page_has(page, PG_active))
+		page_clear(page, PG_active);
+	else if (!back)
+		return;
 	lru_requeue(f->pager, page);
 }
 
@@ -132,7 +120,7 @@ static int swap_map(struct fault *f, struct page *page)
 		swp_entry_t entry = pte_entry(pte_load(ptep));
 
 		page = mappable(f, entry);
-		if (!page || must_copy(f, page, entry, run_addr(f, f->nr)))
+		if (!page || swap_must_copy(f->pager, page, f->vma, run_addr(f, f->nr)))
 			break;
 		swap_add(f, page, ptep);
 	}
@@ -192,5 +180,6 @@ int do_swap_page(struct fault *f)
 	}
 	if (anon_vma_prepare(f->pager, f->vma))
 		return FAULT_OOM;
-	return must_copy(f, page, entry, f->addr) ? swap_copy(f, page, entry) : swap_map(f, page);
+	return swap_must_copy(f->pager, page, f->vma, f->addr) ? swap_copy(f, page, entry)
+							       : swap_map(f, page);
 }

@@ -81,22 +81,6 @@ static int shmem_swapin(
 	return FAULT_DONE;
 }
 
-/* No frame was free. 0: try again. Drops the lock. */
-static int shmem_reclaim(struct pager *pager, struct wait *wait)
-{
-	switch (try_to_free_pages(pager)) {
-	case RECLAIM_FREED:
-		return 0;
-	case RECLAIM_WAIT:
-		pager->frame_waiters = true;
-		wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
-		return -EAGAIN;
-	case RECLAIM_NOTHING:
-		break;
-	}
-	return -ENOMEM;
-}
-
 /* Its page is on a device: ask for it. 0: look again. Drops the lock. */
 static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 {
@@ -106,7 +90,7 @@ static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 	int error = read_swap_cache_async(pager, entry, READ_ASKED, &plug);
 
 	if (error == -ENOMEM)
-		return shmem_reclaim(pager, wait);
+		return try_to_free_or_wait(pager, wait);
 	if (error) { /* no request is free: after any has ended */
 		wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
 		return -EAGAIN;

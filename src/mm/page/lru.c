@@ -112,6 +112,15 @@ void lru_requeue(struct pager *pager, struct page *page)
 	list_insert(pager, page, lru_of(page), false);
 }
 
+void page_mlock(struct pager *pager, struct page *page)
+{
+	if (page_has(page, PG_mlocked | PG_unevictable))
+		return;
+	page_clear(page, PG_active);
+	page_set(page, PG_mlocked | PG_unevictable);
+	lru_requeue(pager, page);
+}
+
 void clear_page_mlock(struct pager *pager, struct page *page)
 {
 	page_clear(page, PG_mlocked | PG_unevictable);

@@ -33,6 +33,9 @@ void putback_lru_page(struct pager *pager, struct page *page, struct page_head *
 /* PG_reclaim's promise: to the tail of the inactive list, next to be reclaimed. Where the page is isolated: nothing. */
 void rotate_reclaimable_page(struct pager *pager, struct page *page);
 
+/* A locked VMA maps the page: it belongs to the unevictable list. No-op if it is there. A new page joins that list later. */
+void page_mlock(struct pager *pager, struct page *page);
+
 /* A VMA that locked the page maps it no more. Should another one lock it still, reclaim finds that out. */
 void clear_page_mlock(struct pager *pager, struct page *page);
 

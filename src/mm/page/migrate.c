@@ -90,10 +90,8 @@ static bool remove_migration_pte(void *ctx, struct vma *vma)
 	r->to->_count++;
 	r->to->_mapcount++; /* its mapping was taken over: the entry proves that it was mapped through it */
 	if (vma->flags &
-		VM_LOCKED) { /* the last locked mapping took the mark with it when it became an entry */
-		page_clear(r->to, PG_active);
-		page_set(r->to, PG_mlocked | PG_unevictable);
-	}
+		VM_LOCKED) /* the last locked mapping took the mark with it when it became an entry */
+		page_mlock(r->pager, r->to);
 	return true;
 }
 

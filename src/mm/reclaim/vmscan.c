@@ -350,3 +350,16 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	reclaim_leave(pager);
 	return result;
 }
+
+int try_to_free_or_wait(struct pager *pager, struct wait *wait)
+{
+	enum reclaim_result result = try_to_free_pages(pager);
+
+	if (result == RECLAIM_FREED)
+		return 0;
+	if (result == RECLAIM_NOTHING)
+		return -ENOMEM;
+	pager->frame_waiters = true;
+	wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
+	return -EAGAIN;
+}

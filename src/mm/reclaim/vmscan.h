@@ -26,6 +26,12 @@ void reclaim_leave(struct pager *pager);
 /* Direct reclaim. Drops the lock. => no page locked by the caller */
 enum reclaim_result try_to_free_pages(struct pager *pager);
 
+/*
+ * The same for who has a struct wait to fill. 0: there are free frames, look again at everything. -EAGAIN with *wait: when
+ * a frame may have been freed. -ENOMEM: nothing can be reclaimed. Drops the lock. => as above
+ */
+int try_to_free_or_wait(struct pager *pager, struct wait *wait);
+
 /* MADV_PAGEOUT: these isolated pages go out now, accessed or not. Drops the lock. The list is empty afterwards. */
 void reclaim_pages(struct pager *pager, struct page_head *pages);
 

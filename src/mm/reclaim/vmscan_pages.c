@@ -113,8 +113,7 @@ static void page_keep(struct scan *scan, struct page *page, struct page_head *li
 		page_set(page, PG_active);
 		pager->stats->activated++;
 	} else if (fate == FATE_UNEVICTABLE) {
-		page_clear(page, PG_active);
-		page_set(page, PG_unevictable | PG_mlocked);
+		page_mlock(pager, page);
 	}
 	if (page_has(page, PG_locked))
 		page_unlock(pager, page);

@@ -183,17 +183,11 @@ static int early_frame(struct fork *fork, struct page **page)
 {
 	if (frame_alloc_run(fork->pager, 1, page))
 		return 0;
-	switch (try_to_free_pages(fork->pager)) {
-	case RECLAIM_FREED:
-		return frame_alloc_run(fork->pager, 1, page) ? 0 : -ENOMEM;
-	case RECLAIM_WAIT:
-		fork->pager->frame_waiters = true;
-		wait_set(fork->pager, fork->wait, WAIT_FRAMES, PFN_NONE);
-		return -EAGAIN;
-	case RECLAIM_NOTHING:
-		break;
-	}
-	return -ENOMEM;
+	int error = try_to_free_or_wait(fork->pager, fork->wait);
+
+	if (error)
+		return error;
+	return frame_alloc_run(fork->pager, 1, page) ? 0 : -ENOMEM;
 }
 
 /* The page is hidden, so that nobody writes to it meanwhile; the child's PTE stands, its page locked. */

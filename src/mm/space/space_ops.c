@@ -608,13 +608,10 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 		struct page *page =
 			pfn_page(space->pager, pte_pfn(pte)); /* moving: the new page will have its flags */
 
-		if (!lock) {
+		if (lock)
+			page_mlock(space->pager, page);
+		else
 			page_munlock(space->pager, page);
-			continue;
-		}
-		page_clear(page, PG_active);
-		page_set(page, PG_mlocked | PG_unevictable);
-		lru_requeue(space->pager, page);
 	}
 }
 

@@ -104,6 +104,13 @@ bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entrie
 	return own;
 }
 
+bool swap_must_copy(struct pager *pager, const struct page *page, const struct vma *vma, uint64_t addr)
+{
+	if (!pager->machine->ops->can_share)
+		return page_mapped(page) || swap_slot(pager, page_entry(page))->count > 1;
+	return page_mapped(page) && !page_is_of_family(page, vma, addr);
+}
+
 bool try_to_free_swap(struct pager *pager, struct page *page)
 {
 	if (!page_has(page, PG_swapcache) || page_has(page, PG_writeback))

@@ -41,6 +41,14 @@ void free_swap_and_cache(struct pager *pager, swp_entry_t entry);
  */
 bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entries);
 
+/*
+ * A PTE at @addr names the slot of this cached page: must it get a copy of the page? Where a frame has one place only,
+ * nobody may map a page whose slot others name: it could be written unseen. Elsewhere a cached page can be mapped by all
+ * of the family. One that KSM had merged is named by strangers, too: the first of them has mapped it as an ordinary
+ * page, the others copy.
+ */
+bool swap_must_copy(struct pager *pager, const struct page *page, const struct vma *vma, uint64_t addr);
+
 /* The page is active or its slot wanted: give the slot back if nothing else needs it. => page locked */
 bool try_to_free_swap(struct pager *pager, struct page *page);
 

@@ -89,16 +89,9 @@ static int off_reclaim(struct pager *pager, struct wait *wait)
 		return 0;
 	}
 	pager->off.reclaimed = true;
-	switch (try_to_free_pages(pager)) {
-	case RECLAIM_FREED:
-		return OFF_LOOK_AGAIN;
-	case RECLAIM_WAIT:
-		pager->frame_waiters = true;
-		return off_wait(pager, WAIT_FRAMES, wait);
-	case RECLAIM_NOTHING:
-		break;
-	}
-	return -ENOMEM;
+	int error = try_to_free_or_wait(pager, wait);
+
+	return error ? error : OFF_LOOK_AGAIN;
 }
 
 static int off_lost(struct pager *pager, swp_entry_t entry)
@@ -157,15 +150,6 @@ static int off_page(struct pager *pager, struct pgtable *words, uint64_t index, 
 	return 0;
 }
 
-static void off_mlock(struct pager *pager, const struct vma *vma, struct page *page)
-{
-	if (!(vma->flags & VM_LOCKED) || page_has(page, PG_mlocked))
-		return;
-	page_clear(page, PG_active);
-	page_set(page, PG_mlocked | PG_unevictable);
-	lru_requeue(pager, page);
-}
-
 /* The last name of the slot has gone: the page is nobody's but those who map it. */
 static void off_free_slot(struct pager *pager, struct page *page)
 {
@@ -185,7 +169,8 @@ static void unuse_map(
 	page_add_anon_rmap(page, vma, addr, swap_slot(pager, entry)->count == 1);
 	pte_store(ptep, pte_present(page_pfn(pager, page), 0));
 	swap_free(pager, entry);
-	off_mlock(pager, vma, page);
+	if (vma->flags & VM_LOCKED)
+		page_mlock(pager, page);
 	page_unlock(pager, page);
 	page_step(pager, page, "unuse_pte", addr);
 	if (page_has(page, PG_swapcache))
@@ -211,7 +196,8 @@ static int unuse_copy(struct pager *pager, struct vma *vma, uint64_t addr, pte_s
 	page_set(page, PG_uptodate | PG_swapbacked | PG_dirty);
 	page_add_anon_rmap(page, vma, addr, true);
 	lru_cache_add(pager, page);
-	off_mlock(pager, vma, page);
+	if (vma->flags & VM_LOCKED)
+		page_mlock(pager, page);
 	pte_store(ptep, pte_present(page_pfn(pager, page), 0));
 	pager_unlock(pager);
 	error = pager->machine->ops->frame_populate(pager->machine, page_pfn(pager, page), 1);
@@ -236,15 +222,6 @@ static int unuse_copy(struct pager *pager, struct vma *vma, uint64_t addr, pte_s
 	return OFF_LOOK_AGAIN;
 }
 
-/* As in a fault: strangers, and who has no frame to share, get a copy. */
-static bool must_copy(
-	struct pager *pager, const struct page *page, swp_entry_t entry, struct vma *vma, uint64_t addr)
-{
-	if (!pager->machine->ops->can_share)
-		return page_mapped(page) || swap_slot(pager, entry)->count > 1;
-	return page_mapped(page) && !page_is_of_family(page, vma, addr);
-}
-
 static int unuse_pte(
 	struct pager *pager, struct space *space, uint64_t index, pte_slot_t *ptep, struct wait *wait)
 {
@@ -258,7 +235,7 @@ static int unuse_pte(
 		return error;
 	if (anon_vma_prepare(pager, vma))
 		return -ENOMEM;
-	if (must_copy(pager, page, entry, vma, addr))
+	if (swap_must_copy(pager, page, vma, addr))
 		return unuse_copy(pager, vma, addr, ptep, page, wait);
 	unuse_map(pager, vma, addr, ptep, page);
 	return 0;
