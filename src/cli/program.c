@@ -24,14 +24,6 @@
 #define INTERPRETERS_MAX 5 /* as the kernel: scripts of scripts */
 #define HEAD_BYTES 4096
 
-#if defined(__x86_64__)
-#define OUR_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define OUR_MACHINE EM_AARCH64
-#else
-#define OUR_MACHINE 0 /* not checked */
-#endif
-
 static bool is_program(const char *path, int *error)
 {
 	struct stat st;
@@ -148,7 +140,7 @@ static int check_elf(int fd, const char *path, const char *head, size_t len)
 
 	if (len < sizeof(*elf) || elf->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32))
 		return refuse(path, "it is not a 64-bit program as anonmm is");
-	if (OUR_MACHINE && elf->e_machine != OUR_MACHINE)
+	if (elf->e_machine != EM_X86_64)
 		return refuse(path, "it is made for another processor than anonmm");
 	if (!has_interpreter(fd, elf))
 		return refuse(path, "it is statically linked, so that no library can be preloaded into it. "

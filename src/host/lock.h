@@ -48,13 +48,7 @@ static inline void lock_drop(struct lock *lock)
 
 static inline void cpu_relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("isb" ::: "memory");
-#else
-	atomic_signal_fence(memory_order_seq_cst);
-#endif
 }
 
 #endif

@@ -60,9 +60,7 @@ static bool is_traced(void)
 
 enum anonmm_faults faults_first(bool traces, const char **why)
 {
-	if (!GUARD_EXISTS)
-		*why = "signal mode has no guard for system calls on this CPU";
-	else if (!faults_filters())
+	if (!faults_filters())
 		*why = "signal mode needs seccomp filters, which this host refuses";
 	else if (!thread_allowed()) {
 		*why = "this user may not have thread mode; a guard sees to system calls on swapped-out "
@@ -85,7 +83,7 @@ enum anonmm_faults faults_first(bool traces, const char **why)
 
 enum anonmm_faults faults_next(enum anonmm_faults first, const char **why)
 {
-	if (first == ANONMM_FAULTS_THREAD && !(GUARD_EXISTS && faults_filters()))
+	if (first == ANONMM_FAULTS_THREAD && !faults_filters())
 		return ANONMM_FAULTS_AUTO;
 	*why = "the other mode does not work here";
 	return first == ANONMM_FAULTS_SIGNAL ? ANONMM_FAULTS_THREAD : ANONMM_FAULTS_SIGNAL;

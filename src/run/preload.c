@@ -190,7 +190,7 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 /* The guard's filter knows the range by its address. */
 static bool needs_range(enum anonmm_faults faults)
 {
-	return faults == ANONMM_FAULTS_SIGNAL && GUARD_EXISTS;
+	return faults == ANONMM_FAULTS_SIGNAL;
 }
 
 /* In thread mode nobody handles what a filter traps that was inherited: the memory has to be elsewhere. */
@@ -448,10 +448,10 @@ static int run_open(char *why, size_t why_len)
 	return error;
 }
 
-/* Without the guard a system call on a page that is out fails: taken only where there is none for the CPU. */
+/* Without the guard a system call on a page that is out would fail. */
 static int guard_enter(char *why, size_t why_len)
 {
-	if (!run.signal_mode || !GUARD_EXISTS)
+	if (!run.signal_mode)
 		return 0;
 	int error = guard_start();
 	run.guarded = !error;

@@ -248,7 +248,7 @@ void core_stop_threads(unsigned most_ms);
 
 /* ---- guard.c, see guard.h ------------------------------------------------------------------- */
 
-/* System calls on managed memory work from here on. -ENOSYS: not on this CPU. Other errors: not here. */
+/* System calls on managed memory work from here on. Other results: not here. */
 int guard_start(void);
 /* Find what libc has of the calls that are interposed for it. */
 void guard_libc_start(void);

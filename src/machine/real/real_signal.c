@@ -24,14 +24,9 @@ static struct lock install_lock;
 
 static enum access access_of(const void *ucontext)
 {
-#if defined(__x86_64__)
 	const ucontext_t *uc = ucontext;
 
 	return uc->uc_mcontext.gregs[REG_ERR] & 2 ? ACCESS_WRITE : ACCESS_READ;
-#else
-	(void)ucontext;
-	return ACCESS_WRITE; /* not told everywhere; a write may cost a page, a read would loop */
-#endif
 }
 
 static bool is_ours(const struct uffd_machine *m, const siginfo_t *info)

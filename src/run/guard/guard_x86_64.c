@@ -14,8 +14,6 @@
 #include "run/guard/guard.h"
 #include "run/raw.h"
 
-#if defined(__x86_64__)
-
 #include <cpuid.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -250,5 +248,3 @@ void guard_arch_leave(void *context, struct guard_call *call)
 	regs[REG_RIP] = (greg_t)(uintptr_t)guard_resume;
 	regs[REG_RSP] = regs[REG_RBX] = (greg_t)(uintptr_t)frame;
 }
-
-#endif

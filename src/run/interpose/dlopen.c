@@ -8,8 +8,6 @@
  */
 #include "run/run.h"
 
-#define WITHOUT_DEEPBIND(flags) ((flags) & ~RTLD_DEEPBIND)
-
 static void *dlopen_first(const char *file, int flags);
 
 /* Before dlopen_start() somebody's call may come by dlopen_first(): the search path is ours then. */
@@ -17,7 +15,7 @@ __attribute__((used, visibility("hidden"))) void *(*dlopen_of_libc)(const char *
 
 static void *dlopen_first(const char *file, int flags)
 {
-	return REAL(dlopen)(file, WITHOUT_DEEPBIND(flags));
+	return REAL(dlopen)(file, flags & ~RTLD_DEEPBIND);
 }
 
 void dlopen_start(void)
@@ -28,7 +26,6 @@ void dlopen_start(void)
 		dlopen_of_libc = found;
 }
 
-#if defined(__x86_64__)
 _Static_assert(RTLD_DEEPBIND == 8, "the bit that is cleared below");
 __asm__(".text\n"
 	".globl dlopen\n"
@@ -38,9 +35,3 @@ __asm__(".text\n"
 	"	andl $~8, %esi\n"
 	"	jmp *dlopen_of_libc(%rip)\n"
 	".size dlopen, . - dlopen\n");
-#else
-EXPORT void *dlopen(const char *file, int flags)
-{
-	return dlopen_of_libc(file, WITHOUT_DEEPBIND(flags));
-}
-#endif

@@ -479,8 +479,6 @@ EXPORT FILE *popen(const char *command, const char *mode)
 
 /* ---- vfork ------------------------------------------------------------------------------ */
 
-#if defined(__x86_64__) || defined(__aarch64__)
-
 /* For the code below. Hidden, so that a direct call reaches it. */
 __attribute__((used, visibility("hidden"))) void *vfork_prepare(void);
 
@@ -492,7 +490,6 @@ void *vfork_prepare(void)
 }
 
 /* vfork returns twice on one stack: no frame of ours may be between it and its caller. So: a jump. */
-#if defined(__x86_64__)
 __asm__(".text\n"
 	".globl vfork\n"
 	".type vfork, @function\n"
@@ -507,24 +504,3 @@ __asm__(".text\n"
 	"	jmp *%rax\n"
 	"	.cfi_endproc\n"
 	".size vfork, .-vfork\n");
-#else
-__asm__(".text\n"
-	".globl vfork\n"
-	".type vfork, %function\n"
-	"vfork:\n"
-	"	stp x29, x30, [sp, -16]!\n"
-	"	bl vfork_prepare\n"
-	"	ldp x29, x30, [sp], 16\n"
-	"	br x0\n"
-	".size vfork, .-vfork\n");
-#endif
-
-#else
-
-/* Correct everywhere: a child with memory of its own. */
-EXPORT pid_t vfork(void)
-{
-	return fork();
-}
-
-#endif

@@ -35,16 +35,6 @@
 #define ENV_CORE "ANONMM_CORE" /* resident: core dumps are without what is in swap */
 #define ENV_OFF "ANONMM_OFF" /* 1: this program, and what it starts, runs unmanaged */
 
-/*
- * Whether there is a guard for this CPU: without it signal mode is for programs that hand no managed memory to system
- * calls, and never chosen for others.
- */
-#if defined(__x86_64__)
-#define GUARD_EXISTS 1
-#else
-#define GUARD_EXISTS 0
-#endif
-
 /* Page 0 of the file. */
 struct record_header {
 	uint64_t magic;
