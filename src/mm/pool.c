@@ -19,6 +19,9 @@ void pool_init(struct pool *pool, size_t object_bytes, size_t chunk_bytes)
 
 static void push(struct pool *pool, void *object)
 {
+#ifndef NDEBUG
+	memset(object, 0xdb, pool->object_bytes); /* who uses it after this finds out */
+#endif
 	memcpy(object, &pool->free, sizeof(void *));
 	pool->free = object;
 }

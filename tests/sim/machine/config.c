@@ -197,6 +197,7 @@ void config_make(struct config *c, uint64_t seed)
 		c->nr_frames = PAGER_MIN_FRAMES * c->nr_nodes + seed_below(&s, 8);
 		c->nr_limit = 0;
 	}
+	c->stall_in = sometimes(&s, 2, 30, 600);
 	c->shmem = c->shares && seed_once_in(&s, 2);
 }
 
@@ -206,9 +207,10 @@ void config_print(const struct config *c)
 		(unsigned long long)c->seed, c->shares ? "frames are shared" : "frames move", c->nr_frames,
 		c->nr_limit, c->nr_nodes, c->policy, c->swappiness, c->roomy ? ", roomy" : "",
 		c->drops ? "" : ", no frame_drop");
-	printf("  once in: -EBUSY %u, -ENOMEM %u, no chunk %u, more %u; a switch in %u points%s\n",
+	printf("  once in: -EBUSY %u, -ENOMEM %u, no chunk %u, more %u; a switch in %u points%s, a stall in "
+	       "%u\n",
 		c->busy_in, c->no_memory_in, c->no_chunk_in, c->more_in, c->switch_in,
-		c->priorities ? ", by priority" : "");
+		c->priorities ? ", by priority" : "", c->stall_in);
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		const struct device_config *d = &c->devices[i];
 

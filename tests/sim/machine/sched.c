@@ -18,6 +18,7 @@
 
 #define STACK_BYTES (256 * KIB)
 #define MAX_POINTS 600000 /* of one run: some twenty times the longest that ends */
+#define STALL_POINTS 1500 /* the longest */
 #define TURN_POINTS 1000 /* with priorities: who runs so long without waiting comes last */
 
 enum state { NOT_STARTED, READY, BLOCKED, ENDED };
@@ -45,7 +46,7 @@ static struct {
 	uint32_t point;
 	uint64_t clock, turn_since;
 	unsigned lowest, next_validate;
-	struct seed chance;
+	struct seed chance, stalls; /* the stalls are the same when a script is followed */
 } sched;
 
 static char *stacks;
@@ -67,6 +68,7 @@ void sched_open(const struct config *c, struct outcome *outcome, const struct sc
 	sched.script = script;
 	sched.verbose = verbose;
 	sched.chance = seed_stream(c->schedule, 1);
+	sched.stalls = seed_stream(c->schedule, 3);
 	sched.lowest = 1000;
 	sched.next_validate = c->validate_every;
 	outcome->nr_decisions = 0;
@@ -310,23 +312,6 @@ static void validate_if_due(void)
 	sched.validating = false;
 }
 
-void sched_point(const char *where)
-{
-	unsigned list[NR_COROS], nr, to;
-
-	if (!sched.running || sched.validating)
-		return;
-	count_point();
-	validate_if_due();
-	if (!sched.script && !seed_once_in(&sched.chance, sched.config->switch_in))
-		return;
-	sched.threads[sched.me].where = where;
-	nr = runnable(list);
-	to = choose(list, nr);
-	if (to != sched.me)
-		go_to(to, false);
-}
-
 static void run_another(void)
 {
 	unsigned list[NR_COROS], nr;
@@ -335,6 +320,39 @@ static void run_another(void)
 	while ((nr = runnable(list)) == 0)
 		jump();
 	go_to(choose_forced(list, nr), true);
+}
+
+/* As if the host did not let this thread run for a while: what others do meanwhile meets whatever it has left half done. */
+static void stall(const char *where)
+{
+	struct thread *t = &sched.threads[sched.me];
+
+	t->where = where;
+	t->can_run = NULL;
+	t->until = sched.clock + 1 + seed_below(&sched.stalls, STALL_POINTS);
+	t->state = BLOCKED;
+	run_another();
+}
+
+void sched_point(const char *where)
+{
+	unsigned list[NR_COROS], nr, to;
+
+	if (!sched.running || sched.validating)
+		return;
+	count_point();
+	validate_if_due();
+	if (seed_once_in(&sched.stalls, sched.config->stall_in)) {
+		stall(where);
+		return;
+	}
+	if (!sched.script && !seed_once_in(&sched.chance, sched.config->switch_in))
+		return;
+	sched.threads[sched.me].where = where;
+	nr = runnable(list);
+	to = choose(list, nr);
+	if (to != sched.me)
+		go_to(to, false);
 }
 
 void sched_block(const char *where, bool (*may_run)(void *), void *ctx, uint64_t until)

@@ -220,12 +220,27 @@ static void drop_switches(struct shrinking *s, struct decision *list, unsigned *
 				from += size;
 }
 
+/* What is not valid is told as soon as it is so: then little of what came after is left to be shrunk. */
+static void validate_always(struct shrinking *s)
+{
+	unsigned before = s->config->validate_every;
+
+	if (!strstr(s->outcome->why, "the world is not valid"))
+		return;
+	s->config->validate_every = 1;
+	if (sim_try(s->config, s->trial, NULL, false) && strstr(s->trial->why, "the world is not valid"))
+		adopt(s);
+	else
+		s->config->validate_every = before;
+}
+
 void shrink(struct config *c, struct outcome *outcome, struct outcome *trial)
 {
 	static struct decision list[MAX_DECISIONS];
 	struct shrinking s = {c, outcome, trial};
 	unsigned nr;
 
+	validate_always(&s);
 	drop_all_ops(&s);
 	nr = outcome->nr_decisions;
 	memcpy(list, outcome->decisions, nr * sizeof(*list));

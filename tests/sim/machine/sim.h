@@ -138,6 +138,7 @@ struct config {
 	/* The schedule. */
 	unsigned switch_in; /* at a point: another thread's turn, once in so many */
 	bool priorities; /* the highest that can run runs, but for some changes */
+	unsigned stall_in; /* at a point: the thread stays there for long, once in so many; 0: never */
 	uint64_t schedule; /* seed of the schedule alone */
 
 	unsigned nr_threads;
