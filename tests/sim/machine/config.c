@@ -40,6 +40,7 @@ const char *const op_names[NR_OPS] = {
 	[OP_PEEK] = "peek",
 	[OP_HINT_ANY] = "hint any",
 	[OP_LOOK] = "look",
+	[OP_TRUNCATE] = "truncate",
 };
 
 const char *const plant_names[NR_PLANTS] = {
@@ -89,6 +90,7 @@ static const uint8_t weights[NR_OPS][2] = {
 	[OP_PEEK] = {12, 12},
 	[OP_HINT_ANY] = {8, 8},
 	[OP_LOOK] = {4, 4},
+	[OP_TRUNCATE] = {5, 5},
 };
 
 /* A value in [@least, @most]. */
@@ -197,6 +199,7 @@ void config_make(struct config *c, uint64_t seed)
 		c->nr_frames = PAGER_MIN_FRAMES * c->nr_nodes + seed_below(&s, 8);
 		c->nr_limit = 0;
 	}
+	c->truncates = seed_once_in(&s, 5);
 	c->stall_in = sometimes(&s, 2, 30, 600);
 	c->shmem = c->shares && seed_once_in(&s, 2);
 }

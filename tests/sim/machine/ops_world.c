@@ -233,13 +233,31 @@ static void op_compact(const struct op *op)
 	op_result(op, result, result >= 0);
 }
 
-/* ---- Rest -------------------------------------------------------------------------------------------------------- */
-
 static bool nobody_uses(void *unused)
 {
 	(void)unused;
 	return sim.resting == 0 && sim.users == 0;
 }
+
+/* Whole pages: what is left of one is zeros, and a page is whole or none here. No space may end meanwhile. */
+static void op_truncate(const struct op *op)
+{
+	unsigned pages = op->b % (FILE_PAGES + 1);
+	struct wait wait = {0};
+
+	simple(op, pages);
+	if (!sim.config->truncates)
+		return;
+	while (!nobody_uses(NULL))
+		sched_block("all spaces", nobody_uses, NULL, 0);
+	sim.resting = 1;
+	int result = SIM_RETRY(&wait, file_truncate(sim.file, pages * PAGE_BYTES, &wait));
+
+	sim.resting = 0;
+	op_result(op, result, result == 0);
+}
+
+/* ---- Rest -------------------------------------------------------------------------------------------------------- */
 
 static void lock_all(bool lock)
 {
@@ -299,6 +317,9 @@ static void op_lease_end(const struct op *op)
 void op_world(struct sim_thread *t, const struct op *op)
 {
 	switch ((enum op_kind)op->kind) {
+	case OP_TRUNCATE:
+		op_truncate(op);
+		break;
 	case OP_LOOK:
 		op_look(t, op);
 		break;

@@ -73,6 +73,7 @@ enum op_kind {
 	OP_PEEK,
 	OP_HINT_ANY,
 	OP_LOOK,
+	OP_TRUNCATE,
 	NR_OPS,
 };
 
@@ -109,6 +110,7 @@ struct config {
 	/* The machine. */
 	bool shares; /* can_share, sees_access, sees_write, flush: as soft; false: as real memory */
 	bool drops; /* has frame_drop */
+	bool truncates; /* the file becomes shorter and longer: what its mappings hold is not known then */
 	bool shmem; /* the shared pages are shared memory: children have them, too */
 	unsigned busy_in, no_memory_in,
 		no_chunk_in; /* once in so many: -EBUSY of unmap, -ENOMEM of map and populate, of chunks */
@@ -284,6 +286,8 @@ static inline bool cell_is_past_end(const struct cell *cell)
 {
 	return cell->behind >= FILE_VALUE + FILE_PAGES;
 }
+/* Of a file that becomes shorter: its pages, and copies of them, go and come back. */
+bool cell_is_vague(const struct cell *cell);
 /* What an access must say: 0, -EFAULT or -EIO. */
 int cell_access(const struct cell *cell, enum access access);
 
