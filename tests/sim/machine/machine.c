@@ -436,13 +436,14 @@ static void sim_wake(struct machine *machine)
 struct waiting {
 	uint64_t wakes;
 	bool writes;
+	bool follows; /* it leaves the devices to others: kswapd polls them all */
 };
 
 static bool was_woken(void *ctx)
 {
 	const struct waiting *w = ctx;
 
-	return m.wakes != w->wakes || devices_ready(true, w->writes);
+	return m.wakes != w->wakes || (!w->follows && devices_ready(true, w->writes));
 }
 
 static void reap(bool writes)
@@ -457,7 +458,7 @@ void machine_wait(const struct wait *wait)
 {
 	struct waiting w = {.writes = wait->what == WAIT_WRITE || wait->what == WAIT_FRAMES};
 	bool *pinned = &m.pinned[sched_me()];
-	uint64_t until = *pinned ? sched_clock() + PIN_POINTS : 0;
+	uint64_t until = *pinned && wait->what == WAIT_SPACE ? sched_clock() + PIN_POINTS : 0;
 
 	must_not_hold_lock("wait");
 	*pinned = false;
@@ -466,13 +467,16 @@ void machine_wait(const struct wait *wait)
 		sched_point("wait");
 		return;
 	}
-	reap(w.writes);
+	w.follows = seed_once_in(&sim.chance, 3);
+	if (!w.follows)
+		reap(w.writes);
 	if (w.writes)
 		m.kick = true;
 	w.wakes = m.wakes;
 	if (!wait_is_over(m.machine.pager, wait))
 		sched_block("wait", was_woken, &w, until);
-	reap(w.writes);
+	if (!w.follows)
+		reap(w.writes);
 }
 
 static void sim_wait(struct machine *machine, const struct wait *wait)
