@@ -171,7 +171,9 @@ struct machine_ops {
 	/*
 	 * Wait until @wait may be over (spurious returns are allowed). The core never calls this:
 	 * the library's calls do, when the core returned -EAGAIN, and the machine's own fault
-	 * handler. soft: runs kswapd and the devices itself, so that time passes. => pager lock not held.
+	 * handler. For a wait for frames, or for a write, it has kswapd_step() called, too: that frees
+	 * what was written, and a device that is memory has written before anybody waits. soft: runs
+	 * kswapd and the devices itself, so that time passes. => pager lock not held.
 	 */
 	void (*wait)(struct machine *, const struct wait *);
 
