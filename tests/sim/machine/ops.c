@@ -152,6 +152,10 @@ static struct target choose(struct sim_thread *t, const struct op *op, unsigned 
 		to.nr = AREA_PAGES - to.first;
 	sched_doing("%u: %s, space %u, pages %u + %u", op->number, op_names[op->kind], to.s->number,
 		to.start + to.first, to.nr);
+	if (to.which == 0 && op->kind != OP_READ && op->kind != OP_WRITE) {
+		sim.hot_first = to.start + to.first;
+		sim.hot_nr = to.nr;
+	}
 	return to;
 }
 
@@ -279,18 +283,21 @@ static void op_access_shared(struct sim_thread *t, const struct op *op)
 			(result == -EFAULT && (was_unmapping || cell->unmaps != unmaps)));
 }
 
-/* Any page of the first space. Whose it is knows what it holds; here it must only be whole. */
+/* Some pages of the first space, mostly such that another thread has in work. Whose it is knows what it holds; here it must only be whole. */
 static void op_peek(struct sim_thread *t, const struct op *op)
 {
-	unsigned page = op->b % SPACE_PAGES;
+	bool hot = sim.hot_nr > 0 && op->c % 4 > 0;
+	unsigned page = hot ? sim.hot_first + op->b % sim.hot_nr : op->b % SPACE_PAGES;
 	uint32_t found;
 
-	sched_doing("%u: peek at page %u", op->number, page);
-	int result = access_page(t->spaces[0], page, ACCESS_READ, &found);
+	for (unsigned i = 0; i <= op->d % 4 && page + i < SPACE_PAGES; i++) {
+		sched_doing("%u: peek at page %u", op->number, page + i);
+		int result = access_page(t->spaces[0], page + i, ACCESS_READ, &found);
 
-	op_result(op, result,
-		result == 0 || result == -EFAULT || result == -EIO ||
-			(result == -ENOMEM && !sim.config->roomy));
+		op_result(op, result,
+			result == 0 || result == -EFAULT || result == -EIO ||
+				(result == -ENOMEM && !sim.config->roomy));
+	}
 }
 
 /* ---- Mappings ---------------------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
 
 #define STACK_BYTES (256 * KIB)
 #define MAX_POINTS 600000 /* of one run: some twenty times the longest that ends */
+#define LOWEST_FIRST 1000000 /* priorities of who comes last go down from here, at most once for each point */
 #define STALL_POINTS 1500 /* the longest */
 #define TURN_POINTS 1000 /* with priorities: who runs so long without waiting comes last */
 
@@ -69,7 +70,7 @@ void sched_open(const struct config *c, struct outcome *outcome, const struct sc
 	sched.verbose = verbose;
 	sched.chance = seed_stream(c->schedule, 1);
 	sched.stalls = seed_stream(c->schedule, 3);
-	sched.lowest = 1000;
+	sched.lowest = LOWEST_FIRST;
 	sched.next_validate = c->validate_every;
 	outcome->nr_decisions = 0;
 }
@@ -81,7 +82,7 @@ void sched_start(unsigned thread, void (*run)(void *), void *arg)
 	coro_init(&t->coro, stacks + thread * STACK_BYTES, STACK_BYTES, run, arg);
 	t->state = READY;
 	t->where = "start";
-	t->priority = 1000 + seed_below(&sched.chance, 1000);
+	t->priority = LOWEST_FIRST + seed_below(&sched.chance, 1000);
 }
 
 bool sched_running(void)

@@ -313,6 +313,7 @@ struct sim {
 	bool ksmd_busy, swapoff_busy, thread_ended[MAX_THREADS];
 	struct swap_lease *lease;
 	struct file *file, *shmem;
+	unsigned hot_first, hot_nr; /* pages of the first space that a call was last asked to change */
 	unsigned users, resting; /* of the list of spaces: who changes it, who needs it as it is */
 };
 
