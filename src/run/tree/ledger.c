@@ -6,9 +6,14 @@
 
 /* ---- Slots --------------------------------------------------------------------------------- */
 
-uint64_t ledger_owner(pid_t pid)
+static uint64_t ns_bits(uint64_t pid_ns)
 {
-	return (uint64_t)(uint32_t)pid << 32 | (uint32_t)status_start_time(pid);
+	return pid_ns << (32 + LEDGER_PID_BITS);
+}
+
+uint64_t ledger_owner(pid_t pid, uint64_t pid_ns)
+{
+	return ns_bits(pid_ns) | (uint64_t)(uint32_t)pid << 32 | (uint32_t)status_start_time(pid);
 }
 
 static bool try_claim(struct ledger_slot *slot, uint64_t owner, uint64_t pid_ns)
@@ -68,15 +73,10 @@ void ledger_leave(struct ledger *ledger, unsigned slot)
 static bool is_gone(const struct ledger_slot *slot, uint64_t owner, uint64_t pid_ns)
 {
 	uint64_t ns = atomic_load(&slot->pid_ns);
-	pid_t pid = (pid_t)(owner >> 32);
+	bool ours = ns ? ns == pid_ns
+		       : owner >> (32 + LEDGER_PID_BITS) == ns_bits(pid_ns) >> (32 + LEDGER_PID_BITS);
 
-	if (ns != pid_ns)
-		return false;
-	if (host_call(SYS_kill, pid, 0) == -ESRCH)
-		return true;
-	uint32_t started = (uint32_t)status_start_time(pid);
-
-	return started && (uint32_t)owner && started != (uint32_t)owner;
+	return ours && status_has_gone(ledger_owner_pid(owner), (uint32_t)owner);
 }
 
 void ledger_reap(struct ledger *ledger, uint64_t pid_ns)
@@ -109,10 +109,11 @@ static bool is_hungry(const struct ledger_slot *slot, uint64_t now_ns)
 	return since && now_ns < since + LEDGER_HUNGRY_NS;
 }
 
+/* Also when the word says 1 already: who set it may have been killed before it woke anybody. */
 void ledger_kick(struct ledger *ledger, unsigned slot)
 {
-	if (atomic_exchange(&ledger->slots[slot].kick, 1) == 0)
-		host_futex_wake_shared(&ledger->slots[slot].kick, INT32_MAX);
+	atomic_store(&ledger->slots[slot].kick, 1);
+	host_futex_wake_shared(&ledger->slots[slot].kick, INT32_MAX);
 }
 
 void ledger_kick_others(struct ledger *ledger, unsigned me, bool hungry, uint64_t now_ns)
@@ -205,7 +206,7 @@ uint64_t ledger_grow(struct ledger *ledger, unsigned me, uint64_t want, uint64_t
 	return want;
 }
 
-/* The sum is above the limit: all give the same part of what they have above their floors. */
+/* The sum is above the limit: all give the same part of what they have above their floors, rounded up to be enough. */
 static uint64_t target_over(
 	const struct ledger *ledger, const struct ledger_sum *sum, uint64_t share, uint64_t floor)
 {
@@ -214,7 +215,9 @@ static uint64_t target_over(
 
 	if (over >= can)
 		return floor;
-	return share - (uint64_t)((double)less(share, floor) * (double)over / (double)can);
+	uint64_t part = (uint64_t)((double)less(share, floor) * (double)over / (double)can) + 1;
+
+	return share - min_u64(page_align_up(part), less(share, floor));
 }
 
 static uint64_t target_sated(

@@ -34,8 +34,8 @@
 
 /* Locks: [o] its owner writes, all read  [a] atomic, all */
 struct ledger_slot {
-	_Atomic(uint64_t) owner; /* [a] process number << 32 | start time; 0: free */
-	_Atomic(uint64_t) pid_ns; /* [o] where that number means something; 0: not known yet */
+	_Atomic(uint64_t) owner; /* [a] ledger_owner(); 0: free */
+	_Atomic(uint64_t) pid_ns; /* [o] where its number means something; 0: not known yet */
 	_Atomic(uint64_t) share; /* [o] bytes */
 	_Atomic(uint64_t) floor; /* [o] bytes */
 	_Atomic(uint64_t) used; /* [o] bytes, as they were a moment ago */
@@ -66,7 +66,19 @@ struct ledger_sum {
 	bool others_hungry; /* one that is not @me */
 };
 
-uint64_t ledger_owner(pid_t pid);
+/*
+ * Who owns a slot, in one word: start time (32 bits), number (22 bits, as many as Linux has), and 10 bits of the
+ * namespace of that number. A process may be killed when it has claimed a slot and not yet written down its namespace:
+ * these bits tell then.
+ */
+uint64_t ledger_owner(pid_t pid, uint64_t pid_ns);
+
+#define LEDGER_PID_BITS 22
+
+static inline pid_t ledger_owner_pid(uint64_t owner)
+{
+	return (pid_t)(owner >> 32 & ((1U << LEDGER_PID_BITS) - 1));
+}
 
 /* A slot for @owner, its own from before an exec if there is one; LEDGER_NONE: all are taken. Its share stays as it is. */
 unsigned ledger_claim(struct ledger *ledger, uint64_t owner, uint64_t pid_ns);

@@ -28,6 +28,7 @@
 #define GROW_MOST (64 * MIB)
 #define URGENT_WAIT_NS (5 * 1000000LL)
 #define URGENT_WAITS 100
+#define KICK_NS (1000 * 1000ULL)
 #define STUCK_NS (100 * 1000000ULL)
 #define STUCK_FAULTS 256
 
@@ -72,8 +73,12 @@ bool share_grow(uint64_t least, uint64_t now_ns)
 
 static void get_hungry(uint64_t now_ns)
 {
+	uint64_t last_ns = atomic_load(&share.slot->hungry_ns);
+
 	atomic_store(&share.slot->hungry_ns, now_ns);
-	ledger_kick(share.ledger, share.me);
+	/* Each fault comes here while frames are few: most find that the thread has been kicked, by us, just now. */
+	if (now_ns - last_ns > KICK_NS || !atomic_load(&share.slot->kick))
+		ledger_kick(share.ledger, share.me);
 }
 
 uint64_t share_faults(void)
@@ -170,10 +175,10 @@ static void tell_if_too_many(void)
 /* A slot with the least that works. false: there is none. */
 static bool claim(uint64_t floor)
 {
-	share.me = ledger_claim(share.ledger, ledger_owner(getpid()), share.pid_ns);
+	share.me = ledger_claim(share.ledger, ledger_owner(getpid(), share.pid_ns), share.pid_ns);
 	if (share.me == LEDGER_NONE) {
 		ledger_reap(share.ledger, share.pid_ns);
-		share.me = ledger_claim(share.ledger, ledger_owner(getpid()), share.pid_ns);
+		share.me = ledger_claim(share.ledger, ledger_owner(getpid(), share.pid_ns), share.pid_ns);
 	}
 	if (share.me == LEDGER_NONE) {
 		run_say("more than %d processes share one limit: process %d has a limit of its own",
@@ -244,7 +249,7 @@ int share_attach(void)
 /* A vfork's child has no share. */
 static bool is_ours(void)
 {
-	return share.ledger && atomic_load(&share.slot->owner) >> 32 == (uint64_t)getpid();
+	return share.ledger && ledger_owner_pid(atomic_load(&share.slot->owner)) == getpid();
 }
 
 void share_leave(void)
@@ -276,8 +281,8 @@ void share_exec_failed(void)
 	if (!is_ours())
 		return;
 	lock_take(&share.lock);
-	share.gone = share.execs = false;
 	atomic_store(&share.slot->share, share.bytes);
+	share.gone = share.execs = false;
 	lock_drop(&share.lock);
 	ledger_kick(share.ledger, share.me);
 }

@@ -55,8 +55,8 @@ static void account(struct step *step)
 		now = max_u64(min_u64(now, LEDGER_FLOOR + touched), old);
 		rest_at_most(step, YOUNG_LOOK_NS);
 	} else if (share.young_ns) {
-		share.young_ns = 0;
 		atomic_store(&share.slot->share, now);
+		share.young_ns = 0;
 		ledger_kick_others(share.ledger, share.me, false, step->now_ns);
 		return;
 	}

@@ -84,12 +84,15 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 	ledger_reap(ledger, share.pid_ns);
 	ledger_look(ledger, share.me, now_ns, &sum);
 	lock_take(&share.lock);
-	if (sum.processes == 1 || bytes < share.bytes)
+	if (bytes < share.bytes)
 		error = pager_set_limit(run.pager, bytes, why, why_len);
-	if (!error && (sum.processes == 1 || bytes < share.bytes))
-		share.bytes = bytes;
-	if (!error)
+	if (!error) {
+		share.bytes = min_u64(share.bytes, bytes);
 		atomic_store(&ledger->limit, bytes);
+	}
+	/* One that is alone has all of it, and asks the ledger: another may be starting. */
+	if (!error && sum.processes == 1 && bytes > share.bytes)
+		share_grow(bytes - share.bytes, now_ns);
 	lock_drop(&share.lock);
 	if (!error) {
 		ledger_kick_others(ledger, share.me, false, now_ns);

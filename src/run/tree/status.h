@@ -84,6 +84,12 @@ int status_open_directory(const char *path, uid_t uid, bool make);
 /* Field 22 of /proc/PID/stat; 0: there is no such process. */
 uint64_t status_start_time(pid_t pid);
 
+/*
+ * Has the process @pid gone that started at @started (the low bits of its start time; 0: not known)? One that is dead and
+ * that nobody has waited for has gone: its memory is free.
+ */
+bool status_has_gone(pid_t pid, uint32_t started);
+
 /* The namespace that this process's numbers of processes belong to. */
 uint64_t status_pid_ns(void);
 

@@ -57,18 +57,59 @@ int status_open_directory(const char *path, uid_t uid, bool make)
 	return -EACCES;
 }
 
-uint64_t status_start_time(pid_t pid)
+/* The field number @field, from 3 on, of the text of /proc/PID/stat; NULL: there are fewer. */
+static const char *stat_field(const char *text, int field)
 {
-	char path[64], text[1024];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (host_read_text(path, text, sizeof(text)) <= 0)
-		return 0;
 	const char *at = strrchr(text, ')'); /* the name before it may hold anything */
 
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
+	for (int i = 2; at && i < field; i++) {
+		at = strchr(at, ' ');
+		at = at ? at + 1 : NULL;
+	}
+	return at;
+}
+
+static bool read_stat(pid_t pid, char *text, size_t len)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	return host_read_text(path, text, len) > 0;
+}
+
+static uint64_t start_time_of(const char *text)
+{
+	const char *at = stat_field(text, 22);
+
 	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t status_start_time(pid_t pid)
+{
+	char text[1024];
+
+	return read_stat(pid, text, sizeof(text)) ? start_time_of(text) : 0;
+}
+
+/* Its first thread alone may be dead while others go on: then it is a zombie with more than one thread. */
+static bool is_zombie(const char *text)
+{
+	const char *state = stat_field(text, 3), *threads = stat_field(text, 20);
+
+	return state && threads && (*state == 'Z' || *state == 'X') && atoi(threads) <= 1;
+}
+
+bool status_has_gone(pid_t pid, uint32_t started)
+{
+	char text[1024];
+
+	if (host_call(SYS_kill, pid, 0) == -ESRCH)
+		return true;
+	if (!read_stat(pid, text, sizeof(text)))
+		return false; /* hidden, or it goes now: the next look tells */
+	uint32_t now = (uint32_t)start_time_of(text);
+
+	return is_zombie(text) || (now && started && now != started);
 }
 
 uint64_t status_pid_ns(void)
