@@ -66,6 +66,10 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority);
  * After an error the area is in use as before; what came in stays in until it is reclaimed.
  */
 int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait);
+/* The same of the area of @dev: an heir's devices may all have one name. */
+int pager_swapoff_device(struct pager *pager, const struct swapdev *dev, struct wait *wait);
+/* How many slots of @dev somebody here names or has in memory. Of an inherited device 0 means: nobody will read there again. */
+uint32_t pager_slots_used(struct pager *pager, const struct swapdev *dev);
 /* End a swapoff that said -EAGAIN, in place of calling it again. No-op if there is none. */
 void pager_swapoff_cancel(struct pager *pager);
 
@@ -136,6 +140,8 @@ int pager_fork_child(struct pager *pager);
  */
 struct swap_lease;
 int pager_lease_begin(struct pager *pager, struct swap_lease **out);
+/* The same for one child more, by a lease that there is: it ends when all its children have ended. */
+int pager_lease_join(struct pager *pager, struct swap_lease *lease);
 void pager_lease_end(struct pager *pager, struct swap_lease *lease);
 
 void pager_stats(struct pager *pager, struct anonmm_stats *out);

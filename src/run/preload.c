@@ -270,16 +270,16 @@ static int machine_open(const struct settings *settings, uint32_t nr_frames, cha
 /* @swap is the pager's and the machine's from now on. */
 static int take_swap(struct swapdev *swap, int priority)
 {
-	if (run.nr_swaps == RUN_SWAPS) {
-		swap->ops->close(swap);
-		return -ENOSPC;
-	}
-	int error = pager_add_swap(run.pager, swap, priority);
+	unsigned place = 0;
+
+	while (place < RUN_SWAPS && run.swaps[place])
+		place++;
+	int error = place < RUN_SWAPS ? pager_add_swap(run.pager, swap, priority) : -ENOSPC;
 	if (error) {
 		swap->ops->close(swap);
 		return error;
 	}
-	run.swaps[run.nr_swaps++] = swap;
+	run.swaps[place] = swap;
 	uffd_keep_device(run.machine, swap);
 	return 0;
 }

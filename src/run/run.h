@@ -59,7 +59,10 @@
 
 void *run_symbol(const char *name);
 
-/* A child adds a device to its parent's; so deep a line of forks may be. */
+/*
+ * Places for devices: ours, and those of our ancestors that we still read from. A fork's child adds its own, so before each
+ * fork places are made free (heritage_make_room): a line of forks may be as long as it likes.
+ */
 #define RUN_SWAPS 16
 
 /* One process's managed world. Written by the constructor and by fork's child only; then read by all. */
@@ -74,8 +77,7 @@ struct run {
 	uint64_t memory; /* the limit */
 	uint64_t address_space; /* bytes of the managed range */
 	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
-	struct swapdev *swaps[RUN_SWAPS]; /* ours first opened, then what each fork on the way here added */
-	unsigned nr_swaps;
+	struct swapdev *swaps[RUN_SWAPS]; /* with holes (NULL); heritage.c knows which are ours */
 	struct governor *governor; /* NULL: the limit is what it was set to */
 	bool core; /* core dumps shall hold what is in swap */
 	bool follows; /* the limit follows the host: there is, or will be, a governor */
@@ -171,6 +173,20 @@ void fork_register(void);
 /* End the leases of children that have gone. => space locked */
 void fork_end_leases(void);
 bool fork_owns_fd(int fd);
+
+/* ---- heritage.c --------------------------------------------------------------------------- */
+
+/*
+ * In a fork's child: all devices that there are belong to its ancestors. @fd is the end of a pipe that is held until none of
+ * those of the parent is of use here.
+ */
+void heritage_begin(int fd);
+/* Leave what nothing here is on any more. Does not wait. => space locked */
+void heritage_leave_empty(void);
+/* Have places for what a child adds: what is left on inherited devices is taken over, from those with the least. => space locked */
+void heritage_make_room(void);
+bool heritage_owns_fd(int fd);
+bool heritage_any(void);
 
 /* ---- exec.c ------------------------------------------------------------------------------- */
 

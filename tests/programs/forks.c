@@ -4,6 +4,8 @@
  *
  *   raw       a child by the system call itself, which nobody sees: it must get a fault where it touches, never zeros
  *   deep      forks of forks
+ *   chain     forty forks of forks, each with 256 KiB more, and each looks at what all before it had
+ *   many      three hundred children that live at the same time
  *   daemon    forks twice, closes every descriptor, and goes on; says "good" by a file, argv[2]
  *   threads   forks while other threads fault
  *   spawn     vfork, posix_spawn, system, popen
@@ -103,6 +105,68 @@ static int way_deep(int depth)
 		_exit(bad | way_deep(depth - 1));
 	}
 	return must(status_of(pid) == 0, "a fork of a fork") | must(look(5) == 0, "its parent");
+}
+
+#define CHAIN 40
+#define CHAIN_BYTES ((size_t)256 << 10)
+
+static int chain_is_good(char *const *parts, int nr)
+{
+	int good = 1;
+
+	for (int i = 0; i < nr; i++)
+		for (size_t at = 0; at < CHAIN_BYTES; at += PAGE / 8)
+			good &= parts[i][at] == (char)(i + 1);
+	return good;
+}
+
+static int way_chain(void)
+{
+	char *parts[CHAIN];
+
+	munmap(area, NR * PAGE);
+	for (int depth = 0; depth < CHAIN; depth++) {
+		parts[depth] = malloc(CHAIN_BYTES);
+		memset(parts[depth], depth + 1, CHAIN_BYTES);
+		pid_t pid = fork();
+
+		if (pid != 0)
+			_exit(must(status_of(pid) == 0, "a generation") |
+				must(chain_is_good(parts, depth + 1), "what a generation has"));
+		if (!chain_is_good(parts, depth + 1))
+			_exit(2);
+	}
+	puts("good");
+	fflush(stdout);
+	_exit(0);
+}
+
+#define MANY 300
+
+static int way_many(void)
+{
+	int go[2], wrong = 0;
+	char byte;
+
+	if (pipe(go) < 0)
+		return 2;
+	for (int i = 0; i < MANY; i++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return must(0, "one of many forks");
+		if (pid == 0) {
+			close(go[1]);
+			(void)!read(go[0], &byte, 1);
+			_exit(i % 20 == 0 && look(5) != 0);
+		}
+		*word((size_t)i * 7 % NR) += 0; /* what was out moves to another slot */
+	}
+	wrong |= must(look(5) == 0, "the parent of many");
+	close(go[1]);
+	for (int i = 0, status; i < MANY; i++)
+		wrong |= must(wait(&status) > 0 && status == 0, "one of many children");
+	return wrong;
 }
 
 static int way_daemon(const char *path)
@@ -213,6 +277,10 @@ int main(int argc, char **argv)
 		wrong = way_raw();
 	else if (!strcmp(way, "deep"))
 		wrong = way_deep(2);
+	else if (!strcmp(way, "chain"))
+		wrong = way_chain();
+	else if (!strcmp(way, "many"))
+		wrong = way_many();
 	else if (!strcmp(way, "daemon") && argc > 2)
 		wrong = way_daemon(argv[2]);
 	else if (!strcmp(way, "threads"))

@@ -20,9 +20,10 @@ nothing_left() {
 }
 
 for mode in thread signal; do
-	for way in raw deep threads spawn abort kill; do
+	for way in raw deep chain threads spawn abort kill; do
 		limit=7M
 		[ $way = deep ] && limit=14M # for three processes
+		[ $way = chain ] && limit=24M # for forty
 		(ulimit -c 0; SWAP="file:$work/swap?size=1G" managed $limit $mode "$forks" $way) >"$work/out" 2>&1 ||
 			fail "$mode, $way: exit status $?: $(cat "$work/out")"
 		grep -q good "$work/out" || fail "$mode, $way: $(cat "$work/out")"

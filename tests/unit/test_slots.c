@@ -110,6 +110,47 @@ static void a_mapped_page_whose_slot_is_named_stays_cached(void **state)
 	place_close(&child);
 }
 
+/* A lease can be shared: it covers what is out at each fork, and ends once. */
+static void who_joins_a_lease_has_what_is_out_by_then(void **state)
+{
+	struct swap_lease *lease;
+
+	(void)state;
+	out(PAGES);
+	lease = lease_begin();
+	for (unsigned i = PAGES; i < 700; i++)
+		store(&parent, base + i * PAGE_BYTES, i + 1);
+	page_out(&parent, base + PAGES * PAGE_BYTES, 700 - PAGES);
+	freeze();
+	assert_int_equal(pager_lease_join(world.pager, lease), 0);
+	pager_thaw(world.pager);
+	uint64_t used = stats().slots_used;
+
+	assert_true(used > 600);
+	assert_int_equal(place_madvise(&parent, base, 700 * PAGE_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(stats().slots_used, used);
+	valid();
+	pager_lease_end(world.pager, lease);
+	assert_int_equal(stats().slots_used, 0);
+	valid();
+}
+
+/* A bit for each slot of a large device would take more than the pages that are on it. */
+static void a_lease_takes_memory_for_what_is_out_alone(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	swapon("mem:?size=4G", 5);
+	out(PAGES);
+	before = stats().metadata_bytes;
+	struct swap_lease *lease = lease_begin();
+
+	assert_true(stats().metadata_bytes - before <= 4 * PAGE_BYTES);
+	pager_lease_end(world.pager, lease);
+	assert_int_equal(stats().metadata_bytes, before);
+}
+
 static void an_heir_forgets_all_leases(void **state)
 {
 	struct wait wait = {0};
@@ -170,6 +211,70 @@ static void a_limit_that_no_device_of_the_heir_can_hold_is_refused(void **state)
 		store(&parent, base + i * PAGE_BYTES, i + 1);
 	assert_int_equal(pager_set_limit(world.pager, 2 * MIB, why, sizeof(why)), -ENOSPC);
 	assert_non_null(strstr(why, "swap has room for 0 MiB"));
+}
+
+/* All devices of a line of forks have one name. */
+static void an_heir_leaves_what_it_inherited_and_keeps_its_own(void **state)
+{
+	struct swapdev *own, *inherited = world.dev;
+	struct wait wait = {0};
+
+	(void)state;
+	out(PAGES);
+	become_an_heir();
+	own = swapon("faulty:mem:?size=8M", 1);
+	assert_string_equal(own->uri, inherited->uri);
+	assert_int_equal(pager_slots_used(world.pager, inherited), PAGES);
+	for (unsigned i = 0; i < PAGES / 2; i++)
+		store(&parent, base + i * PAGE_BYTES, i + 1);
+	assert_in_range(pager_slots_used(world.pager, inherited), 1, PAGES / 2); /* readahead took more */
+	assert_int_equal(WORLD_RETRY(&world, &wait, pager_swapoff_device(world.pager, inherited, &wait)), 0);
+	assert_int_equal(pager_slots_used(world.pager, inherited), 0);
+	assert_null(world.pager->areas[0].dev);
+	valid();
+	page_out(&parent, base, PAGES);
+	assert_int_equal(pager_slots_used(world.pager, own), PAGES);
+	check(&parent, base, PAGES);
+	struct swapdev *next = swapon("mem:?size=1M", -1);
+
+	assert_ptr_equal(world.pager->areas[0].dev, next); /* the number is free again */
+}
+
+/* A slot that is kept for a child, or for ever, and that nobody names: the heir has no reason to keep it. */
+static void slots_that_the_parent_keeps_are_free_for_its_heir(void **state)
+{
+	struct wait wait = {0};
+
+	(void)state;
+	out(PAGES);
+	lease_begin();
+	slot_at(base + 3 * PAGE_BYTES)->flags |= SLOT_RETIRED;
+	assert_int_equal(place_madvise(&parent, base, PAGES * PAGE_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(stats().slots_used, PAGES);
+	become_an_heir();
+	assert_int_equal(pager_slots_used(world.pager, world.dev), 0);
+	assert_int_equal(pager_swapoff_device(world.pager, world.dev, &wait), 0);
+	valid();
+}
+
+/* The owner's lease keeps what is there; ours need not, and would keep us from leaving it. */
+static void a_lease_binds_nothing_that_is_inherited(void **state)
+{
+	struct swap_lease *lease;
+	struct wait wait = {0};
+
+	(void)state;
+	out(PAGES);
+	become_an_heir();
+	swapon("mem:?size=1M", 1);
+	lease = lease_begin();
+	assert_int_equal(place_madvise(&parent, base, PAGES / 2 * PAGE_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(pager_slots_used(world.pager, world.dev), PAGES / 2);
+	assert_int_equal(WORLD_RETRY(&world, &wait, pager_swapoff_device(world.pager, world.dev, &wait)), 0);
+	for (unsigned i = PAGES / 2; i < PAGES; i++)
+		assert_int_equal(load(&parent, base + i * PAGE_BYTES), i + 1);
+	pager_lease_end(world.pager, lease);
+	valid();
 }
 
 static void an_heir_s_swapoff_of_what_it_inherited_changes_no_sum(void **state)
@@ -383,9 +488,14 @@ int main(void)
 		TEST(a_crowded_device_counts_as_full),
 		TEST(a_lease_of_an_empty_area_binds_none_of_its_slots),
 		TEST(a_mapped_page_whose_slot_is_named_stays_cached),
+		TEST(who_joins_a_lease_has_what_is_out_by_then),
+		TEST(a_lease_takes_memory_for_what_is_out_alone),
 		TEST(an_heir_forgets_all_leases),
 		TEST(what_is_inherited_fills_no_device_of_the_heir),
 		TEST(a_limit_that_no_device_of_the_heir_can_hold_is_refused),
+		TEST(an_heir_leaves_what_it_inherited_and_keeps_its_own),
+		TEST(slots_that_the_parent_keeps_are_free_for_its_heir),
+		TEST(a_lease_binds_nothing_that_is_inherited),
 		TEST(an_heir_s_swapoff_of_what_it_inherited_changes_no_sum),
 		TEST(a_device_that_cannot_be_inherited_is_told),
 		TEST(half_a_hash_is_not_the_content),

@@ -286,6 +286,17 @@ void uffd_keep_device(struct machine *machine, struct swapdev *dev)
 		m->devices[m->nr_devices++] = dev;
 }
 
+void uffd_forget_device(struct machine *machine, const struct swapdev *dev)
+{
+	struct uffd_machine *m = uffd_of(machine);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < m->nr_devices; i++)
+		if (m->devices[i] != dev)
+			m->devices[kept++] = m->devices[i];
+	m->nr_devices = kept;
+}
+
 void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx)
 {
 	struct uffd_machine *m = uffd_of(machine);

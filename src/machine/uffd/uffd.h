@@ -124,6 +124,8 @@ int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask)
  * uffd_fork_child() for a device of the child's own. Without it the threads keep whatever could be a device's.
  */
 void uffd_keep_device(struct machine *m, struct swapdev *dev);
+/* It has been closed: threads that are started from now on keep no descriptors of it. */
+void uffd_forget_device(struct machine *m, const struct swapdev *dev);
 
 /*
  * A foreign mapping that lay in the managed range is gone, or goes now: its addresses belong to the reservation again.

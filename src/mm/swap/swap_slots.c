@@ -246,9 +246,10 @@ static bool slot_leased(struct pager *pager, swp_entry_t entry)
 	struct swap_lease *lease;
 
 	TAILQ_FOREACH (lease, &pager->leases, link) {
-		uint64_t *map = lease->map[entry.type];
+		const uint64_t *map = lease->map[entry.type];
 
-		if (map && map[entry.slot / 64] >> (entry.slot % 64) & 1)
+		if (map && entry.slot < lease->nr[entry.type] &&
+			map[entry.slot / 64] >> (entry.slot % 64) & 1)
 			return true;
 	}
 	return false;
@@ -261,7 +262,7 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 	bool empty = slot->flags & SLOT_EMPTY;
 
 	slot->flags &= SLOT_RETIRED;
-	if (slot->flags & SLOT_RETIRED) {
+	if ((slot->flags & SLOT_RETIRED) && !area->inherited) {
 		slot->word = WORD_USED; /* for ever */
 		return;
 	}
@@ -359,31 +360,43 @@ bool vm_swap_full(const struct pager *pager)
 
 /* ---- Leases --------------------------------------------------------------------------- */
 
-static size_t lease_map_bytes(const struct swap_area *area)
+static size_t lease_map_bytes(uint32_t nr_slots)
 {
-	return page_align_up((area->nr_slots + 63) / 64 * sizeof(uint64_t));
+	return page_align_up((nr_slots + 63ul) / 64 * sizeof(uint64_t));
+}
+
+static void lease_map_free(struct pager *pager, struct swap_lease *lease, unsigned type)
+{
+	if (lease->map[type])
+		pager_chunk_free(pager, lease->map[type], lease_map_bytes(lease->nr[type]));
 }
 
 static void lease_free(struct pager *pager, struct swap_lease *lease)
 {
-	for (unsigned type = 0; type < pager->nr_areas; type++)
-		if (lease->map[type])
-			pager_chunk_free(pager, lease->map[type], lease_map_bytes(&pager->areas[type]));
+	for (unsigned type = 0; type < MAX_SWAP_AREAS; type++)
+		lease_map_free(pager, lease, type);
 	pager_chunk_free(pager, lease, page_align_up(sizeof(*lease)));
 }
 
+/* What is named there now joins what the map has. false: no memory, and the map is as it was. */
 static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned type)
 {
 	struct swap_area *area = &pager->areas[type];
 
-	if (area->nr_used == 0)
+	if (area->nr_used == 0 || area->inherited)
 		return true;
-	lease->map[type] = pager_chunk_alloc(pager, lease_map_bytes(area));
-	if (!lease->map[type])
+	uint64_t *map = pager_chunk_alloc(pager, lease_map_bytes(area->touched));
+
+	if (!map)
 		return false;
+	if (lease->map[type])
+		memcpy(map, lease->map[type], (lease->nr[type] + 63ul) / 64 * sizeof(uint64_t));
 	for (uint32_t slot = 0; slot < area->touched; slot++)
 		if (area->slots[slot].count > 0)
-			lease->map[type][slot / 64] |= 1ull << (slot % 64);
+			map[slot / 64] |= 1ull << (slot % 64);
+	lease_map_free(pager, lease, type);
+	lease->map[type] = map;
+	lease->nr[type] = area->touched;
 	return true;
 }
 
@@ -401,21 +414,27 @@ static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 	}
 }
 
-int pager_lease_begin(struct pager *pager, struct swap_lease **out)
+/* On failure it may bind some slots more than it did. */
+static int lease_extend(struct pager *pager, struct swap_lease *lease)
 {
-	int error = 0;
-
-	pager_lock(pager);
 	assert(pager->frozen);
-	struct swap_lease *lease = pager_chunk_alloc(pager, page_align_up(sizeof(*lease)));
-
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		unshare_mapped_pages(pager, &pager->nodes[n]);
-	if (!lease)
-		error = -ENOMEM;
-	for (unsigned type = 0; !error && type < pager->nr_areas; type++)
+	for (unsigned type = 0; type < pager->nr_areas; type++)
 		if (!lease_fill(pager, lease, type))
-			error = -ENOMEM;
+			return -ENOMEM;
+	return 0;
+}
+
+int pager_lease_begin(struct pager *pager, struct swap_lease **out)
+{
+	int error = -ENOMEM;
+
+	pager_lock(pager);
+	struct swap_lease *lease = pager_chunk_alloc(pager, page_align_up(sizeof(*lease)));
+
+	if (lease)
+		error = lease_extend(pager, lease);
 	if (!error)
 		TAILQ_INSERT_TAIL(&pager->leases, lease, link);
 	else if (lease)
@@ -425,12 +444,22 @@ int pager_lease_begin(struct pager *pager, struct swap_lease **out)
 	return error;
 }
 
-static void free_deferred(struct pager *pager, unsigned type, const uint64_t *map)
+int pager_lease_join(struct pager *pager, struct swap_lease *lease)
+{
+	pager_lock(pager);
+	int error = lease_extend(pager, lease);
+
+	pager_unlock(pager);
+	return error;
+}
+
+static void free_deferred(struct pager *pager, unsigned type, const struct swap_lease *lease)
 {
 	struct swap_area *area = &pager->areas[type];
 
-	for (uint32_t slot = 0; map && slot < area->touched; slot++)
-		if ((map[slot / 64] >> (slot % 64) & 1) && (area->slots[slot].flags & SLOT_DEFERRED))
+	for (uint32_t slot = 0; lease->map[type] && slot < lease->nr[type]; slot++)
+		if ((lease->map[type][slot / 64] >> (slot % 64) & 1) &&
+			(area->slots[slot].flags & SLOT_DEFERRED))
 			slot_release(pager, (swp_entry_t){(uint8_t)type, slot});
 }
 
@@ -439,10 +468,47 @@ void pager_lease_end(struct pager *pager, struct swap_lease *lease)
 	pager_lock(pager);
 	TAILQ_REMOVE(&pager->leases, lease, link);
 	for (unsigned type = 0; type < pager->nr_areas; type++)
-		free_deferred(pager, type, lease->map[type]);
+		free_deferred(pager, type, lease);
 	lease_free(pager, lease);
 	pager_event(pager);
 	pager_unlock(pager);
+}
+
+/* ---- What is inherited ------------------------------------------------------------------ */
+
+/* Slots that only the parent had a reason to keep are free here: nobody names them. */
+static void heir_lets_go(struct pager *pager, struct swap_area *area, uint8_t type)
+{
+	for (uint32_t at = 0; at < area->touched; at++) {
+		struct swap_slot *slot = &area->slots[at];
+
+		if (word_kind(slot) != WORD_FREE && word_kind(slot) != WORD_PAGE && slot->count == 0)
+			slot_release(pager, (swp_entry_t){type, at});
+	}
+}
+
+static int area_inherit(struct pager *pager, uint8_t type)
+{
+	struct swap_area *area = &pager->areas[type];
+
+	if (!area->inherited) {
+		area_count_out(pager, area);
+		area->inherited = true;
+		heir_lets_go(pager, area, type);
+	}
+	return area->dev->ops->fork_child ? area->dev->ops->fork_child(area->dev) : -EOPNOTSUPP;
+}
+
+uint32_t pager_slots_used(struct pager *pager, const struct swapdev *dev)
+{
+	uint32_t nr = 0;
+
+	pager_lock(pager);
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		if (pager->areas[type].dev == dev)
+			nr = pager->areas[type].nr_used;
+	pager_unlock(pager);
+	return nr;
 }
 
 int pager_fork_child(struct pager *pager)
@@ -461,16 +527,9 @@ int pager_fork_child(struct pager *pager)
 		TAILQ_REMOVE(&pager->leases, lease, link);
 		lease_free(pager, lease);
 	}
-	for (unsigned type = 0; !error && type < pager->nr_areas; type++) {
-		struct swap_area *area = &pager->areas[type];
-
-		if (!area->dev)
-			continue;
-		if (!area->inherited)
-			area_count_out(pager, area);
-		area->inherited = true;
-		error = area->dev->ops->fork_child ? area->dev->ops->fork_child(area->dev) : -EOPNOTSUPP;
-	}
+	for (unsigned type = 0; !error && type < pager->nr_areas; type++)
+		if (pager->areas[type].dev)
+			error = area_inherit(pager, (uint8_t)type);
 	pager_unlock(pager);
 	return error;
 }

@@ -64,10 +64,11 @@ struct swap_area {
 	struct tier tier; /* [L] its share of them */
 };
 
-/* What a child of a fork may still read; a bitmap per area. */
+/* What children of forks may still read: a bitmap for each area of ours. What is inherited its owner leases. */
 struct swap_lease {
 	TAILQ_ENTRY(swap_lease) link;
-	uint64_t *map[MAX_SWAP_AREAS];
+	uint64_t *map[MAX_SWAP_AREAS]; /* NULL: nothing there */
+	uint32_t nr[MAX_SWAP_AREAS]; /* slots that the map has a bit for; those behind are not leased */
 };
 
 TAILQ_HEAD(swap_lease_list, swap_lease);

@@ -383,6 +383,8 @@ static void off_undo(struct pager *pager)
 
 static int off_step(struct pager *pager, struct wait *wait)
 {
+	if (off_area(pager)->nr_used == 0)
+		return 0; /* nobody names a slot: no page table needs a look */
 	int error = unuse_spaces(pager, wait);
 
 	if (!error)
@@ -440,13 +442,11 @@ static int off_run(struct pager *pager, uint8_t type, struct swapdev **dev, stru
 	return error;
 }
 
-int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait)
+/* @type: of an area, or -ENOENT. => lets go of the lock that it is entered with */
+static int off_call(struct pager *pager, int type, struct wait *wait)
 {
 	struct swapdev *dev = NULL;
 	int error = 0;
-
-	pager_lock(pager);
-	int type = find_area(pager, uri);
 
 	if (type < 0)
 		error = type;
@@ -462,6 +462,23 @@ int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait)
 	if (dev)
 		dev->ops->close(dev);
 	return error;
+}
+
+int pager_swapoff(struct pager *pager, const char *uri, struct wait *wait)
+{
+	pager_lock(pager);
+	return off_call(pager, find_area(pager, uri), wait);
+}
+
+int pager_swapoff_device(struct pager *pager, const struct swapdev *dev, struct wait *wait)
+{
+	int type = -ENOENT;
+
+	pager_lock(pager);
+	for (unsigned i = 0; i < pager->nr_areas; i++)
+		if (pager->areas[i].dev == dev)
+			type = (int)i;
+	return off_call(pager, type, wait);
 }
 
 void pager_swapoff_cancel(struct pager *pager)

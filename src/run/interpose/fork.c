@@ -9,7 +9,8 @@
  *   before   CPU pairing undone, libc's list of FILEs and the allocator locked (their holders may fault), signals blocked
  *            space locked, pager frozen, what is on the devices leased to the child
  *   parent   thawed. The lease ends when the child, and all that it forks, have ended or become other programs:
- *            they hold the write end of a pipe that is closed on exec, and nobody else does
+ *            they hold the write end of a pipe that is closed on exec, and nobody else does; or when nothing that they name is
+ *            on the parent's devices any more (heritage.c)
  *   child    devices are the parent's, read-only; a new one takes what the child swaps out; new threads; thawed
  *
  * Between "before" and the thaw no managed memory is touched. libc's own memory is not managed (extents.c).
@@ -37,7 +38,8 @@ void _IO_list_resetlock(void);
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
-#define LEASES_MAX 256
+/* Children that are watched one by one. While there are more, new ones share the youngest lease: it ends with the last of them. */
+#define LEASES_MAX 64
 #define LEASE_CHECK_MS 100
 #define LEASES_ROOM 192 /* numbers for these below a low limit of descriptors */
 
@@ -51,15 +53,13 @@ static struct lease leases[LEASES_MAX]; /* [S] the first nr_leases */
 static _Atomic(unsigned) nr_leases; /* changed under [S] */
 static int64_t next_check_ms; /* [S] */
 
-/* Write ends that this process holds for its ancestors. [S], read without */
-static _Atomic(int) held[LEASES_MAX];
-static _Atomic(unsigned) nr_held;
-
 /* The fork that is being made. [S] */
 static struct {
 	sigset_t signals;
 	struct lease lease;
-	int child_end;
+	bool joined; /* the lease is one of leases[] */
+	int child_end; /* -1: none, and the lease is for ever */
+	int lease_error; /* 0: there is a lease */
 	int error;
 } forking = {.child_end = -1};
 
@@ -72,16 +72,17 @@ static int64_t now_ms(void)
 
 /* ---- Leases ----------------------------------------------------------------------------- */
 
-static int lease_begin(void)
+/* One more pipe, for one more lease. */
+static int lease_new(void)
 {
 	int ends[2];
 
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
 	int error = pager_lease_begin(run.pager, &forking.lease.swap);
-	if (error)
-		return error;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-		error = -errno;
-		pager_lease_end(run.pager, forking.lease.swap);
+	if (error) {
+		raw_close(ends[0]);
+		raw_close(ends[1]);
 		return error;
 	}
 	forking.lease.fd = host_fd_raise(ends[0], FD_PLACE_RUN, LEASES_ROOM);
@@ -89,9 +90,43 @@ static int lease_begin(void)
 	return 0;
 }
 
+/*
+ * Another writing end of the youngest lease's pipe. Where /proc does not show it that lease is for ever, which costs slots and
+ * nothing else.
+ */
+static int lease_share(struct lease *youngest)
+{
+	char path[64];
+	int error = pager_lease_join(run.pager, youngest->swap);
+
+	if (error)
+		return error;
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", youngest->fd);
+	int fd = youngest->fd < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && youngest->fd >= 0) {
+		raw_close(youngest->fd);
+		youngest->fd = -1;
+	}
+	forking.child_end = fd < 0 ? -1 : host_fd_raise(fd, FD_PLACE_RUN, LEASES_ROOM);
+	forking.joined = true;
+	return 0;
+}
+
+static int lease_begin(void)
+{
+	unsigned nr = atomic_load(&nr_leases);
+	int error = nr < LEASES_MAX ? lease_new() : -EMFILE;
+
+	forking.joined = false;
+	if ((error == -EMFILE || error == -ENFILE) && nr > 0)
+		error = lease_share(&leases[nr - 1]);
+	return error;
+}
+
 static bool lease_is_over(const struct lease *lease)
 {
-	struct pollfd poll_fd = {.fd = lease->fd};
+	struct pollfd poll_fd = {.fd = lease->fd}; /* below 0: never */
+
 	return syscall(SYS_ppoll, &poll_fd, 1, &(struct timespec){0}, NULL, 0) > 0 &&
 	       poll_fd.revents & (POLLHUP | POLLNVAL);
 }
@@ -113,55 +148,50 @@ static void leases_check(void)
 
 void fork_end_leases(void)
 {
-	if (likely(!atomic_load_explicit(&nr_leases, memory_order_relaxed)))
+	if (likely(!atomic_load_explicit(&nr_leases, memory_order_relaxed) && !heritage_any()))
 		return;
 	int64_t now = now_ms();
 	if (now < next_check_ms)
 		return;
 	next_check_ms = now + LEASE_CHECK_MS;
 	leases_check();
+	heritage_leave_empty();
 }
 
-/* The parent keeps the lease; too many to watch: for ever, which costs slots and nothing else. */
 static void lease_keep(void)
 {
 	unsigned nr = atomic_load(&nr_leases);
 
-	raw_close(forking.child_end);
-	if (nr == LEASES_MAX) {
-		raw_close(forking.lease.fd);
+	if (forking.child_end >= 0)
+		raw_close(forking.child_end);
+	if (forking.joined)
 		return;
-	}
 	leases[nr] = forking.lease;
 	atomic_store(&nr_leases, nr + 1);
 }
 
-/* The child holds its end until it ends, and is nobody's lessor yet. */
+/* The child holds its end until it reads nothing of the parent's, or ends; and is nobody's lessor yet. */
 static void lease_hold(void)
 {
-	unsigned nr = atomic_load(&nr_leases), end = atomic_load(&nr_held);
+	unsigned nr = atomic_load(&nr_leases);
 
 	for (unsigned i = 0; i < nr; i++)
-		raw_close(leases[i].fd);
+		if (leases[i].fd >= 0)
+			raw_close(leases[i].fd);
 	atomic_store(&nr_leases, 0);
-	raw_close(forking.lease.fd);
-	if (end < LEASES_MAX) {
-		atomic_store(&held[end], forking.child_end);
-		atomic_store(&nr_held, end + 1);
-	}
+	if (!forking.joined)
+		raw_close(forking.lease.fd);
+	heritage_begin(forking.child_end);
 }
 
 bool fork_owns_fd(int fd)
 {
-	unsigned nr = atomic_load(&nr_held);
-	for (unsigned i = 0; i < nr; i++)
-		if (atomic_load(&held[i]) == fd)
-			return true;
-	nr = atomic_load(&nr_leases);
+	unsigned nr = atomic_load(&nr_leases);
+
 	for (unsigned i = 0; i < nr; i++)
 		if (leases[i].fd == fd)
 			return true;
-	return false;
+	return heritage_owns_fd(fd);
 }
 
 /* ---- The three handlers ----------------------------------------------------------------- */
@@ -170,6 +200,8 @@ static void freeze(void)
 {
 	call_space_lock();
 	leases_check();
+	heritage_leave_empty();
+	heritage_make_room();
 	(void)retry(pager_freeze(run.pager, &wait));
 }
 
@@ -187,16 +219,16 @@ static int devices_prepare(void)
 {
 	int error = 0;
 
-	for (unsigned i = 0; i < run.nr_swaps && !error; i++)
-		if (run.swaps[i]->ops->fork_prepare)
+	for (unsigned i = 0; i < RUN_SWAPS && !error; i++)
+		if (run.swaps[i] && run.swaps[i]->ops->fork_prepare)
 			error = run.swaps[i]->ops->fork_prepare(run.swaps[i]);
 	return error;
 }
 
 static void devices_parent(void)
 {
-	for (unsigned i = 0; i < run.nr_swaps; i++)
-		if (run.swaps[i]->ops->fork_parent)
+	for (unsigned i = 0; i < RUN_SWAPS; i++)
+		if (run.swaps[i] && run.swaps[i]->ops->fork_parent)
 			run.swaps[i]->ops->fork_parent(run.swaps[i]);
 }
 
@@ -214,7 +246,7 @@ static void fork_before(void)
 	raw_block_signals(&signals);
 	freeze();
 	forking.signals = signals;
-	forking.error = lease_begin();
+	forking.error = forking.lease_error = lease_begin();
 	if (!forking.error)
 		forking.error = devices_prepare();
 	if (!forking.error)
@@ -230,7 +262,7 @@ static void fork_parent(void)
 	if (!forking.error)
 		uffd_fork_parent(run.machine);
 	devices_parent();
-	if (forking.child_end >= 0)
+	if (!forking.lease_error)
 		lease_keep();
 	forking.child_end = -1;
 	thaw();
@@ -281,7 +313,7 @@ static void fork_child(void)
 	share_fork_child();
 	if (!forking.error)
 		uffd_fork_child_begin(run.machine);
-	if (forking.child_end >= 0)
+	if (!forking.lease_error)
 		lease_hold();
 	forking.child_end = -1;
 	stats_fork_child();
