@@ -30,6 +30,8 @@ struct ticket {
 	void *victim; /* page whose bit is turned; NULL: none */
 	unsigned bit;
 	unsigned late; /* polls to go; 0: at once */
+	int torn; /* 0, or the error with which it ends after a part of it has moved */
+	uint16_t nr; /* torn: pages of the whole */
 	struct faulty_dev *faulty; /* [I] */
 	TAILQ_ENTRY(ticket) link;
 };
@@ -51,6 +53,7 @@ struct faulty_dev {
 	struct trap corrupt; /* [F] */
 	bool hold[SWAP_DIRS]; /* [F] */
 	unsigned delay; /* [I] */
+	bool torn; /* [I] a part of what is to fail moves first */
 	uint64_t random; /* [F] */
 	uint64_t requests[SWAP_DIRS]; /* [F] */
 	uint64_t dealt; /* [F] */
@@ -156,9 +159,24 @@ static void inner_done(struct swap_io *io)
 	struct faulty_dev *faulty = ticket->faulty;
 
 	turn_bit(ticket);
+	if (ticket->torn) {
+		io->result = ticket->torn;
+		io->nr = ticket->nr;
+	}
 	pthread_mutex_lock(&faulty->lock);
 	TAILQ_INSERT_TAIL(&faulty->late[io->dir], ticket, link);
 	pthread_mutex_unlock(&faulty->lock);
+}
+
+/* @io is to fail: at once, or, torn, when its first pages have moved. => locked */
+static int tear(struct faulty_dev *faulty, struct ticket *ticket, struct swap_io *io, int error)
+{
+	if (!faulty->torn || io->nr == 1)
+		return error;
+	ticket->torn = error;
+	ticket->nr = io->nr;
+	io->nr = (uint16_t)(1 + random_next(faulty) % (io->nr - 1));
+	return 0;
 }
 
 /* What will become of @io: 0, and the ticket says the rest, or an error. => locked */
@@ -170,7 +188,7 @@ static int decide(struct faulty_dev *faulty, struct ticket *ticket, struct swap_
 	if (!swap_io_fits(&faulty->dev, io))
 		return -EINVAL;
 	if (trap_closes(faulty, &faulty->fail[io->dir]))
-		return -faulty->fail[io->dir].error;
+		return tear(faulty, ticket, io, -faulty->fail[io->dir].error);
 	if (io->dir == SWAP_WRITE)
 		return take_room(faulty, io);
 	if (trap_closes(faulty, &faulty->corrupt)) {
@@ -428,7 +446,7 @@ uint64_t faulty_dealt(struct swapdev *dev)
 static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct swap_why *why)
 {
 	uint64_t fail_read = 0, fail_write = 0, corrupt_read = 0, forever = 0, error = EIO;
-	uint64_t full = UINT32_MAX, delay = 0, seed = 1;
+	uint64_t full = UINT32_MAX, delay = 0, torn = 0, seed = 1;
 	const struct {
 		const char *key;
 		uint64_t *value, max;
@@ -440,6 +458,7 @@ static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct 
 		{"error", &error, 133},
 		{"full", &full, UINT32_MAX},
 		{"delay", &delay, 1000},
+		{"torn", &torn, 1},
 		{"seed", &seed, UINT64_MAX},
 	};
 
@@ -456,6 +475,7 @@ static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct 
 	faulty->corrupt = (struct trap){corrupt_read, forever, 0};
 	faulty->limit = (uint32_t)full;
 	faulty->delay = (unsigned)delay;
+	faulty->torn = torn;
 	/* The generator never leaves 0. */
 	faulty->random = seed ? seed : 1;
 	return 0;

@@ -9,6 +9,7 @@
  *   error=N                    the errno of failures, EIO when not given
  *   full=N                     a write to an (N+1)th different slot ends with ENOSPC; discard() makes room
  *   delay=N                    a request that has ended is held back for up to N polls, seeded, and so reordered
+ *   torn=1                     what fails of several pages has moved a part of them first
  *   seed=N                     of delays and corruptions
  *
  *   faulty:file:/var/tmp?size=64M&fail_write=3&delay=4&seed=7

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device in plain memory, for tests and the simulator: mem:?size=SIZE&when=poll|submit
+ * A device in plain memory, for tests and the simulator: mem:?size=SIZE&when=poll|submit&shared=0|1
  *
  * The bytes move when the request is submitted; it ends at the next poll() of its direction, in the
  * order of submission (when=submit: at once). No time passes, no thread runs: the same calls give the same run.
  *
- * Its memory is its own, not swapped by anybody, and not counted. A child of fork has its copy of it.
+ * Its memory is its own, not swapped by anybody, and not counted. A child of fork has its copy of it; with shared=1 both see the
+ * same, as they would with a file.
  */
 #include "swap/device.h"
 
@@ -121,6 +122,14 @@ static const struct swapdev_ops mem_ops = {
 	.close = mem_close,
 };
 
+static uint8_t *bytes_alloc(uint64_t bytes, bool shared)
+{
+	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_NORESERVE;
+	long p = syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	return p == -1 ? NULL : (uint8_t *)p;
+}
+
 static int take_when(struct swap_uri *uri, bool *at_once, struct swap_why *why)
 {
 	const char *when = swap_uri_take(uri, "when");
@@ -134,14 +143,16 @@ static int take_when(struct swap_uri *uri, bool *at_once, struct swap_why *why)
 int mem_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 {
 	struct mem_dev *mem;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, shared = 0;
 	bool at_once = false;
 	int error = swap_uri_take_size(uri, DEFAULT_BYTES, &bytes, why);
 
 	if (!error)
 		error = take_when(uri, &at_once, why);
 	if (!error)
-		error = swap_uri_finish(uri, "size and when", why);
+		error = swap_uri_take_number(uri, "shared", &shared, why);
+	if (!error)
+		error = swap_uri_finish(uri, "size, when and shared", why);
 	if (error)
 		return error;
 	if (uri->path[0])
@@ -149,7 +160,7 @@ int mem_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 	if (bytes == 0)
 		bytes = DEFAULT_BYTES;
 	mem = device_alloc(sizeof(*mem));
-	if (!mem || !(mem->bytes = device_alloc(bytes))) {
+	if (!mem || !(mem->bytes = bytes_alloc(bytes, shared))) {
 		device_free(mem, sizeof(*mem));
 		return swap_why(why, -ENOMEM, "no memory for it; use a smaller size=");
 	}
