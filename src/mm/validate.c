@@ -277,8 +277,10 @@ static void check_slots(struct census *c, unsigned type)
 		if (slot->word == 0 && slot->count > 0)
 			wrong(c, "slot %u:%u: free, but %u PTEs name it", type, at, slot->count);
 	}
-	for (uint32_t cluster = 0; cluster < area->nr_clusters; cluster++)
-		nr_free += area->cluster_free[cluster];
+	for (uint32_t cluster = 0; cluster < area->clusters.nr; cluster++)
+		nr_free += area->clusters.free[cluster];
+	if (!clusters_check(&area->clusters))
+		wrong(c, "area %u: the maps of its clusters are not what is free", type);
 	if (used != area->nr_used || nr_free != area->nr_slots - used)
 		wrong(c, "area %u: %u slots used and %u free, %u counted", type, area->nr_used, nr_free,
 			used);

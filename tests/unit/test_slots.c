@@ -66,6 +66,28 @@ static void short_clusters_are_used_again(void **state)
 	}
 }
 
+/* No cluster ever gets whole then: what has some room is filled up before the table and the file grow. */
+static void random_rewriting_does_not_spread_over_the_device(void **state)
+{
+	struct swap_area *area = &world.pager->areas[1];
+	uint64_t random = 1, most = 0;
+
+	(void)state;
+	swapon("mem:?size=64M", 5);
+	for (unsigned i = 0; i < 1000; i++)
+		store(&parent, base + i * PAGE_BYTES, i + 1);
+	for (unsigned round = 0; round < 20000; round++) {
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		store(&parent, base + (random >> 33) % 1000 * PAGE_BYTES, random);
+		if (round % 32 == 0)
+			reap();
+		most = max_u64(most, area->nr_used);
+	}
+	valid();
+	assert_true(most > 400);
+	assert_in_range(area->touched, most, 3 * most + 2 * SWAP_CLUSTER);
+}
+
 static void a_crowded_device_counts_as_full(void **state)
 {
 	(void)state;
@@ -485,6 +507,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_does_not_fit_goes_to_the_next_area),
 		TEST(short_clusters_are_used_again),
+		TEST(random_rewriting_does_not_spread_over_the_device),
 		TEST(a_crowded_device_counts_as_full),
 		TEST(a_lease_of_an_empty_area_binds_none_of_its_slots),
 		TEST(a_mapped_page_whose_slot_is_named_stays_cached),

@@ -461,6 +461,20 @@ static void a_chain_is_not_quick(void **state)
 	}
 }
 
+/* Pages that do not compress, written again and again: each time to another slot of the device behind. */
+static void the_device_behind_does_not_grow_by_rewriting(void **state)
+{
+	struct world *w = world_new("zram:?size=256K,mem:?size=64M");
+	struct zram_dev *zram = zram_in(w);
+
+	(void)state;
+	for (unsigned version = 1; version < 60; version++)
+		assert_int_equal(write_slots(w, 0, SWAP_IO_PAGES, version), 0);
+	assert_int_equal(zram->next_nr_used, SWAP_IO_PAGES);
+	assert_in_range(zram->next_touched, SWAP_IO_PAGES, 4 * SWAP_IO_PAGES);
+	world_free(w);
+}
+
 static void lists_are_cut_where_a_scheme_follows(void **state)
 {
 	struct swapdev *devs[4];
@@ -605,6 +619,7 @@ int main(void)
 		cmocka_unit_test(it_takes_no_more_than_it_is_granted),
 		cmocka_unit_test(bad_names_are_told),
 		cmocka_unit_test(a_chain_is_not_quick),
+		cmocka_unit_test(the_device_behind_does_not_grow_by_rewriting),
 		cmocka_unit_test(lists_are_cut_where_a_scheme_follows),
 		ON(threads_share_the_store, "zram:?size=8M"),
 		ON(threads_share_the_store, "zram:?size=8M&algo=zstd"),

@@ -244,7 +244,8 @@ static void slots(void **state)
 	WRONG(shmem_slot->count, 0, "PTEs name it");
 	WRONG(slot->word, 0, "free, but");
 	WRONG(area->nr_used, area->nr_used + 1, "slots used");
-	WRONG(area->cluster_free[0], area->cluster_free[0] - 1, "slots used");
+	WRONG(area->clusters.free[0], area->clusters.free[0] - 1, "slots used");
+	WRONG(area->clusters.map[CLUSTER_SOME][0], 0, "maps of its clusters");
 	WRONG(world.pager->slots_used, world.pager->slots_used + 1, "slots: ");
 	WRONG_PTE(&parent, base + 15 * PAGE_BYTES, 0, "PTEs name it");
 }

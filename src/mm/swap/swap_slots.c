@@ -17,16 +17,6 @@ static size_t slots_bytes(const struct swap_area *area)
 	return page_align_up(area->nr_slots * sizeof(struct swap_slot));
 }
 
-static size_t clusters_bytes(const struct swap_area *area)
-{
-	return page_align_up(area->nr_clusters * sizeof(uint16_t));
-}
-
-static uint32_t cluster_slots(const struct swap_area *area, uint32_t cluster)
-{
-	return (uint32_t)min_u64(SWAP_CLUSTER, area->nr_slots - (uint64_t)cluster * SWAP_CLUSTER);
-}
-
 void area_count_in(struct pager *pager, const struct swap_area *area)
 {
 	pager->slots_total += area->nr_slots;
@@ -45,17 +35,15 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 	*area = (struct swap_area){
 		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
 	TAILQ_INIT(&area->lent);
-	area->nr_clusters = (area->nr_slots + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 	/* The slots' table is counted as it is touched, not as it is reserved. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
-	area->cluster_free = pager_chunk_alloc(pager, clusters_bytes(area));
-	if (!area->slots || !area->cluster_free) {
+	area->cluster_memory = pager_chunk_alloc(pager, clusters_bytes(area->nr_slots));
+	if (!area->slots || !area->cluster_memory) {
 		swap_area_destroy(pager, area);
 		*area = (struct swap_area){.pager = pager}; /* the device is the caller's again */
 		return -ENOMEM;
 	}
-	for (uint32_t c = 0; c < area->nr_clusters; c++)
-		area->cluster_free[c] = (uint16_t)cluster_slots(area, c);
+	clusters_init(&area->clusters, area->nr_slots, area->cluster_memory);
 	area_count_in(pager, area);
 	return 0;
 }
@@ -64,10 +52,10 @@ void swap_area_destroy(struct pager *pager, struct swap_area *area)
 {
 	if (area->slots)
 		pager->machine->ops->chunk_free(pager->machine, area->slots, slots_bytes(area));
-	if (area->cluster_free)
-		pager_chunk_free(pager, area->cluster_free, clusters_bytes(area));
+	if (area->cluster_memory)
+		pager_chunk_free(pager, area->cluster_memory, clusters_bytes(area->nr_slots));
 	area->slots = NULL;
-	area->cluster_free = NULL;
+	area->cluster_memory = NULL;
 }
 
 void swap_area_remove(struct pager *pager, uint8_t type)
@@ -140,42 +128,45 @@ struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
 
 /* ---- Handing out ---------------------------------------------------------------------- */
 
-static bool cluster_is_whole(const struct swap_area *area, uint32_t c)
-{
-	return area->cluster_free[c] == cluster_slots(area, c);
-}
+/*
+ * How many times as many slots may have been touched as are in use, before what has some room is rather filled up
+ * than new clusters begun. Where neighbours do not matter the table of slots alone counts. On a file whole clusters
+ * make large writes, and that is worth some of its size; but under random rewriting no cluster ever gets whole, and
+ * without a bound table and file would grow to the end.
+ */
+#define SPREAD_ANYWHERE 2
+#define SPREAD_FILE 3
+#define SPREAD_FILE_LEAST (4 * SWAP_CLUSTER) /* a file of a few MiB may well be sparse */
 
-/* Slots of its table are rather used again than new ones touched, when half of those that were touched are free. */
-static bool half_will_do(const struct swap_area *area)
+static bool is_spread(const struct swap_area *area)
 {
-	return area->dev->anywhere && area->touched / 2 > area->nr_used;
+	if (area->dev->anywhere)
+		return area->touched / SPREAD_ANYWHERE > area->nr_used;
+	return area->touched > SPREAD_FILE_LEAST && area->touched / SPREAD_FILE > area->nr_used;
 }
 
 /*
  * The next cluster worth going through: a whole one that was written before (a file system then has its blocks ready,
- * and the slots' table its memory), else one that never was, else one with any free slot.
+ * and the slots' table its memory), else one that never was, else one with any free slot. An area that is spread goes
+ * through those that are half free: there is one, since more than half of what was touched is.
  */
 static bool next_cluster(struct swap_area *area)
 {
-	uint32_t from = area->cursor / SWAP_CLUSTER, partial = UINT32_MAX;
-	uint16_t enough = half_will_do(area) ? SWAP_CLUSTER / 2 : SWAP_CLUSTER;
+	const struct clusters *c = &area->clusters;
+	uint32_t from = area->cursor / SWAP_CLUSTER, next = NO_CLUSTER;
 	uint32_t touched = (area->touched + SWAP_CLUSTER - 1) / SWAP_CLUSTER;
 
-	for (uint32_t i = 1; i <= touched; i++) {
-		uint32_t c = (from + i) % touched;
-
-		if (area->cluster_free[c] >= enough || cluster_is_whole(area, c)) {
-			area->cursor = c * SWAP_CLUSTER;
-			return true;
-		}
-		if (partial == UINT32_MAX && area->cluster_free[c] > 0)
-			partial = c;
-	}
-	if (touched < area->nr_clusters)
-		partial = touched;
-	if (partial == UINT32_MAX)
+	if (is_spread(area))
+		next = cluster_next(c, CLUSTER_HALF, from, touched);
+	if (next == NO_CLUSTER)
+		next = cluster_next(c, CLUSTER_WHOLE, from, touched);
+	if (next == NO_CLUSTER && touched < c->nr)
+		next = touched;
+	if (next == NO_CLUSTER)
+		next = cluster_next(c, CLUSTER_SOME, from, touched);
+	if (next == NO_CLUSTER)
 		return false;
-	area->cursor = partial * SWAP_CLUSTER;
+	area->cursor = next * SWAP_CLUSTER;
 	return true;
 }
 
@@ -183,9 +174,9 @@ static bool next_cluster(struct swap_area *area)
 static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 {
 	uint32_t c = area->cursor / SWAP_CLUSTER;
-	uint32_t end = c * SWAP_CLUSTER + cluster_slots(area, c);
+	uint32_t end = c * SWAP_CLUSTER + cluster_slots(&area->clusters, c);
 
-	if (area->cluster_free[c] == 0)
+	if (area->clusters.free[c] == 0)
 		return false;
 	for (; area->cursor < end; area->cursor++) {
 		if (word_kind(&area->slots[area->cursor]) == WORD_FREE) {
@@ -211,7 +202,7 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 	struct swap_slot *slot = &area->slots[at];
 
 	*slot = (struct swap_slot){.word = WORD_USED, .flags = SLOT_EMPTY};
-	area->cluster_free[at / SWAP_CLUSTER]--;
+	cluster_take(&area->clusters, at / SWAP_CLUSTER);
 	area->nr_used++;
 	pager->slots_used++; /* slots are handed out where area_counts() alone */
 	if (at >= area->touched) {
@@ -277,7 +268,7 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 		area->full = false;
 	if (!area->inherited)
 		area->dev->ops->discard(area->dev, entry.slot, 1);
-	area->cluster_free[entry.slot / SWAP_CLUSTER]++;
+	cluster_give(&area->clusters, entry.slot / SWAP_CLUSTER);
 	area->nr_used--;
 	if (area_counts(area))
 		pager->slots_used--;

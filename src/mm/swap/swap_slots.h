@@ -17,12 +17,12 @@
 #define ANONMM_SWAP_SLOTS_H
 
 #include "mm/page/page.h"
+#include "mm/swap/clusters.h"
 #include "contract/policy.h"
 #include "mm/space/pgtable.h"
 #include "contract/swapdev.h"
 
 #define MAX_SWAP_AREAS 30
-#define SWAP_CLUSTER 256 /* slots: 1 MiB, the largest write */
 
 enum slot_flags {
 	SLOT_HASHED = 1 << 0, /* hash is that of the content on the device */
@@ -52,8 +52,8 @@ struct swap_area {
 	bool off; /* [L] swapoff has begun: it gets nothing new, and the pager's sums leave it out */
 	uint32_t nr_slots; /* [I] */
 	struct swap_slot *slots; /* [I] the array */
-	uint16_t *cluster_free; /* [I] the array: free slots in each cluster */
-	uint32_t nr_clusters; /* [I] */
+	struct clusters clusters; /* [L] */
+	void *cluster_memory; /* [I] */
 	uint32_t cursor; /* [L] the slot to try next */
 	uint32_t nr_used; /* [L] */
 	uint64_t nr_refused; /* [L] writes for which the device had no room */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a fork's child has from its ancestors: devices that it reads from, and for each an end of a pipe by which the owner
- * knows that somebody still does.
+ * What a fork's child has from its ancestors: devices that it reads from, and for each an end of a pipe by which the
+ * owner knows that somebody still does.
  *
- * A device that nothing of this process is on any more is left: it is closed, its place is free, and with the last device of
- * an ancestor its pipe's end is closed. And before a fork there must be places for what the child adds. Where they
- * are lacking, what is left on an inherited device is taken over, by the pager's swapoff: it comes in, and goes out to our own.
- * Those with the fewest pages go first, so a line of forks of any length has RUN_SWAPS devices at each step, and
- * a page is moved once in several generations.
+ * A device that nothing of this process is on any more is left: it is closed, its place is free, and with the last
+ * device of an ancestor its pipe's end is closed. And before a fork there must be places for what the child adds.
+ * Where they are lacking, what is left on an inherited device is taken over, by the pager's swapoff: it comes in, and
+ * goes out to our own. Those with the fewest pages go first, so a line of forks of any length has RUN_SWAPS devices
+ * at each step, and a page is moved once in several generations.
  */
 #include "run/run.h"
 #include "run/raw.h"

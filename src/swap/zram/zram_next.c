@@ -29,11 +29,16 @@ static bool next_slot_used(const struct zram_dev *zram, uint32_t at)
 	return zram->next_used[at / 64] >> (at % 64) & 1;
 }
 
-/* From where the last one was: what leaves together lies together. */
+/*
+ * From where the last one was: what leaves together lies together. When two of three that were ever used are free
+ * it goes round among those, so that a device that is written again and again does not grow to its end.
+ */
 uint32_t next_slot_get(struct zram_dev *zram)
 {
 	uint32_t nr = zram->next ? zram->next->nr_slots : 0;
 
+	if (zram->next_touched / 3 > zram->next_nr_used && zram->next_touched > SWAP_IO_PAGES)
+		nr = zram->next_touched;
 	if (!nr || zram->heir || zram->next_nr_used == nr)
 		return NO_SLOT;
 	for (uint32_t at = zram->next_cursor;;) {
