@@ -493,6 +493,62 @@ static void lists_are_cut_where_a_scheme_follows(void **state)
 
 /* ---- Threads -------------------------------------------------------------------------------------------- */
 
+struct taker {
+	struct zcomp_pool *pool;
+	struct zcomp_context *context;
+	_Atomic(bool) has;
+};
+
+static void *take_context(void *arg)
+{
+	struct taker *taker = arg;
+
+	taker->context = zcomp_get(taker->pool);
+	atomic_store(&taker->has, true);
+	return NULL;
+}
+
+static unsigned nr_waiting(struct zcomp_pool *pool)
+{
+	struct zcomp_waiter *waiter;
+	unsigned nr = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	STAILQ_FOREACH (waiter, &pool->waiters, link)
+		nr++;
+	pthread_mutex_unlock(&pool->lock);
+	return nr;
+}
+
+/* Not only the first one, and not by whoever is quickest. */
+static void who_waits_for_a_context_gets_the_next_one_in_turn(void **state)
+{
+	struct world *w = world_new("zram:?size=1M");
+	struct zcomp_pool *pool = &zram_in(w)->comp.compress;
+	struct zcomp_context *taken[ZCOMP_CONTEXTS];
+	struct taker takers[2] = {{.pool = pool}, {.pool = pool}};
+	pthread_t threads[2];
+
+	(void)state;
+	for (unsigned i = 0; i < pool->nr; i++)
+		taken[i] = zcomp_get(pool);
+	for (unsigned i = 0; i < 2; i++) {
+		pthread_create(&threads[i], NULL, take_context, &takers[i]);
+		while (nr_waiting(pool) != i + 1)
+			sched_yield();
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(atomic_load(&takers[i].has));
+		zcomp_put(taken[1 - i]); /* the first one last */
+		pthread_join(threads[i], NULL);
+		assert_ptr_equal(takers[i].context, taken[1 - i]);
+	}
+	for (unsigned i = 0; i < pool->nr; i++)
+		zcomp_put(taken[i]);
+	assert_int_equal(pool->free, (1u << pool->nr) - 1);
+	world_free(w);
+}
+
 struct worker {
 	struct world *w;
 	int index;
@@ -620,6 +676,7 @@ int main(void)
 		cmocka_unit_test(bad_names_are_told),
 		cmocka_unit_test(a_chain_is_not_quick),
 		cmocka_unit_test(the_device_behind_does_not_grow_by_rewriting),
+		cmocka_unit_test(who_waits_for_a_context_gets_the_next_one_in_turn),
 		cmocka_unit_test(lists_are_cut_where_a_scheme_follows),
 		ON(threads_share_the_store, "zram:?size=8M"),
 		ON(threads_share_the_store, "zram:?size=8M&algo=zstd"),

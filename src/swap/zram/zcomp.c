@@ -6,6 +6,7 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include "swap/zram/zcomp.h"
 
+#include <linux/futex.h>
 #include <lz4.h>
 #include <lz4hc.h>
 #include <sched.h>
@@ -140,19 +141,60 @@ static const struct zcomp_algo algos[] = {
 
 /* ---- Contexts ------------------------------------------------------------------------------ */
 
-/* One that nobody has; else wait for the first. Low ones first: the others then cost nothing. */
-struct zcomp_context *zcomp_get(struct zcomp *comp, struct zcomp_context contexts[])
+static void pool_init(struct zcomp_pool *pool)
 {
-	for (unsigned i = 0; i < comp->nr_contexts; i++)
-		if (pthread_mutex_trylock(&contexts[i].lock) == 0)
-			return &contexts[i];
-	pthread_mutex_lock(&contexts[0].lock);
-	return &contexts[0];
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->free = (1u << pool->nr) - 1;
+	STAILQ_INIT(&pool->waiters);
 }
 
+/* => not locked. Whoever gives a context back wakes this one for it. */
+static unsigned wait_for_one(struct zcomp_waiter *waiter)
+{
+	uint32_t given;
+
+	while (!(given = atomic_load(&waiter->given)))
+		syscall(SYS_futex, &waiter->given, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	return given - 1;
+}
+
+/* Low ones first: the others then cost nothing. */
+struct zcomp_context *zcomp_get(struct zcomp_pool *pool)
+{
+	struct zcomp_waiter waiter = {.given = 0};
+	unsigned at;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pool->free) {
+		at = (unsigned)__builtin_ctz(pool->free);
+		pool->free &= pool->free - 1;
+		pthread_mutex_unlock(&pool->lock);
+	} else {
+		STAILQ_INSERT_TAIL(&pool->waiters, &waiter, link);
+		pthread_mutex_unlock(&pool->lock);
+		at = wait_for_one(&waiter);
+	}
+	return &pool->contexts[at];
+}
+
+/* The waiter may have gone on before it is woken: then the wake-up finds nobody at that address, or one that looks again. */
 void zcomp_put(struct zcomp_context *context)
 {
-	pthread_mutex_unlock(&context->lock);
+	struct zcomp_pool *pool = context->pool;
+	unsigned at = (unsigned)(context - pool->contexts);
+
+	pthread_mutex_lock(&pool->lock);
+	struct zcomp_waiter *first = STAILQ_FIRST(&pool->waiters);
+
+	if (first) {
+		STAILQ_REMOVE_HEAD(&pool->waiters, link);
+		atomic_store(&first->given, at + 1);
+	} else {
+		pool->free |= 1u << at;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (first)
+		syscall(SYS_futex, &first->given, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static size_t state_bytes(const struct zcomp *comp, bool compress)
@@ -239,12 +281,14 @@ static unsigned nr_cpus(void)
 	return (unsigned)CPU_COUNT(&cpus);
 }
 
-static uint8_t *contexts_place(struct zcomp *comp, struct zcomp_context *contexts, bool compress, uint8_t *at)
+static uint8_t *pool_place(struct zcomp *comp, struct zcomp_pool *pool, bool compress, uint8_t *at)
 {
-	for (unsigned i = 0; i < comp->nr_contexts; i++) {
-		pthread_mutex_init(&contexts[i].lock, NULL);
-		contexts[i].buffer = at;
-		contexts[i].state = at + PAGE_BYTES;
+	pool->nr = (unsigned)min_u64(max_u64(nr_cpus(), 2), ZCOMP_CONTEXTS);
+	pool_init(pool);
+	for (unsigned i = 0; i < pool->nr; i++) {
+		pool->contexts[i].pool = pool;
+		pool->contexts[i].buffer = at;
+		pool->contexts[i].state = at + PAGE_BYTES;
 		at += PAGE_BYTES + state_bytes(comp, compress);
 	}
 	return at;
@@ -253,7 +297,7 @@ static uint8_t *contexts_place(struct zcomp *comp, struct zcomp_context *context
 /* The library may refuse a level only when it sees the memory: better now than at the first page. */
 static int try_it(struct zcomp *comp, struct swap_why *why)
 {
-	struct zcomp_context *in = &comp->compress[0], *out = &comp->decompress[0];
+	struct zcomp_context *in = &comp->compress.contexts[0], *out = &comp->decompress.contexts[0];
 	static const uint8_t zeros[PAGE_BYTES];
 	uint8_t page[PAGE_BYTES];
 	size_t bytes = zcomp_compress(comp, in, zeros, PAGE_BYTES);
@@ -274,15 +318,14 @@ int zcomp_open(struct zcomp *comp, struct swap_uri *uri, struct swap_why *why)
 		error = take_level(comp, uri, why);
 	if (error)
 		return error;
-	comp->nr_contexts = (unsigned)min_u64(max_u64(nr_cpus(), 2), ZCOMP_CONTEXTS);
 	comp->memory_bytes =
-		comp->nr_contexts * (2 * PAGE_BYTES + state_bytes(comp, true) + state_bytes(comp, false));
+		ZCOMP_CONTEXTS * (2 * PAGE_BYTES + state_bytes(comp, true) + state_bytes(comp, false));
 	comp->memory = device_alloc(comp->memory_bytes);
 	if (!comp->memory)
 		return swap_why(why, -ENOMEM, "no memory for the compressor's tables");
-	uint8_t *at = contexts_place(comp, comp->compress, true, comp->memory);
+	uint8_t *at = pool_place(comp, &comp->compress, true, comp->memory);
 
-	contexts_place(comp, comp->decompress, false, at);
+	pool_place(comp, &comp->decompress, false, at);
 	error = try_it(comp, why);
 	if (error)
 		zcomp_close(comp);
@@ -297,8 +340,6 @@ void zcomp_close(struct zcomp *comp)
 
 void zcomp_fork_child(struct zcomp *comp)
 {
-	for (unsigned i = 0; i < comp->nr_contexts; i++) {
-		pthread_mutex_init(&comp->compress[i].lock, NULL);
-		pthread_mutex_init(&comp->decompress[i].lock, NULL);
-	}
+	pool_init(&comp->compress);
+	pool_init(&comp->decompress);
 }

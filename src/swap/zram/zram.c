@@ -175,7 +175,7 @@ static int keep_page(struct zram_dev *zram, uint32_t slot, const void *page, uin
 	int result = 0;
 
 	if (!same) {
-		context = zcomp_get(&zram->comp, zram->comp.compress);
+		context = zcomp_get(&zram->comp.compress);
 		bytes = zcomp_compress(&zram->comp, context, page, KEEP_MOST);
 		if (bytes == 0)
 			bytes = copy_page(context, page);
@@ -222,7 +222,7 @@ static void was_read(struct zram_dev *zram, uint32_t slot)
 
 int zram_take_page(struct zram_dev *zram, uint32_t slot, void *page, uint32_t *at)
 {
-	struct zcomp_context *context = zcomp_get(&zram->comp, zram->comp.decompress);
+	struct zcomp_context *context = zcomp_get(&zram->comp.decompress);
 	int result = 0;
 
 	pthread_mutex_lock(&zram->lock);
