@@ -9,6 +9,7 @@
  *      mmap.c                the mmap family
  *      fork.c                fork: both processes go on with the same memory
  *      exec.c                exec and spawn: the configuration travels on
+ *      shell.c               system and popen in signal mode
  *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
  *      signals.c             SIGBUS and SIGSYS stay ours in signal mode
  *      core*.c               core dumps hold what is in swap
@@ -37,6 +38,7 @@
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/types.h>
 
 /* What this library offers to the program; everything else is hidden. */
@@ -192,6 +194,14 @@ bool heritage_any(void);
 
 /* Remember what to hand on to programs that this one starts. */
 void exec_start(char **envp);
+/* Start the shell with the environment of now. 0 or an errno value. => signal mode: nothing has to be outside of managed memory */
+int exec_spawn_shell(const char *command, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, pid_t *pid);
+
+/* ---- shell.c ------------------------------------------------------------------------------ */
+
+/* In a fork's child. */
+void shell_fork_child(void);
 
 /* ---- share*.c ----------------------------------------------------------------------------- */
 

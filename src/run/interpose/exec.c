@@ -4,8 +4,8 @@
  *
  * The configuration is in the environment. A program that passes an environment of its own, even an
  * empty one, passes ours on nevertheless: the limit is not the program's to drop. Whoever wants a
- * program unmanaged says ANONMM_OFF=1 in its environment. (system() and popen() use the program's
- * own environment as it is.) Static and privileged programs run unmanaged: the dynamic linker does
+ * program unmanaged says ANONMM_OFF=1 in its environment. (system() and popen(), in
+ * shell.c, use the program's own environment as it is.) Static and privileged programs run unmanaged: the dynamic linker does
  * not look at us there.
  *
  * After vfork, and inside posix_spawn, the child runs in the parent's memory until it execs: the same
@@ -16,6 +16,7 @@
 
 #include <alloca.h>
 #include <fcntl.h>
+#include <paths.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -307,22 +308,32 @@ static void spawn_work(void *p)
 		s->error = REAL(posix_spawn)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
 }
 
-/* An array of strings, and the strings, in one piece that is not managed. NULL: no memory. */
+/*
+ * An array of strings, and the strings, in one piece that is not managed. NULL: no memory. Another thread may change the array and
+ * the strings meanwhile, as in an environment: what fits is copied, and the kernel's copy would be no better.
+ */
 static char **own_texts(char *const *texts)
 {
-	size_t nr = env_count(texts), bytes = (nr + 1) * sizeof(char *);
+	size_t nr = env_count(texts), bytes = (nr + 1) * sizeof(char *), i;
 
-	for (size_t i = 0; i < nr; i++)
+	for (i = 0; i < nr && texts[i]; i++)
 		bytes += strlen(texts[i]) + 1;
-	char **copy = own_alloc(bytes);
+	nr = i;
+	char **copy = own_alloc(bytes), *end = (char *)copy + bytes;
 	if (!copy)
 		return NULL;
 	char *at = (char *)(copy + nr + 1);
-	for (size_t i = 0; i < nr; i++) {
-		copy[i] = at;
-		at = stpcpy(at, texts[i]) + 1;
+	for (i = 0; i < nr && at < end; i++) {
+		char *text = texts[i];
+		size_t len = text ? strnlen(text, (size_t)(end - at) - 1) : 0;
+
+		if (!text)
+			break;
+		copy[i] = memcpy(at, text, len);
+		at[len] = '\0';
+		at += len + 1;
 	}
-	copy[nr] = NULL;
+	copy[i] = NULL;
 	return copy;
 }
 
@@ -397,84 +408,18 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 	return spawn(&spawning, pid);
 }
 
-/* system() and popen() hand the program's environment itself to such a child. */
-struct shell {
-	char *command;
-	char **env, **program_env;
-};
-
-static bool shell_begin(struct shell *shell, const char *command)
+/* The environment stays as it is: whoever has taken our settings out of it means it. */
+int exec_spawn_shell(const char *command, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attr, pid_t *pid)
 {
-	*shell = (struct shell){.program_env = environ};
-	if (run.active)
-		uffd_unpair_self(run.machine);
-	if (!run.active || !run.signal_mode || !command)
-		return true;
-	shell->command = own_text(command);
-	shell->env = environ ? own_texts(environ) : NULL;
-	if (!shell->command || (environ && !shell->env))
-		return false;
-	if (shell->env)
-		environ = shell->env;
-	return true;
-}
+	char *argv[] = {"sh", "-c", (char *)command, NULL};
+	struct spawning spawning = {.path = _PATH_BSHELL,
+		.actions = actions,
+		.attr = attr,
+		.argv = argv,
+		.env = env_or_none(environ)};
 
-static void shell_end(struct shell *shell)
-{
-	if (shell->env && environ == shell->env)
-		environ = shell->program_env;
-	if (environ != shell->env)
-		own_free(shell->env);
-	own_free(shell->command);
-}
-
-/* What libc's child reads is on the stack of its caller. */
-struct shell_call {
-	const char *command, *mode; /* mode NULL: system() */
-	FILE *file;
-	int status;
-	int error;
-};
-
-static void shell_work(void *p)
-{
-	struct shell_call *call = p;
-
-	if (call->mode)
-		call->file = REAL(popen)(call->command, call->mode);
-	else
-		call->status = REAL(system)(call->command);
-	call->error = errno;
-}
-
-static void shell_run(struct shell_call *call)
-{
-	struct shell shell;
-
-	call->error = ENOMEM;
-	if (shell_begin(&shell, call->command)) {
-		if (shell.command)
-			call->command = shell.command;
-		call_off_managed_stack(shell_work, call);
-	}
-	shell_end(&shell);
-	errno = call->error;
-}
-
-EXPORT int system(const char *command)
-{
-	struct shell_call call = {.command = command, .status = -1};
-
-	shell_run(&call);
-	return call.status;
-}
-
-EXPORT FILE *popen(const char *command, const char *mode)
-{
-	struct shell_call call = {.command = command, .mode = mode};
-
-	shell_run(&call);
-	return call.file;
+	return spawn(&spawning, pid);
 }
 
 /* ---- vfork ------------------------------------------------------------------------------ */

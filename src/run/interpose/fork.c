@@ -309,6 +309,7 @@ static void fork_child(void)
 	if (!run.active)
 		return;
 	run.active = false;
+	shell_fork_child();
 	status_fork_child();
 	share_fork_child();
 	if (!forking.error)
