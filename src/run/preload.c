@@ -11,6 +11,7 @@
  * plain jemalloc.
  */
 #include "run/run.h"
+#include "host/die.h"
 #include "run/raw.h"
 #include "host/thread.h"
 #include "run/faults.h"
@@ -86,6 +87,24 @@ void run_die(const char *format, ...)
 	va_end(args);
 	syscall(SYS_exit_group, 125);
 	__builtin_unreachable();
+}
+
+/*
+ * Failed asserts of ours, and whatever else of ours calls abort() (the allocator). These two are this library's alone: the
+ * program and libc have libc's.
+ */
+void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
+	__attribute__((visibility("hidden"), noreturn));
+
+void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
+{
+	run_say("a bug of anonmm: %s:%u: %s: %s does not hold", file, line, function, what);
+	host_die();
+}
+
+__attribute__((visibility("hidden"))) void abort(void)
+{
+	host_die();
 }
 
 static bool flag_set(const char *name)

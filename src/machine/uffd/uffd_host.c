@@ -10,6 +10,8 @@
  * requests made by kswapd, whose table is private.
  */
 #include "machine/uffd/uffd_internal.h"
+
+#include "host/die.h"
 #include "host/fd.h"
 
 #include <fcntl.h>
@@ -434,5 +436,5 @@ void uffd_die(struct uffd_machine *m, const char *format, ...)
 	va_start(args, format);
 	say_v(m, 0, format, args);
 	va_end(args);
-	abort();
+	host_die();
 }
