@@ -59,6 +59,16 @@ void *run_symbol(const char *name)
 	return symbol;
 }
 
+extern struct real __start_anonmm_real[] __attribute__((visibility("hidden")));
+extern struct real __stop_anonmm_real[] __attribute__((visibility("hidden")));
+
+/* What this libc does not have is missed when the program calls it. */
+static void find_symbols(void)
+{
+	for (struct real *real = __start_anonmm_real; real < __stop_anonmm_real; real++)
+		atomic_store_explicit(&real->symbol, dlsym(RTLD_NEXT, real->name), memory_order_relaxed);
+}
+
 static void say(const char *format, va_list args)
 {
 	char line[1024] = "anonmm: ";
@@ -539,6 +549,7 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 
 	(void)argc;
 	(void)argv;
+	find_symbols();
 	guard_libc_start();
 	dlopen_start();
 	fork_register();

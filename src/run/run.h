@@ -47,17 +47,26 @@
 /* Thread-local without a call, and without an allocation at first use. */
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
-/* libc's own function of the name that we interpose. => never in the fault path */
+/*
+ * libc's own function of the name that we interpose. All are looked up by our constructor: dlsym() takes the dynamic linker's lock,
+ * which a crash handler, a fork's child or vfork's child may wait for in vain. A use before that looks up by itself.
+ */
 #define REAL(name)                                                                                           \
 	({                                                                                                   \
-		static _Atomic(__typeof__(&name)) real_;                                                     \
-		__typeof__(&name) found_ = atomic_load_explicit(&real_, memory_order_relaxed);               \
-		if (!found_) {                                                                               \
-			found_ = (__typeof__(&name))run_symbol(#name);                                       \
-			atomic_store_explicit(&real_, found_, memory_order_relaxed);                         \
+		static struct real real_ __attribute__((section("anonmm_real"))) = {#name, NULL};            \
+		void *found_ = atomic_load_explicit(&real_.symbol, memory_order_relaxed);                    \
+		if (unlikely(!found_)) {                                                                     \
+			found_ = run_symbol(#name);                                                          \
+			atomic_store_explicit(&real_.symbol, found_, memory_order_relaxed);                  \
 		}                                                                                            \
-		found_;                                                                                      \
+		(__typeof__(&name))found_;                                                                   \
 	})
+
+/* One use of REAL(). The linker gathers them. */
+struct real {
+	const char *name; /* [I] */
+	_Atomic(void *) symbol; /* [a] NULL: not looked up, or libc does not have it */
+};
 
 void *run_symbol(const char *name);
 
