@@ -19,6 +19,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
@@ -248,6 +252,43 @@ static void recursion_handled(void)
 	setrlimit(RLIMIT_STACK, &limit);
 	churn();
 	recurse(0);
+}
+
+/* ---- A host that says "again" -------------------------------------------------------------------- */
+
+static void *asks_again(void *page)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xc028aa03, 2, 0), /* UFFDIO_COPY */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xc020aa04, 1, 0), /* UFFDIO_ZEROPAGE */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xc028aa05, 0, 1), /* UFFDIO_MOVE */
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0);
+	*(volatile char *)page = 1;
+	return page;
+}
+
+/* Whoever is told so in a fault must let others run, who may have a lower priority: the thread does not use all of its CPU. */
+static void host_says_again(void)
+{
+	pthread_t thread;
+	clockid_t clock;
+	struct timespec used = {0, 0};
+	char *p = map(PAGE);
+	CHECK(pthread_create(&thread, NULL, asks_again, p) == 0);
+	usleep(500000);
+	if (pthread_getcpuclockid(thread, &clock) == 0) /* natively it has ended */
+		clock_gettime(clock, &used);
+	say(used.tv_sec || used.tv_nsec > 150000000 ? "it spins\n" : "it sleeps\n");
+	_exit(0);
 }
 
 static void double_free(void)
@@ -537,6 +578,7 @@ static const struct {
 	{"aborts", double_free},
 	{"kills-itself", kills_itself},
 	{"divides", divides},
+	{"host-says-again", host_says_again},
 	{"traps", traps},
 	{"fork-bomb", fork_bomb},
 	{"limited-data", limited_data},

@@ -21,6 +21,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define BUSY_SPINS 16 /* some 10 us */
+#define BUSY_SLEEP_NS 50000
+
 #define WANTED_FEATURES                                                                                      \
 	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |              \
 		UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
@@ -246,16 +249,29 @@ static unsigned pages_done(int64_t bytes)
 }
 
 /*
+ * The host is changing the mappings of this process, and says so until it is done. Who is may be a thread of lower priority on this very
+ * CPU (SCHED_FIFO), which runs only while we sleep.
+ */
+static bool busy(int result, unsigned *tries)
+{
+	if (result != -EAGAIN)
+		return false;
+	if (++*tries > BUSY_SPINS)
+		host_sleep(BUSY_SLEEP_NS);
+	return true;
+}
+
+/*
  * Is a request of @len pages worth another try? The host takes one only within one of its own areas, and those of a
  * region that was changed in parts are not always joined again: then the run crosses two, and its halves are tried.
  */
-static bool try_again(int result, unsigned *len)
+static bool try_again(int result, unsigned *len, unsigned *tries)
 {
 	if ((result == -EINVAL || result == -ENOENT) && *len > 1) {
 		*len /= 2;
 		return true;
 	}
-	return result == -EAGAIN;
+	return busy(result, tries);
 }
 
 /*
@@ -269,17 +285,18 @@ static bool was_moved(struct uffd_machine *m, uint64_t src)
 		.src = src,
 		.len = PAGE_BYTES,
 		.mode = UFFDIO_MOVE_MODE_DONTWAKE};
+	unsigned tries = 0;
 	int result;
 
 	do {
 		result = request(m, UFFDIO_MOVE, &move);
-	} while (result == -EAGAIN);
+	} while (busy(result, &tries));
 	return result == -ENOENT;
 }
 
 unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
 {
-	unsigned done = 0, len = nr;
+	unsigned done = 0, len = nr, tries = 0;
 
 	*error = 0;
 	while (done < nr) {
@@ -302,7 +319,7 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 			len = nr - done;
 		} else if (result == 0) {
 			len = nr - done;
-		} else if (!try_again(result, &len)) {
+		} else if (!try_again(result, &len, &tries)) {
 			*error = result;
 			break;
 		}
@@ -313,7 +330,7 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 
 unsigned uffd_copy(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned nr, bool wake, int *error)
 {
-	unsigned done = 0, len = nr;
+	unsigned done = 0, len = nr, tries = 0;
 
 	*error = 0;
 	while (done < nr) {
@@ -328,7 +345,7 @@ unsigned uffd_copy(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 		done += result == 0 ? len : pages_done(copy.copy);
 		if (result == 0) {
 			len = nr - done;
-		} else if (!try_again(result, &len)) {
+		} else if (!try_again(result, &len, &tries)) {
 			*error = result;
 			break;
 		}
@@ -343,24 +360,26 @@ int uffd_write_protect(struct uffd_machine *m, uint64_t addr, unsigned nr)
 		.range = {.start = addr, .len = nr * PAGE_BYTES},
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
+	unsigned tries = 0;
 	int error;
 
 	do {
 		error = request(m, UFFDIO_WRITEPROTECT, &protect);
-	} while (error == -EAGAIN);
+	} while (busy(error, &tries));
 	return error;
 }
 
 int uffd_poison_page(struct uffd_machine *m, uint64_t addr)
 {
 	struct uffdio_poison poison = {.range = {.start = addr, .len = PAGE_BYTES}};
+	unsigned tries = 0;
 	int error;
 
 	if (!(m->features & UFFD_FEATURE_POISON))
 		return -ENOSYS;
 	do {
 		error = request(m, UFFDIO_POISON, &poison);
-	} while (error == -EAGAIN);
+	} while (busy(error, &tries));
 	return error;
 }
 
