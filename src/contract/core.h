@@ -68,8 +68,8 @@ bool pager_lone_read(struct pager *pager);
 /* Descriptors to poll for that; returns how many were written to @fds. */
 int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr);
 
-/* The event counter that struct wait's seq refers to. */
-_Atomic(uint32_t) *pager_events(struct pager *pager);
+/* The event counter @word that struct wait's seq refers to. */
+_Atomic(uint32_t) *pager_events(struct pager *pager, unsigned word);
 bool wait_is_over(struct pager *pager, const struct wait *wait);
 
 /* ---- Spaces --------------------------------------------------------------------------- */

@@ -72,7 +72,20 @@ struct mapping {
 	int result; /* out: 0 or -errno */
 };
 
-/* A reason to wait, as a value. Over when the event counter has moved on from seq. */
+/*
+ * Event counters. What is waited for has one of WAIT_WORDS by its hash: each page and each space one of those from 1 on;
+ * word 0 is for all else: a free frame, a request that ends, rest for a fork, swapoff. An event moves one counter and
+ * wakes who sleeps on that one. So N threads that wait for N pages are woken about once each, not N times each.
+ *
+ * No wake is lost. The core reads the counter into seq while it holds the pager lock and sees that what it needs is not
+ * there; whoever brings that about holds the lock later, so it moves the counter on from seq, then calls wake(). A machine
+ * that sleeps says first that it sleeps on the word, then compares the counter with seq (wait_is_over), then sleeps;
+ * wake() looks who sleeps after the counter has moved. With sequential consistency one of the two sees the other.
+ */
+#define WAIT_WORDS 64 /* bits of a set of words */
+#define WAIT_WORD_COMMON 0
+
+/* A reason to wait, as a value. Over when the counter of the word has moved on from seq. */
 struct wait {
 	enum wait_for {
 		WAIT_NOTHING,
@@ -83,6 +96,7 @@ struct wait {
 	} what;
 	pfn_t pfn;
 	uint32_t seq;
+	uint32_t word; /* below WAIT_WORDS */
 };
 
 struct machine_ops {
@@ -165,8 +179,8 @@ struct machine_ops {
 	void (*lock)(struct machine *);
 	void (*unlock)(struct machine *);
 
-	/* The pager's event counter moved on and somebody waits: wake all who wait. => pager lock held or not. */
-	void (*wake)(struct machine *);
+	/* The event counter @word moved on: wake all who wait with that word, nobody else. => pager lock held or not. */
+	void (*wake)(struct machine *, unsigned word);
 
 	/*
 	 * Wait until @wait may be over (spurious returns are allowed). The core never calls this:

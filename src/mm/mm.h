@@ -107,7 +107,8 @@ struct pager {
 	page_tracer tracer; /* [L] */
 	void *tracer_ctx;
 
-	_Atomic(uint32_t) events; /* [a] moves on when somebody who waits may go on */
+	_Atomic(uint32_t)
+		events[WAIT_WORDS]; /* [a] one moves on when somebody who waits with its word may go on */
 	bool frame_waiters; /* [L] somebody waits for a free frame */
 	bool kswapd_woken; /* [L] */
 	uint64_t direct_seen; /* [L] direct reclaims until kswapd's last round */
@@ -128,8 +129,11 @@ static inline void pager_unlock(struct pager *pager)
 	pager->machine->ops->unlock(pager->machine);
 }
 
-/* Something that somebody waits for has happened. */
+/* Something that somebody waits for has happened: to no page and no space (WAIT_WORD_COMMON). */
 void pager_event(struct pager *pager);
+/* The same, to this page or this space; who waits for another one sleeps on. */
+void page_event(struct pager *pager, const struct page *page);
+void space_event(struct space *space);
 
 /*
  * The last page was unlocked, or the last reclaimer has left. pager_freeze() waits for that; who waits for a frame must look
@@ -139,10 +143,12 @@ void pager_is_quiet(struct pager *pager);
 /* A frame is free: who waits for one may go on. */
 void pager_frame_event(struct pager *pager);
 
-/* Fill *wait: over at the next event. */
+/* Fill *wait: over at the next pager_event(). */
 void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn);
 /* Wait for @page to be unlocked (WAIT_PAGE) or written (WAIT_WRITE). */
 void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait);
+/* Wait for the space's lock, for VM_CHANGING to go, or for its faults to end. */
+void wait_on_space(struct space *space, struct wait *wait);
 
 void pager_wake_kswapd(struct pager *pager); /* frames are few; who faults may do the work */
 void pager_have_reclaimed(struct pager *pager); /* also if nobody faults any more */

@@ -25,10 +25,36 @@ void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes)
 	pager->machine->ops->chunk_free(pager->machine, chunk, bytes);
 }
 
+static void word_event(struct pager *pager, unsigned word)
+{
+	atomic_fetch_add(&pager->events[word], 1);
+	pager->machine->ops->wake(pager->machine, word);
+}
+
+/* Frames that follow each other are often waited for at once: they have different words. */
+static unsigned page_word(pfn_t pfn)
+{
+	return 1 + pfn % (WAIT_WORDS - 1);
+}
+
+static unsigned space_word(const struct space *space)
+{
+	return 1 + (unsigned)((uintptr_t)space / PAGE_BYTES % (WAIT_WORDS - 1));
+}
+
 void pager_event(struct pager *pager)
 {
-	atomic_fetch_add_explicit(&pager->events, 1, memory_order_release);
-	pager->machine->ops->wake(pager->machine);
+	word_event(pager, WAIT_WORD_COMMON);
+}
+
+void page_event(struct pager *pager, const struct page *page)
+{
+	word_event(pager, page_word(page_pfn(pager, page)));
+}
+
+void space_event(struct space *space)
+{
+	word_event(space->pager, space_word(space));
 }
 
 void pager_frame_event(struct pager *pager)
@@ -49,26 +75,39 @@ void pager_is_quiet(struct pager *pager)
 		pager_frame_event(pager);
 }
 
-_Atomic(uint32_t) *pager_events(struct pager *pager)
+_Atomic(uint32_t) *pager_events(struct pager *pager, unsigned word)
 {
-	return &pager->events;
+	return &pager->events[word];
+}
+
+static void wait_fill(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn, unsigned word)
+{
+	*wait = (struct wait){
+		.what = what, .pfn = pfn, .word = word, .seq = atomic_load(&pager->events[word])};
 }
 
 void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn)
 {
-	*wait = (struct wait){what, pfn, atomic_load_explicit(&pager->events, memory_order_relaxed)};
+	wait_fill(pager, wait, what, pfn, WAIT_WORD_COMMON);
 }
 
 void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait)
 {
+	pfn_t pfn = page_pfn(pager, page);
+
 	assert(page_has(page, what == WAIT_PAGE ? PG_locked : PG_writeback));
 	page_set(page, PG_waiters);
-	wait_set(pager, wait, what, page_pfn(pager, page));
+	wait_fill(pager, wait, what, pfn, page_word(pfn));
+}
+
+void wait_on_space(struct space *space, struct wait *wait)
+{
+	wait_fill(space->pager, wait, WAIT_SPACE, PFN_NONE, space_word(space));
 }
 
 bool wait_is_over(struct pager *pager, const struct wait *wait)
 {
-	return atomic_load_explicit(&pager->events, memory_order_acquire) != wait->seq;
+	return atomic_load(&pager->events[wait->word]) != wait->seq;
 }
 
 void pager_wake_kswapd(struct pager *pager)

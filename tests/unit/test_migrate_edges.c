@@ -230,11 +230,11 @@ static void who_waits_for_frames_looks_again_after_moves(void **state)
 
 	(void)state;
 	fill(base, 4);
-	before = atomic_load(pager_events(world.pager));
+	before = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON));
 	world.pager->frame_waiters = true;
 	assert_true(
 		migrate_pages(world.pager, node_of(&parent, base), !node_of(&parent, base), 1, &wait) == 1);
-	assert_int_not_equal(atomic_load(pager_events(world.pager)), before);
+	assert_int_not_equal(atomic_load(pager_events(world.pager, WAIT_WORD_COMMON)), before);
 }
 
 /* ---- Real memory: the program keeps a page for I/O ------------------------------------------------- */

@@ -598,10 +598,10 @@ static uint32_t events_within;
 
 static void reclaim_too(void)
 {
-	uint32_t before = atomic_load(pager_events(world.pager));
+	uint32_t before = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON));
 
 	pager_reclaim(world.pager, 1);
-	events_within = atomic_load(pager_events(world.pager)) - before;
+	events_within = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON)) - before;
 }
 
 static void only_the_last_to_reclaim_says_that_it_is_over(void **state)
@@ -611,15 +611,15 @@ static void only_the_last_to_reclaim_says_that_it_is_over(void **state)
 	(void)state;
 	store(base, 1);
 	store(base + PAGE_BYTES, 2);
-	before = atomic_load(pager_events(world.pager));
+	before = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON));
 	world.pager->nr_reclaimers = 1;
 	reclaim_too();
 	world.pager->nr_reclaimers = 0;
 	assert_int_equal(events_within, 0);
 	end_writes();
-	before = atomic_load(pager_events(world.pager));
+	before = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON));
 	pager_reclaim(world.pager, 1);
-	assert_true(atomic_load(pager_events(world.pager)) != before);
+	assert_true(atomic_load(pager_events(world.pager, WAIT_WORD_COMMON)) != before);
 	valid();
 }
 

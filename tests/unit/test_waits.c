@@ -118,9 +118,9 @@ static void who_looks_at_a_closed_door_wakes_nobody(void **state)
 
 	(void)state;
 	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), 0);
-	events = atomic_load(pager_events(world.pager));
+	events = atomic_load(pager_events(world.pager, WAIT_WORD_COMMON));
 	assert_null(area_enter(world.pager, 0));
-	assert_int_equal(atomic_load(pager_events(world.pager)), events);
+	assert_int_equal(atomic_load(pager_events(world.pager, WAIT_WORD_COMMON)), events);
 }
 
 static void *no_chunk(struct machine *m, size_t bytes)
@@ -260,6 +260,73 @@ static void a_touch_waits_while_its_mapping_moves(void **state)
 	valid();
 }
 
+/* ---- Who is woken --------------------------------------------------------------------------- */
+
+#define WAITERS 62u
+
+static unsigned calls[WAIT_WORDS];
+
+static void count_wakes(struct machine *m, unsigned word)
+{
+	(void)m;
+	calls[word]++;
+}
+
+/* One counter for all would wake the first waiter once and the last 62 times. */
+static void who_waits_for_another_page_sleeps_on(void **state)
+{
+	struct wait waits[WAITERS];
+	struct page *pages[WAITERS];
+	unsigned woken = 0, called = 0;
+
+	(void)state;
+	fill(base, WAITERS);
+	memset(calls, 0, sizeof(calls));
+	world.ops.wake = count_wakes;
+	for (unsigned i = 0; i < WAITERS; i++) {
+		pages[i] = page_of(&parent, base + i * PAGE_BYTES);
+		lock_page(pages[i]);
+		pager_lock(world.pager);
+		wait_on_page(world.pager, pages[i], WAIT_PAGE, &waits[i]);
+		pager_unlock(world.pager);
+	}
+	for (unsigned i = 0; i < WAITERS; i++) {
+		unlock_page(pages[i]);
+		assert_true(wait_is_over(world.pager, &waits[i]));
+		for (unsigned j = i; j < WAITERS; j++)
+			woken += wait_is_over(world.pager, &waits[j]);
+		for (unsigned j = i + 1; j < WAITERS; j++) /* who was woken for nothing waits again */
+			waits[j].seq = atomic_load(pager_events(world.pager, waits[j].word));
+	}
+	for (unsigned word = 0; word < WAIT_WORDS; word++)
+		called += calls[word];
+	world.ops.wake = world.real->wake;
+	assert_int_equal(called, WAITERS);
+	assert_in_range(woken, WAITERS, WAITERS + WAITERS / 4);
+}
+
+static void who_waits_for_frames_sleeps_through_the_events_of_pages_and_spaces(void **state)
+{
+	struct wait for_space = {0}, for_frames = {0};
+	struct page *page;
+
+	(void)state;
+	fill(base, 2);
+	page = page_of(&parent, base);
+	assert_int_equal(space_lock(parent.space, &for_space), 0);
+	assert_int_equal(space_lock(parent.space, &for_space), -EAGAIN);
+	wait_set(world.pager, &for_frames, WAIT_FRAMES, PFN_NONE);
+	lock_page(page);
+	pager_lock(world.pager);
+	page_set(page, PG_waiters);
+	pager_unlock(world.pager);
+	unlock_page(page);
+	assert_false(wait_is_over(world.pager, &for_frames));
+	space_unlock(parent.space);
+	assert_true(wait_is_over(world.pager, &for_space));
+	assert_false(wait_is_over(world.pager, &for_frames));
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, close_world)
@@ -276,6 +343,8 @@ int main(void)
 		WITH_WORLD(so_is_a_mapping_that_should_move),
 		WITH_WORLD(so_is_a_childs_mapping),
 		WITH_WORLD(a_touch_waits_while_its_mapping_moves),
+		WITH_WORLD(who_waits_for_another_page_sleeps_on),
+		WITH_WORLD(who_waits_for_frames_sleeps_through_the_events_of_pages_and_spaces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,7 @@ static unsigned nr_faults;
 static void event(void)
 {
 	atomic_fetch_add(&events, 1);
-	machine->ops->wake(machine);
+	machine->ops->wake(machine, WAIT_WORD_COMMON);
 }
 
 static void set_state(uint32_t page, enum page_state s)
@@ -178,9 +178,9 @@ int pager_poll_fds(struct pager *pager, enum swap_dir dir, int *fds, int nr)
 	return 0;
 }
 
-_Atomic(uint32_t) *pager_events(struct pager *pager)
+_Atomic(uint32_t) *pager_events(struct pager *pager, unsigned word)
 {
-	(void)pager;
+	(void)pager, (void)word;
 	return &events;
 }
 

@@ -118,6 +118,15 @@ static unsigned parked_device_fds(struct uffd_machine *m, struct pollfd *fds, un
 	return m->nr_parked ? uffd_device_fds(m, waits, m->nr_parked, fds, nr) : 0;
 }
 
+static uint64_t parked_words(const struct uffd_machine *m)
+{
+	uint64_t words = 0;
+
+	for (unsigned i = 0; i < m->nr_parked; i++)
+		words |= 1ull << m->parked[i].wait.word;
+	return words;
+}
+
 static int64_t sleep_limit(struct uffd_machine *m, unsigned nr_devices)
 {
 	if (m->nr_parked)
@@ -135,10 +144,10 @@ static bool sleep_in_poll(struct uffd_machine *m)
 	unsigned nr_devices = parked_device_fds(m, fds + 2, 32);
 	uint64_t drained;
 
-	atomic_store(&m->pager_sleep.asleep, true);
+	atomic_store(&m->pager_sleep.asleep, parked_words(m) | 1ull << WAIT_WORD_COMMON);
 	if (!any_parked_over(m) && !atomic_load(&m->stop))
 		host_poll(fds, 2 + nr_devices, sleep_limit(m, nr_devices));
-	atomic_store(&m->pager_sleep.asleep, false);
+	atomic_store(&m->pager_sleep.asleep, 0);
 	if (fds[1].revents & POLLIN)
 		host_read(m->pager_sleep.fd, &drained, sizeof(drained));
 	return fds[0].revents & POLLIN;

@@ -2,9 +2,9 @@
 /*
  * Waiting and waking.
  *
- * What is waited for ends with the event counter moving on. It moves when a device's
+ * What is waited for ends with its event counter moving on. It moves when a device's
  * completion is reaped, so somebody who waits must poll the devices: one at a time does, the
- * leader; the others sleep on the counter. In thread mode the pager thread polls too, for the
+ * leader; the others sleep, each on the counter of what it waits for. Who has led has one of them lead next. In thread mode the pager thread polls too, for the
  * faults that it has parked. Every sleep has an end of its own: a wake that is lost costs
  * milliseconds, not the program.
  *
@@ -60,11 +60,11 @@ void uffd_kick_kswapd(struct uffd_machine *m)
 }
 
 /* A thread that lost our descriptors has kswapd write. */
-static void poke(struct uffd_machine *m, struct sleeper *sleeper)
+static void poke(struct uffd_machine *m, struct sleeper *sleeper, unsigned word)
 {
 	uint64_t one = 1;
 
-	if (!atomic_load(&sleeper->asleep) || !atomic_exchange(&sleeper->asleep, false))
+	if (!(atomic_load(&sleeper->asleep) >> word & 1) || !atomic_exchange(&sleeper->asleep, 0))
 		return;
 	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
 		atomic_store(&m->poke_wanted, true);
@@ -81,14 +81,14 @@ void uffd_poke_for_others(struct uffd_machine *m)
 	host_write(m->leader_sleep.fd, &one, sizeof(one));
 }
 
-void uffd_wake(struct machine *machine)
+void uffd_wake(struct machine *machine, unsigned word)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	if (atomic_load(&m->nr_waiting))
-		host_futex_wake(pager_events(m->machine.pager), INT32_MAX);
-	poke(m, &m->leader_sleep);
-	poke(m, &m->pager_sleep);
+	if (atomic_load(&m->nr_waiting[word]))
+		host_futex_wake(pager_events(m->machine.pager, word), INT32_MAX);
+	poke(m, &m->leader_sleep, word);
+	poke(m, &m->pager_sleep, word);
 }
 
 bool wait_wants_writes(const struct wait *wait)
@@ -184,13 +184,13 @@ static void lead(struct uffd_machine *m, const struct wait *wait)
 	if (uffd_reap(m, writes) || uffd_spin_for_read(m, wait))
 		return;
 	nr_devices = uffd_device_fds(m, wait, 1, fds + 1, MAX_DEVICE_FDS);
-	atomic_store(&m->leader_sleep.asleep, true);
+	atomic_store(&m->leader_sleep.asleep, 1ull << wait->word);
 	if (!wait_is_over(m->machine.pager, wait)) {
 		host_poll(fds, 1 + nr_devices, nr_devices ? SLEEP_MOST_NS : SLEEP_BLIND_NS);
 		if (fds[0].revents & POLLNVAL)
 			host_sleep(SLEEP_BLIND_NS);
 	}
-	atomic_store(&m->leader_sleep.asleep, false);
+	atomic_store(&m->leader_sleep.asleep, 0);
 	if (fds[0].revents & POLLIN)
 		host_read(m->leader_sleep.fd, &drained, sizeof(drained));
 	uffd_reap(m, writes);
@@ -198,10 +198,19 @@ static void lead(struct uffd_machine *m, const struct wait *wait)
 
 static void follow(struct uffd_machine *m, const struct wait *wait)
 {
-	atomic_fetch_add(&m->nr_waiting, 1);
+	atomic_fetch_add(&m->nr_waiting[wait->word], 1);
 	if (!wait_is_over(m->machine.pager, wait) && atomic_load(&m->leader))
-		host_futex_wait(pager_events(m->machine.pager), wait->seq, SLEEP_MOST_NS);
-	atomic_fetch_sub(&m->nr_waiting, 1);
+		host_futex_wait(pager_events(m->machine.pager, wait->word), wait->seq, SLEEP_MOST_NS);
+	atomic_fetch_sub(&m->nr_waiting[wait->word], 1);
+}
+
+/* Nobody polls for those who still wait: one of them is woken to do so. */
+static void call_leader(struct uffd_machine *m)
+{
+	for (unsigned word = 0; word < WAIT_WORDS && !atomic_load(&m->leader); word++)
+		if (atomic_load(&m->nr_waiting[word]) &&
+			host_futex_wake(pager_events(m->machine.pager, word), 1) > 0)
+			return;
 }
 
 void uffd_wait(struct machine *machine, const struct wait *wait)
@@ -214,11 +223,15 @@ void uffd_wait(struct machine *machine, const struct wait *wait)
 		return;
 	if (atomic_exchange(&m->leader, 1)) {
 		follow(m, wait);
-		return;
+		/* Woken to lead, or by the event, or both: the one whose wait is over leaves that to another. */
+		if (wait_is_over(m->machine.pager, wait)) {
+			call_leader(m);
+			return;
+		}
+		if (atomic_exchange(&m->leader, 1))
+			return;
 	}
 	lead(m, wait);
 	atomic_store(&m->leader, 0);
-	/* Those who still wait need another leader. */
-	if (atomic_load(&m->nr_waiting))
-		host_futex_wake(pager_events(m->machine.pager), INT32_MAX);
+	call_leader(m);
 }

@@ -40,7 +40,8 @@ struct soft_machine {
 	pthread_mutex_t lock; /* the pager lock */
 	pthread_mutex_t kswapd_lock;
 	pthread_mutex_t sleep_lock;
-	pthread_cond_t sleepers; /* something happened: the event counter moved, kswapd was woken */
+	pthread_cond_t sleepers[WAIT_WORDS]; /* an event counter moved */
+	pthread_cond_t kswapd_sleeps; /* kswapd was woken, or is to stop */
 	pthread_t kswapd; /* [I] */
 };
 
@@ -127,15 +128,19 @@ static void soft_unlock(struct machine *m)
 		pthread_mutex_unlock(&soft_of(m)->lock);
 }
 
-static void soft_wake(struct machine *m)
+static void broadcast(struct soft_machine *soft, pthread_cond_t *cond)
+{
+	pthread_mutex_lock(&soft->sleep_lock);
+	pthread_cond_broadcast(cond);
+	pthread_mutex_unlock(&soft->sleep_lock);
+}
+
+static void soft_wake(struct machine *m, unsigned word)
 {
 	struct soft_machine *soft = soft_of(m);
 
-	if (!soft->threads)
-		return;
-	pthread_mutex_lock(&soft->sleep_lock);
-	pthread_cond_broadcast(&soft->sleepers);
-	pthread_mutex_unlock(&soft->sleep_lock);
+	if (soft->threads)
+		broadcast(soft, &soft->sleepers[word]);
 }
 
 static void soft_wake_kswapd(struct machine *m, bool by_fault)
@@ -144,11 +149,11 @@ static void soft_wake_kswapd(struct machine *m, bool by_fault)
 
 	(void)by_fault;
 	if (!atomic_exchange(&soft->kswapd_woken, true) && soft->has_kswapd)
-		soft_wake(m);
+		broadcast(soft, &soft->kswapd_sleeps);
 }
 
 /* => sleep_lock held */
-static void sleep_a_little(struct soft_machine *soft)
+static void sleep_a_little(struct soft_machine *soft, pthread_cond_t *cond)
 {
 	struct timespec until;
 
@@ -158,7 +163,7 @@ static void sleep_a_little(struct soft_machine *soft)
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	pthread_cond_timedwait(&soft->sleepers, &soft->sleep_lock, &until);
+	pthread_cond_timedwait(cond, &soft->sleep_lock, &until);
 }
 
 /*
@@ -216,7 +221,7 @@ static void soft_wait(struct machine *m, const struct wait *wait)
 		return;
 	pthread_mutex_lock(&soft->sleep_lock);
 	if (!wait_is_over(m->pager, wait))
-		sleep_a_little(soft);
+		sleep_a_little(soft, &soft->sleepers[wait->word]);
 	pthread_mutex_unlock(&soft->sleep_lock);
 }
 
@@ -275,7 +280,9 @@ static void locks_init(struct soft_machine *soft)
 	pthread_mutex_init(&soft->sleep_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&soft->sleepers, &attr);
+	for (unsigned word = 0; word < WAIT_WORDS; word++)
+		pthread_cond_init(&soft->sleepers[word], &attr);
+	pthread_cond_init(&soft->kswapd_sleeps, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
@@ -332,7 +339,7 @@ static void *kswapd_thread(void *arg)
 			pthread_mutex_lock(&soft->sleep_lock);
 		}
 		if (!soft->kswapd_stop && result != KSWAPD_PROGRESS)
-			sleep_a_little(soft);
+			sleep_a_little(soft, &soft->kswapd_sleeps);
 	}
 	pthread_mutex_unlock(&soft->sleep_lock);
 	return NULL;
@@ -364,7 +371,7 @@ void soft_machine_stop(struct machine *m)
 		return;
 	pthread_mutex_lock(&soft->sleep_lock);
 	soft->kswapd_stop = true;
-	pthread_cond_broadcast(&soft->sleepers);
+	pthread_cond_broadcast(&soft->kswapd_sleeps);
 	pthread_mutex_unlock(&soft->sleep_lock);
 	pthread_join(soft->kswapd, NULL);
 	soft->has_kswapd = soft->kswapd_stop = false;
@@ -375,7 +382,9 @@ void soft_machine_close(struct machine *m)
 	struct soft_machine *soft = soft_of(m);
 
 	assert(!soft->has_kswapd);
-	pthread_cond_destroy(&soft->sleepers);
+	for (unsigned word = 0; word < WAIT_WORDS; word++)
+		pthread_cond_destroy(&soft->sleepers[word]);
+	pthread_cond_destroy(&soft->kswapd_sleeps);
 	pthread_mutex_destroy(&soft->sleep_lock);
 	pthread_mutex_destroy(&soft->kswapd_lock);
 	pthread_mutex_destroy(&soft->lock);

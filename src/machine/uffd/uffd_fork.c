@@ -56,10 +56,11 @@ static void forget_threads(struct uffd_machine *m)
 	atomic_store(&m->mail.state, 0);
 	atomic_store(&m->fds_lost, false);
 	atomic_store(&m->poke_wanted, false);
-	atomic_store(&m->nr_waiting, 0);
+	for (unsigned word = 0; word < WAIT_WORDS; word++)
+		atomic_store(&m->nr_waiting[word], 0);
 	atomic_store(&m->leader, 0);
-	atomic_store(&m->leader_sleep.asleep, false);
-	atomic_store(&m->pager_sleep.asleep, false);
+	atomic_store(&m->leader_sleep.asleep, 0);
+	atomic_store(&m->pager_sleep.asleep, 0);
 	atomic_store(m->kick, 0);
 	atomic_store(&m->kick_pending, false);
 	atomic_store(&m->kswapd_asleep, false);

@@ -59,9 +59,9 @@ struct uffd_way {
 
 extern const struct uffd_way uffd_way_move, uffd_way_copy;
 
-/* Somebody who sleeps in poll: whoever clears asleep writes the eventfd. */
+/* Somebody who sleeps in poll, for events of the words in asleep: whoever clears the set writes the eventfd. */
 struct sleeper {
-	_Atomic(bool) asleep;
+	_Atomic(uint64_t) asleep; /* [a] bit set: that word; 0: awake */
 	int fd;
 };
 
@@ -151,7 +151,7 @@ struct uffd_machine {
 	struct lock pager_lock;
 
 	/* Waiting (real_wait.c) */
-	_Atomic(uint32_t) nr_waiting; /* [a] threads in a futex on the event counter */
+	_Atomic(uint32_t) nr_waiting[WAIT_WORDS]; /* [a] threads in a futex on each event counter */
 	_Atomic(uint32_t) leader; /* [a] 1: a thread polls devices for all who wait */
 	struct sleeper leader_sleep, pager_sleep;
 	struct lock kswapd_lock; /* kswapd_step() has one caller at a time */
@@ -279,7 +279,7 @@ void uffd_unmap(struct machine *machine, struct mapping *maps, unsigned nr, enum
 void uffd_make_exclusive(uint64_t addr);
 
 /* real_wait.c */
-void uffd_wake(struct machine *machine);
+void uffd_wake(struct machine *machine, unsigned word);
 void uffd_wait(struct machine *machine, const struct wait *wait);
 void uffd_wake_kswapd(struct machine *machine, bool by_fault);
 void uffd_lock(struct machine *machine);

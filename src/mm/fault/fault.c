@@ -195,7 +195,7 @@ static int check_vma(struct fault *f)
 	if (!f->vma || (f->vma->flags & VM_FOREIGN))
 		return FAULT_SIGSEGV;
 	if (f->vma->flags & VM_CHANGING) {
-		wait_set(f->pager, f->wait, WAIT_SPACE, PFN_NONE);
+		wait_on_space(f->space, f->wait);
 		return FAULT_WAIT;
 	}
 	if (!f->unshare && !(f->vma->prot & (f->write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC)))
@@ -318,7 +318,7 @@ static enum fault_result fault_handle(
 	space->nr_faults++;
 	result = fault_run(&f);
 	if (--space->nr_faults == 0 && unlikely(space->exits))
-		pager_event(pager);
+		space_event(space);
 	if (result == FAULT_DONE)
 		pager->stats->faults++;
 	pager_unlock(pager);

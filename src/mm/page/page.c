@@ -104,7 +104,7 @@ void wake_up_page(struct pager *pager, struct page *page)
 	if (!page_has(page, PG_waiters))
 		return;
 	page_clear(page, PG_waiters);
-	pager_event(pager);
+	page_event(pager, page);
 }
 
 void page_step(struct pager *pager, struct page *page, const char *function, uint64_t addr)

@@ -67,7 +67,7 @@ int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait 
 	if (error == -EAGAIN)
 		return error;
 	space->search_from = min_u64(space->search_from, start);
-	pager_event(space->pager);
+	space_event(space);
 	return error;
 }
 
@@ -233,7 +233,7 @@ int space_exit(struct space *space, struct wait *wait)
 
 	space->exits = true;
 	if (!error && space->nr_faults > 0) {
-		wait_set(pager, wait, WAIT_SPACE, PFN_NONE);
+		wait_on_space(space, wait);
 		error = -EAGAIN;
 	}
 	if (!error) {
@@ -251,7 +251,7 @@ int space_lock(struct space *space, struct wait *wait)
 
 	pager_lock(space->pager);
 	if (space->locked) {
-		wait_set(space->pager, wait, WAIT_SPACE, PFN_NONE);
+		wait_on_space(space, wait);
 		error = -EAGAIN;
 	}
 	space->locked = true;
@@ -264,7 +264,7 @@ void space_unlock(struct space *space)
 	pager_lock(space->pager);
 	assert(space->locked);
 	space->locked = false;
-	pager_event(space->pager);
+	space_event(space);
 	pager_unlock(space->pager);
 }
 

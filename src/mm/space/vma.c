@@ -155,10 +155,10 @@ void vma_remove(struct vma *vma)
 
 void vma_unmake(struct vma *vma)
 {
-	struct pager *pager = vma->space->pager;
+	struct space *space = vma->space;
 
 	vma_remove(vma);
-	pager_event(pager);
+	space_event(space);
 }
 
 /* Cut @vma in two at @addr. -ENOMEM: it is as it was. */
@@ -274,5 +274,5 @@ void range_set_changing(struct space *space, uint64_t start, uint64_t end, bool 
 			vma->flags &= ~(uint32_t)VM_CHANGING;
 	}
 	if (!changing)
-		pager_event(space->pager);
+		space_event(space);
 }

@@ -184,8 +184,10 @@ static int unuse_copy(struct pager *pager, struct vma *vma, uint64_t addr, pte_s
 	struct space *space = vma->space;
 	pte_t was = pte_load(ptep);
 
-	if (vma->flags & VM_CHANGING) /* the word may be moved while the lock is dropped */
-		return off_wait(pager, WAIT_SPACE, wait);
+	if (vma->flags & VM_CHANGING) { /* the word may be moved while the lock is dropped */
+		wait_on_space(space, wait);
+		return -EAGAIN;
+	}
 	int error = off_reclaim(pager, wait);
 	struct page *page = error ? NULL : frame_alloc(pager);
 

@@ -35,7 +35,7 @@ static struct {
 	size_t arena_used;
 	uint8_t place[MAX_FRAMES];
 	uint32_t holder; /* of the pager lock */
-	uint64_t wakes;
+	uint64_t wakes[WAIT_WORDS];
 	bool kick, kswapd_asleep, kswapd_busy, kswapd_stop, kswapd_ended;
 	bool pinned[NR_COROS]; /* this thread has met a pin: what it waits for next comes with time */
 } m;
@@ -424,17 +424,18 @@ static void sim_unlock(struct machine *machine)
 	sched_point("unlock");
 }
 
-static void sim_wake(struct machine *machine)
+static void sim_wake(struct machine *machine, unsigned word)
 {
 	(void)machine;
 	inner_point("wake");
 	if (m.config->plant == PLANT_LOST_WAKE && seed_once_in(&sim.chance, 20))
 		return;
-	m.wakes++;
+	m.wakes[word]++;
 }
 
 struct waiting {
 	uint64_t wakes;
+	unsigned word;
 	bool writes;
 	bool follows; /* it leaves the devices to others: kswapd polls them all */
 };
@@ -443,7 +444,7 @@ static bool was_woken(void *ctx)
 {
 	const struct waiting *w = ctx;
 
-	return m.wakes != w->wakes || (!w->follows && devices_ready(true, w->writes));
+	return m.wakes[w->word] != w->wakes || (!w->follows && devices_ready(true, w->writes));
 }
 
 static void reap(bool writes)
@@ -472,7 +473,8 @@ void machine_wait(const struct wait *wait)
 		reap(w.writes);
 	if (w.writes)
 		m.kick = true;
-	w.wakes = m.wakes;
+	w.word = wait->word;
+	w.wakes = m.wakes[w.word];
 	if (!wait_is_over(m.machine.pager, wait))
 		sched_block("wait", was_woken, &w, until);
 	if (!w.follows)
