@@ -11,6 +11,7 @@ ANONMM_BUILD=${ANONMM_BUILD:-$(dirname "$ANONMM")}
 work=$(mktemp -d /var/tmp/anonmm-test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 failed=0
+left_out= # features that this host lacks, without which the test did not try everything
 export LC_ALL=C
 
 fail() {
@@ -18,19 +19,49 @@ fail() {
 	failed=1
 }
 
+# skip "FEATURE..." WHY: what the host lacks, by the names of features.py; commands are features, too.
 skip() {
-	echo "skipped: $*"
+	[ $failed -eq 0 ] || finish
+	echo "skipped: needs $1: $2"
 	exit 77
 }
 
 need() {
 	for tool in "$@"; do
-		command -v "$tool" >/dev/null || skip "no $tool here"
+		command -v "$tool" >/dev/null || skip "$tool" "not in PATH"
 	done
 }
 
+# compiles ARGUMENT...: gcc, which need() has found, makes a program of ours; nothing can be tested without it.
+compiles() {
+	gcc -w "$@" || {
+		fail "gcc $*"
+		finish
+	}
+}
+
+# What was left out makes a skip of a test that passed otherwise.
 finish() {
+	[ $failed -ne 0 ] || [ -z "$left_out" ] || skip "$left_out" "not everything was tried"
 	exit $failed
+}
+
+# find_modes: those that this host has, in $modes. thread mode may be refused.
+find_modes() {
+	modes="thread signal"
+	"$ANONMM" run --memory 16M --faults thread -- true 2>/dev/null && return
+	modes=signal
+	left_out="userfaultfd move"
+}
+
+# until_says WORD FILE SECONDS: waits for a program to say it; one that does not ends the test.
+until_says() {
+	for _ in $(seq $(($3 * 20))); do
+		grep -qs "$1" "$2" && return
+		sleep 0.05
+	done
+	fail "no '$1' within $3 s: $(cat "$2")"
+	finish
 }
 
 # The launchers of this script keep their files in $files, beside nobody else's.
@@ -50,11 +81,24 @@ managed() {
 		--stats="$work/stats" -- "$@"
 }
 
-# as_nobody COMMAND...: as a user without any privilege, if we are root and that user may see the build.
-as_nobody() {
-	[ "$(id -u)" = 0 ] && command -v setpriv >/dev/null || return 1
+# need_nobody: root can become another user here. The launcher is one that everybody may read: if the build is closed to others
+# (in /root, or under a strict umask), a copy of it.
+need_nobody() {
+	[ "$(id -u)" = 0 ] || skip root "no other user can be tried"
+	need setpriv
 	chmod 711 "$work"
-	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all test -r "$ANONMM" || return 1
+	as_nobody test -r "$ANONMM_BUILD/libanonmm-preload.so" -a -x "$ANONMM" && return
+	mkdir -m 755 "$work/build" "$work/build/tests"
+	cp "$ANONMM" "$ANONMM_BUILD/libanonmm-preload.so" "$work/build"
+	cp "$ANONMM_BUILD/tests/refuse" "$work/build/tests"
+	chmod 755 "$work"/build/* "$work"/build/tests/*
+	ANONMM_BUILD=$work/build
+	ANONMM=$work/build/anonmm
+	as_nobody test -x "$ANONMM" || { fail "another user cannot read $work"; finish; }
+}
+
+# as_nobody COMMAND...: as a user without any privilege. => need_nobody
+as_nobody() {
 	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"
 }
 

@@ -53,6 +53,11 @@ auto() {
 	[ "$(grep -c "\"faults_mode\": \"$mode\"" "$work/stats")" -ge 2 ] || fail "'$*' run: not $mode: $(cat "$work/stats")"
 }
 
+"$ANONMM" run --memory 16M --fallback perhaps -- true >"$work/out" 2>&1
+[ $? -eq 125 ] || fail "--fallback perhaps was taken"
+"$ANONMM" run --memory 16M --fallback native -- sh -c 'exit 5' 2>"$work/errors"
+[ $? -eq 5 ] || fail "--fallback native where it is not needed: $(cat "$work/errors")"
+
 if [ "$(id -u)" -eq 0 ] && [ "$(uname -m)" = x86_64 ] && "$ANONMM" run --memory 16M --faults thread -- true 2>"$work/errors"; then
 	auto signal 'faster' env
 	auto thread 'seccomp' "$refuse" seccomp 1
@@ -65,38 +70,32 @@ if [ "$(id -u)" -eq 0 ] && [ "$(uname -m)" = x86_64 ] && "$ANONMM" run --memory 
 	sort /etc/passwd | cmp -s - "$work/out" || fail "thread mode below signal mode: $(cat "$work/out")"
 fi
 
-if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
-	other() { setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all "$@"; }
-	other test -x "$ANONMM" || skip "another user cannot reach $ANONMM"
-	agrees other
-	if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] && ! other test -w /dev/userfaultfd; then
-		if [ "$(uname -m)" = x86_64 ]; then
-			examine 0 'auto +signal: this user may not have thread mode' other
-			examine 1 'unprivileged_userfaultfd=1' other "$refuse" seccomp 1
-		else
-			examine 1 'unprivileged_userfaultfd=1' other
-		fi
-		other "$ANONMM" run --memory 16M --faults thread --fallback native -- sh -c 'echo "$ANONMM_OFF $LD_PRELOAD"; exit 3' \
-			>"$work/out" 2>"$work/errors"
-		[ $? -eq 3 ] || fail "--fallback native: $(cat "$work/errors")"
-		grep -q "without a limit" "$work/errors" || fail "--fallback native was silent: $(cat "$work/errors")"
-		[ "$(cat "$work/out")" = "1 " ] || fail "--fallback native: something was preloaded: $(cat "$work/out")"
-		other "$ANONMM" run --memory 16M --faults thread --fallback fail -- echo started >"$work/out" 2>"$work/errors"
-		[ $? -eq 125 ] || fail "--fallback fail went on"
-		[ ! -s "$work/out" ] || fail "--fallback fail started the program"
+need_nobody
+refuse=$ANONMM_BUILD/tests/refuse
+agrees as_nobody
+if [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 0 ] && ! as_nobody test -w /dev/userfaultfd; then
+	if [ "$(uname -m)" = x86_64 ]; then
+		examine 0 'auto +signal: this user may not have thread mode' as_nobody
+		examine 1 'unprivileged_userfaultfd=1' as_nobody "$refuse" seccomp 1
+	else
+		examine 1 'unprivileged_userfaultfd=1' as_nobody
 	fi
-	# A filter that refuses with EPERM, or as if there were nothing: 1 and 38.
-	examine 1 'seccomp' other "$refuse" userfaultfd 1
-	examine 1 'seccomp' other "$refuse" userfaultfd 38
-	agrees other "$refuse" userfaultfd 38
-	# A managed program that starts another one where it cannot be managed.
-	chmod 755 "$work"
-	"$ANONMM" run --memory 16M --fallback native --swap none -- \
-		setpriv --reuid 65534 sh -c 'exit 4' 2>"$work/errors"
-	[ $? -eq 4 ] || fail "a child that cannot be managed: $(cat "$work/errors")"
+	as_nobody "$ANONMM" run --memory 16M --faults thread --fallback native -- sh -c 'echo "$ANONMM_OFF $LD_PRELOAD"; exit 3' \
+		>"$work/out" 2>"$work/errors"
+	[ $? -eq 3 ] || fail "--fallback native: $(cat "$work/errors")"
+	grep -q "without a limit" "$work/errors" || fail "--fallback native was silent: $(cat "$work/errors")"
+	[ "$(cat "$work/out")" = "1 " ] || fail "--fallback native: something was preloaded: $(cat "$work/out")"
+	as_nobody "$ANONMM" run --memory 16M --faults thread --fallback fail -- echo started >"$work/out" 2>"$work/errors"
+	[ $? -eq 125 ] || fail "--fallback fail went on"
+	[ ! -s "$work/out" ] || fail "--fallback fail started the program"
 fi
-"$ANONMM" run --memory 16M --fallback perhaps -- true >"$work/out" 2>&1
-[ $? -eq 125 ] || fail "--fallback perhaps was taken"
-"$ANONMM" run --memory 16M --fallback native -- sh -c 'exit 5' 2>"$work/errors"
-[ $? -eq 5 ] || fail "--fallback native where it is not needed: $(cat "$work/errors")"
+# A filter that refuses with EPERM, or as if there were nothing: 1 and 38.
+examine 1 'seccomp' as_nobody "$refuse" userfaultfd 1
+examine 1 'seccomp' as_nobody "$refuse" userfaultfd 38
+agrees as_nobody "$refuse" userfaultfd 38
+# A managed program that starts another one where it cannot be managed.
+chmod 755 "$work"
+"$ANONMM" run --memory 16M --fallback native --swap none -- \
+	setpriv --reuid 65534 sh -c 'exit 4' 2>"$work/errors"
+[ $? -eq 4 ] || fail "a child that cannot be managed: $(cat "$work/errors")"
 finish

@@ -168,7 +168,7 @@ int main(int argc, char **argv)
 	}
 	why = linux_open();
 	if (why) {
-		printf("skipped: %s\n", why);
+		printf("skipped: needs swapon memory-group: %s\n", why);
 		return EXIT_SKIP;
 	}
 	judge_what_was_asked(argc, argv);

@@ -4,9 +4,10 @@
  *
  *      model [--seed N] [--ops N] [--validate N] [--machine soft|uffd] [--faults thread|signal] [--copy] [--threads]
  *            [--swap URI] [--lossy] [--verbose] [--world N --record FILE]
+ *      model --set soft|uffd
  *
- * Without arguments: a set of runs that covers all of these. A failure prints the arguments that repeat it; on soft
- * without --threads the same seed is the same run, to the last event, which is also checked here.
+ * --set soft, --set uffd: a set of runs that covers all of these, on that machine. A failure prints the arguments that repeat
+ * it; on soft without --threads the same seed is the same run, to the last event, which is also checked here.
  *
  * --validate N: the validator looks after every N operations and at the end, for long runs. When such a run fails on soft without
  * --threads, it is repeated with the validator after each operation: the first bad one is told.
@@ -123,7 +124,7 @@ static struct run preset(enum anonmm_machine kind, const char *swap, unsigned lo
 	return run;
 }
 
-static int run_soft(void)
+static int run_plain(void)
 {
 	int status = 0;
 
@@ -189,30 +190,36 @@ static int run_uffd(void)
 		run.copy = i & 2;
 		status = run_and_say(run);
 	}
-	return status == EXIT_SKIP ? 0 : status; /* said above; the soft runs count */
+	return status;
 }
 
-static int run_all(void)
+static int run_soft(void)
 {
-	int status = run_soft();
+	int status = run_plain();
 
 	if (!status)
 		status = run_zram();
-	if (!status)
-		status = run_threads();
-	return status ? status : run_uffd();
+	return status ? status : run_threads();
 }
-
-/* ---- The command ------------------------------------------------------------------------- */
 
 static int usage(void)
 {
 	fprintf(stderr, "Usage: model [--seed N] [--ops N] [--validate N] [--machine soft|uffd] [--faults "
 			"thread|signal]\n"
 			"             [--copy] [--threads] [--swap URI] [--lossy] [--verbose] [--world N "
-			"--record FILE]\n");
+			"--record FILE]\n"
+			"       model --set soft|uffd\n");
 	return 2;
 }
+
+static int run_set(const char *name)
+{
+	if (!strcmp(name, "soft"))
+		return run_soft();
+	return strcmp(name, "uffd") ? usage() : run_uffd();
+}
+
+/* ---- The command ------------------------------------------------------------------------- */
 
 static bool set_option(struct run *run, int option, const char *value)
 {
@@ -267,8 +274,8 @@ int main(int argc, char **argv)
 	int option;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc == 1)
-		return run_all();
+	if (argc == 3 && !strcmp(argv[1], "--set"))
+		return run_set(argv[2]);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (!set_option(&run, option, optarg))
 			return usage();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One run: a world, its actors, and the look at what is left of it. */
 #include "model.h"
+#include "../needs.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -147,8 +148,11 @@ int run_once(struct run *run)
 
 	run->digest = 0xcbf29ce484222325;
 	if (error) {
-		fprintf(stderr, "model: %s (%s)\n", world.why, strerror(-error));
-		return error == -EPERM || error == -ENOSYS ? EXIT_SKIP : 1;
+		bool skip = run->kind == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS);
+
+		fprintf(stderr, "model: %s%s (%s)\n", skip ? "needs " REAL_MEMORY ": " : "", world.why,
+			strerror(-error));
+		return skip ? EXIT_SKIP : 1;
 	}
 	if (run->kind == ANONMM_SOFT && !run->threads)
 		pager_trace(world.pager, trace, run);

@@ -3,7 +3,7 @@
 # --memory auto: a program that wants more than its control group has finishes, and its limit follows the group's.
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
-[ "$(id -u)" -eq 0 ] || skip "control groups are root's to make"
+[ "$(id -u)" -eq 0 ] || skip root "control groups are root's to make"
 own_files
 
 if mkdir "/sys/fs/cgroup/memory/anonmm-test-$$" 2>/dev/null; then
@@ -12,10 +12,10 @@ elif grep -qw memory /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null &&
 	mkdir "/sys/fs/cgroup/anonmm-test-$$" 2>/dev/null; then
 	group=/sys/fs/cgroup/anonmm-test-$$ limit=memory.max
 else
-	skip "no control group for memory can be made here"
+	skip memory-group "none can be made"
 fi
 trap 'rmdir "$group"; rm -rf "$work"' EXIT
-[ -e "$group/$limit" ] || skip "no memory controller here"
+[ -e "$group/$limit" ] || skip memory-group "there is no controller"
 
 # inside COMMAND...: in the group.
 inside() {
@@ -35,11 +35,7 @@ follows() {
 echo $((96 << 20)) >"$group/$limit"
 inside timeout 80 "$ANONMM" run --memory auto --swap "file:$work?size=1G" -- "$hog" 200 14 >"$work/out" 2>&1 &
 launcher=$!
-for _ in $(seq 200); do
-	grep -q ready "$work/out" && break
-	sleep 0.1
-done
-grep -q ready "$work/out" || { fail "the program was not ready: $(cat "$work/out")"; wait; finish; }
+until_says ready "$work/out" 20
 pid=$(ls "$files" | sort -n | tail -n 1)
 follows 50 92 "a group of 96 MiB"
 "$ANONMM" ps | grep -q 'MiB+' || fail "ps does not say that the limit follows the host"

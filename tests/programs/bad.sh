@@ -7,7 +7,7 @@ need gcc prlimit
 
 program=$work/bad
 chmod 711 "$work"
-gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/bad.c" || skip "gcc does not work here"
+compiles -O1 -pthread -o "$program" "$(dirname "$0")/bad.c"
 ulimit -c 0
 
 under() {
@@ -29,34 +29,32 @@ static long calls;
 void *malloc(size_t n) { static void *(*real)(size_t); if (!real) real = dlsym(RTLD_NEXT, "malloc"); calls++; return real(n); }
 int munmap(void *p, size_t n) { static int (*real)(void *, size_t); if (!real) real = dlsym(RTLD_NEXT, "munmap"); calls++; return real(p, n); }
 C
-if gcc -O1 -w -shared -fPIC -o "$work/other.so" "$work/other.c"; then
-	for mode in thread signal; do
-		LD_PRELOAD=$work/other.so managed 8M $mode "$program" plain >"$work/out" || fail "preloaded, $mode: status $?"
-		[ "$(cat "$work/out")" = done ] || fail "preloaded, $mode: $(cat "$work/out")"
-		must_have_swapped "preloaded, $mode"
-		managed 8M $mode env LD_PRELOAD="$work/other.so" "$program" plain >"$work/out" || fail "preloaded inside, $mode: status $?"
-		[ "$(cat "$work/out")" = done ] || fail "preloaded inside, $mode: $(cat "$work/out")"
-		must_have_swapped "preloaded inside, $mode"
-	done
-fi
+compiles -O1 -shared -fPIC -o "$work/other.so" "$work/other.c"
+for mode in thread signal; do
+	LD_PRELOAD=$work/other.so managed 8M $mode "$program" plain >"$work/out" || fail "preloaded, $mode: status $?"
+	[ "$(cat "$work/out")" = done ] || fail "preloaded, $mode: $(cat "$work/out")"
+	must_have_swapped "preloaded, $mode"
+	managed 8M $mode env LD_PRELOAD="$work/other.so" "$program" plain >"$work/out" || fail "preloaded inside, $mode: status $?"
+	[ "$(cat "$work/out")" = done ] || fail "preloaded inside, $mode: $(cat "$work/out")"
+	must_have_swapped "preloaded inside, $mode"
+done
 
 # A program that nothing can be preloaded into is refused.
-if gcc -O1 -w -static -pthread -o "$work/static" "$(dirname "$0")/bad.c" 2>/dev/null; then
-	managed 8M auto "$work/static" plain >"$work/out" 2>"$work/said"
-	status=$?
-	[ $status -eq 125 ] || [ $status -eq 126 ] || fail "a static program: status $status"
-	grep -qi static "$work/said" || fail "a static program: said: $(cat "$work/said")"
-fi
+compiles -O1 -static -pthread -o "$work/static" "$(dirname "$0")/bad.c"
+managed 8M auto "$work/static" plain >"$work/out" 2>"$work/said"
+status=$?
+[ $status -eq 125 ] || [ $status -eq 126 ] || fail "a static program: status $status"
+grep -qi static "$work/said" || fail "a static program: said: $(cat "$work/said")"
 
 # Without capabilities from the start.
-if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
-	for name in plain thread-drops process-drops; do
-		setpriv --bounding-set=-all --inh-caps=-all "$program" $name >"$work/expected"
-		expected=$?
-		managed 8M auto setpriv --bounding-set=-all --inh-caps=-all "$program" $name >"$work/out" 2>"$work/said"
-		status=$?
-		[ $status -eq $expected ] || fail "setpriv, $name: status $status, natively $expected: $(cat "$work/said")"
-		same "setpriv, $name" "$work/expected" "$work/out"
-	done
-fi
+need setpriv
+[ "$(id -u)" = 0 ] || skip root "no capabilities to be without"
+for name in plain thread-drops process-drops; do
+	setpriv --bounding-set=-all --inh-caps=-all "$program" $name >"$work/expected"
+	expected=$?
+	managed 8M auto setpriv --bounding-set=-all --inh-caps=-all "$program" $name >"$work/out" 2>"$work/said"
+	status=$?
+	[ $status -eq $expected ] || fail "setpriv, $name: status $status, natively $expected: $(cat "$work/said")"
+	same "setpriv, $name" "$work/expected" "$work/out"
+done
 finish

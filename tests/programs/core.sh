@@ -3,13 +3,13 @@
 # A core dump holds what was in swap, whichever way the program dies; its status is as natively. Without dumps, or with --core
 # resident, nothing is brought in.
 . "$(dirname "$0")/../common.sh"
-need gcc python3
+need gcc gdb python3
 here=$(cd "$(dirname "$0")" && pwd)
 
-[ "$(cat /proc/sys/kernel/core_pattern)" = core ] || skip "core dumps do not go to a file here: kernel.core_pattern"
-ulimit -c unlimited 2>/dev/null || skip "no core dumps here: ulimit -c"
-gcc -O1 -g -w -pthread -o "$work/dies" "$here/dies.c" || skip "gcc does not work here"
-gcc -O1 -w -pthread -o "$work/threads" "$here/threads.c" -lrt || skip "gcc does not work here"
+[ "$(cat /proc/sys/kernel/core_pattern)" = core ] || skip core-files "kernel.core_pattern"
+ulimit -c unlimited 2>/dev/null || skip core-files "ulimit -c"
+compiles -O1 -g -pthread -o "$work/dies" "$here/dies.c"
+compiles -O1 -pthread -o "$work/threads" "$here/threads.c" -lrt
 cd "$work" || exit 1
 
 # dies HOW STATUS MODE [OPTION...]: the pages in the core are counted in $found.
@@ -29,12 +29,10 @@ all_there() {
 }
 
 all_there segv 139 thread
-if command -v gdb >/dev/null; then
-	read -r start pages <where
-	gdb -nx -batch -ex "x/1gx $start + 4096 * 1000" ./dies core* >out 2>/dev/null
-	grep -qi 5eed5eed0007d000 out || fail "gdb does not find a page: $(tail -n 1 out)"
-	gdb -nx -batch -ex bt ./dies core* 2>/dev/null | grep -q "die (how=" || fail "gdb does not find where it died"
-fi
+read -r start pages <where
+gdb -nx -batch -ex "x/1gx $start + 4096 * 1000" ./dies core* >out 2>/dev/null
+grep -qi 5eed5eed0007d000 out || fail "gdb does not find a page: $(tail -n 1 out)"
+gdb -nx -batch -ex bt ./dies core* 2>/dev/null | grep -q "die (how=" || fail "gdb does not find where it died"
 all_there thread 139 signal
 all_there overflow 139 thread
 all_there handled 134 thread
@@ -45,10 +43,7 @@ all_there busy 134 signal
 rm -f core core.*
 "$ANONMM" run --memory 8M --swap "file:$work?size=256M" --faults thread -- ./dies killed where >ready &
 launcher=$!
-for i in $(seq 200); do
-	grep -q ready ready && break
-	sleep 0.05
-done
+until_says ready ready 10
 kill -ABRT "$(cat /proc/$launcher/task/$launcher/children)"
 wait $launcher
 [ $? -eq 134 ] || fail "killed: the status is not that of SIGABRT"

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Looking in from outside: what docs/debugging.md says that others see, and gdb's helper.
+# Looking in from outside: what docs/debugging.md says that others see, and what they can bring in. gdb's helper: gdb.sh.
 . "$(dirname "$0")/../common.sh"
 need gcc gdb python3
 here=$(cd "$(dirname "$0")" && pwd)
 
-gcc -O1 -g -w -pthread -o "$work/dies" "$here/dies.c" || skip "gcc does not work here"
+compiles -O1 -g -pthread -o "$work/dies" "$here/dies.c"
 cd "$work" || exit 1
 ulimit -c 0
 
@@ -13,10 +13,7 @@ for mode in thread signal; do
 	rm -f ready
 	"$ANONMM" run --memory 8M --memory-max 64M --swap "file:$work?size=256M" --faults $mode -- ./dies killed where >ready &
 	launcher=$!
-	for i in $(seq 200); do
-		grep -q ready ready && break
-		sleep 0.05
-	done
+	until_says ready ready 10
 	program=$(cat /proc/$launcher/task/$launcher/children)
 	# Of 6000 pages 50 may not be read; a limit of 8 MiB holds less than 2048.
 	seen=$(timeout 30 python3 "$here/peek.py" $program where)
@@ -33,9 +30,13 @@ for mode in thread signal; do
 	read -r start pages <where
 	"$ANONMM" touch $program >said
 	[ $? -eq 1 ] && grep -q 'are still away: the limit has no room' said || fail "$mode: touch: $(cat said)"
-	"$ANONMM" touch $program $((start + 4096 * 2000)) 256K >said || fail "$mode: touch of a range: $(cat said)"
-	[ "$(python3 "$here/peek.py" $program where 2000 2064)" = "mem 64 wrong 0 vm_readv 64 of 64" ] ||
-		fail "$mode: a range that was touched: $(python3 "$here/peek.py" $program where 2000 2064)"
+	# In so small a limit what came in may go out again before anybody looks: then it is asked for once more.
+	for i in 1 2 3 4 5; do
+		"$ANONMM" touch $program $((start + 4096 * 2000)) 256K >said && touched=yes || touched=no
+		seen=$(python3 "$here/peek.py" $program where 2000 2064)
+		[ "$touched $seen" = "yes mem 64 wrong 0 vm_readv 64 of 64" ] && break
+	done
+	[ "$touched $seen" = "yes mem 64 wrong 0 vm_readv 64 of 64" ] || fail "$mode: touch of a range: $(cat said); then $seen"
 	"$ANONMM" limit $program 64M >said || fail "$mode: limit: $(cat said)"
 	"$ANONMM" touch $program >said
 	grep -q ' 50 are still away: they may not be read' said || fail "$mode: touch with room: $(cat said)"
@@ -46,17 +47,13 @@ for mode in thread signal; do
 	"$ANONMM" touch --timeout 1 $program >said 2>&1 && fail "$mode: a stopped process answered: $(cat said)"
 	kill -CONT $program
 	timeout 20 "$ANONMM" touch $program $start >said || fail "$mode: touch after a stop: $(cat said)"
-	timeout 30 gdb -nx -p $program -batch -ex "handle SIGBUS SIGSYS nostop noprint pass" \
-		-ex "source $here/../../share/gdb/anonmm.py" -ex "x/1gx $start+4096*1000" -ex "anonmm-touch $start+4096*1000 65536" \
-		-ex "x/1gx $start+4096*1015" -ex "anonmm-x $start+4096*3000 16" >out 2>&1
-	grep -q "16 pages are in memory" out || fail "$mode: anonmm-touch: $(cat out)"
-	grep -qi "0x5eed5eed0007ee00" out || fail "$mode: a page that was touched: $(cat out)"
-	grep -qi "0x5eed5eed00177000" out || fail "$mode: anonmm-x: $(cat out)"
 	kill -KILL $program
 	wait $launcher
 done
+
 # A debugger that is managed itself, and what it starts.
-if "$ANONMM" run --memory 16M --faults thread -- true 2>/dev/null; then
+find_modes
+if [ "$modes" != signal ]; then
 	timeout 60 "$ANONMM" run --memory 16M --swap "file:$work?size=256M" -- gdb -nx -batch -ex run -ex "print 6 * 7" --args /bin/true >out 2>&1 ||
 		fail "a managed debugger: exit status $?: $(cat out)"
 	grep -q 'exited normally' out && grep -q '= 42' out || fail "a managed debugger: $(cat out)"

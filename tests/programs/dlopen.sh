@@ -33,8 +33,8 @@ int main(void)
 	return dlclose(module);
 }
 C
-gcc -O1 -w -shared -fPIC -o "$work/sub/libmodule.so" "$work/module.c" &&
-	gcc -O1 -w -o "$work/program" "$work/program.c" -Wl,-rpath,'$ORIGIN/sub' || skip "gcc does not work here"
+compiles -O1 -shared -fPIC -o "$work/sub/libmodule.so" "$work/module.c"
+compiles -O1 -o "$work/program" "$work/program.c" -Wl,-rpath,'$ORIGIN/sub'
 for mode in thread signal; do
 	managed 8M $mode "$work/program" >"$work/out" 2>&1 || fail "$mode: exit status $?: $(cat "$work/out")"
 	[ "$(cat "$work/out")" = given ] || fail "$mode: $(cat "$work/out")"

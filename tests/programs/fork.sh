@@ -27,5 +27,6 @@ bash "$work/script" >"$work/expected" 2>&1
 for mode in thread signal; do
 	managed 8M $mode bash "$work/script" >"$work/out" 2>&1 || fail "$mode: exit status $?"
 	same $mode "$work/expected" "$work/out"
+	must_have_swapped $mode
 done
 finish

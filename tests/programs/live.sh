@@ -49,10 +49,8 @@ listed() {
 	grep -q "^ *$1 " "$work/said"
 }
 
-for mode in thread signal; do
-	if [ $mode = thread ] && ! "$ANONMM" run --memory 16M --faults thread -- true 2>/dev/null; then
-		continue
-	fi
+find_modes
+for mode in $modes; do
 	start --memory 96M --memory-max 160M --faults $mode -- "$hog" 80 4
 	listed "$pid" || fail "$mode: ps does not list $pid: $(cat "$work/said")"
 	says 0 '"frames_used"' stat --json "$pid"
@@ -78,7 +76,7 @@ done
 # Without swap there is nowhere to go.
 : >"$work/out"
 timeout 60 "$ANONMM" run --memory 96M --faults signal --swap none -- "$hog" 64 2 >"$work/out" 2>&1 &
-while ! grep -q ready "$work/out"; do sleep 0.1; done
+until_says ready "$work/out" 30
 pid=$(ls "$files" | sort -n | tail -n 1)
 says 1 'swap has room for 0 MiB' limit "$pid" 32M
 wait

@@ -3,7 +3,7 @@
 # Ordinary programs, run by a user who has no privilege at all: shells and their children, python3, sort, xz, a compiler.
 . "$(dirname "$0")/../common.sh"
 need sort seq xz bash
-as_nobody true || skip "not root, or no setpriv, or the build is not readable for others"
+need_nobody
 
 seq 1 600000 | awk '{ print ($1 * 7919) % 1000003, "line", $1 }' >"$work/in"
 sort -n "$work/in" >"$work/expected"
@@ -29,6 +29,7 @@ SH
 bash "$work/script" >"$work/expected" 2>&1
 managed_as_nobody 8M auto bash "$work/script" >"$work/out" 2>&1 || fail "bash: exit status $?"
 same bash "$work/expected" "$work/out"
+must_have_swapped bash
 
 if [ -x /usr/bin/python3 ]; then
 	cat >"$work/data.py" <<'PY'

@@ -7,7 +7,7 @@ need gcc
 
 program=$work/pointers
 chmod 711 "$work"
-gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/pointers.c" || skip "gcc does not work here"
+compiles -O1 -pthread -o "$program" "$(dirname "$0")/pointers.c"
 ulimit -c 0
 all_cases
 

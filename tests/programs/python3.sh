@@ -3,7 +3,7 @@
 # python3: a dictionary larger than the limit; threads; fork, subprocess and multiprocessing on top of it.
 . "$(dirname "$0")/../common.sh"
 python=/usr/bin/python3
-[ -x $python ] || skip "no $python here"
+[ -x $python ] || skip $python "not there"
 export PYTHONHASHSEED=0
 
 cat >"$work/data.py" <<'PY'

@@ -98,7 +98,7 @@ int main(void)
 	return wrong != 0;
 }
 C
-gcc -O1 -w -pthread -o "$work/program" "$work/program.c" || skip "gcc does not work here"
+compiles -O1 -pthread -o "$work/program" "$work/program.c"
 for mode in signal thread; do
 	managed 20M $mode "$work/program" >"$work/out" || fail "$mode: exit status $?"
 	[ "$(cat "$work/out")" = "ticked, 0 wrong" ] || fail "$mode: $(cat "$work/out")"

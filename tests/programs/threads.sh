@@ -6,7 +6,7 @@
 need gcc
 
 program=$work/threads
-gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/threads.c" -lrt || skip "gcc does not work here"
+compiles -O1 -pthread -o "$program" "$(dirname "$0")/threads.c" -lrt
 ulimit -c 0
 all_cases
 finish

@@ -55,8 +55,7 @@ number() {
 	"$ANONMM" stat --json "$2" | sed -n "s/^.*\"$1\": \([0-9]*\).*\$/\1/p"
 }
 
-modes=signal
-"$ANONMM" run --memory 16M --faults thread -- true 2>/dev/null && modes="thread signal"
+find_modes
 for mode in $modes; do
 	# Four that want 160 MiB in 64.
 	run_tree 64M --faults $mode -- sh -c "for i in 1 2 3 4; do '$hog' 40 3 & done; wait"

@@ -6,7 +6,7 @@
 need gcc
 
 program=$work/turns
-gcc -O1 -w -pthread -o "$program" "$(dirname "$0")/turns.c" || skip "gcc does not work here"
+compiles -O1 -pthread -o "$program" "$(dirname "$0")/turns.c"
 ulimit -c 0
 SWAP="zram:?size=128M"
 MODES=signal

@@ -3,7 +3,8 @@
 # Programs that become another user: with one thread and with several, for a while and for good, and that fork then.
 . "$(dirname "$0")/../common.sh"
 need gcc
-[ "$(id -u)" = 0 ] || skip "not root"
+need setpriv
+[ "$(id -u)" = 0 ] || skip root "nobody else can be become"
 
 cat >"$work/program.c" <<'C'
 #define _GNU_SOURCE
@@ -66,7 +67,7 @@ int main(int argc, char **argv)
 	return 0;
 }
 C
-gcc -O1 -w -pthread -o "$work/program" "$work/program.c" || skip "gcc does not work here"
+compiles -O1 -pthread -o "$work/program" "$work/program.c"
 chmod 777 "$work"
 for mode in thread signal; do
 	for threads in '' several; do
@@ -150,7 +151,7 @@ int main(int argc, char **argv)
 	return nr + others("Uid:\t", "65534\t65534\t65534\t65534") != 0;
 }
 C
-gcc -O1 -w -o "$work/gives-up" "$work/gives-up.c" || skip "gcc does not work here"
+compiles -O1 -o "$work/gives-up" "$work/gives-up.c"
 for what in '' capabilities; do
 	for case in "thread aio 5" "thread threads 13" "signal aio 4" "signal threads 12"; do
 		# shellcheck disable=SC2086  # three words, and one or none
@@ -161,13 +162,12 @@ for what in '' capabilities; do
 done
 
 # One that keeps its capabilities by thread, and that starts another program then.
-if command -v setpriv >/dev/null; then
-	for engine in auto threads; do
-		SWAP="file:$work?size=1G&engine=$engine" managed 8M auto \
-			setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
-			sh -c 'seq 1 300000 | sort -S 40M -n | tail -1; id -u' \
-			>"$work/out" || fail "setpriv, $engine: exit status $?"
-		[ "$(tr '\n' ' ' <"$work/out")" = "300000 65534 " ] || fail "setpriv, $engine: $(cat "$work/out")"
-	done
-fi
+for engine in auto threads; do
+	SWAP="file:$work?size=1G&engine=$engine" managed 8M auto \
+		setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+		sh -c 'seq 1 300000 | sort -S 40M -n | tail -1; id -u' \
+		>"$work/out" || fail "setpriv, $engine: exit status $?"
+	[ "$(tr '\n' ' ' <"$work/out")" = "300000 65534 " ] || fail "setpriv, $engine: $(cat "$work/out")"
+	must_have_swapped "setpriv, $engine"
+done
 finish

@@ -62,9 +62,9 @@ static inline void coro_main(void)
 }
 
 #if defined(__x86_64__)
-__attribute__((naked, noinline, unused)) static void coro_jump(void **save, void *load)
+__attribute__((naked, noinline, unused)) static void coro_jump(
+	__attribute__((unused)) void **save, __attribute__((unused)) void *load)
 {
-	(void)save, (void)load;
 	__asm__("pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
 		"movq %rsp, (%rdi)\n\tmovq %rsi, %rsp\n\t"
 		"popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\tret");

@@ -3,6 +3,7 @@
  * Threads on real memory: plain loads and stores by several, each to its own words of the same pages, while another maps
  * and unmaps, and one gives advice about the pages that the others use.
  */
+#include "../needs.h"
 #include "lib/api.h"
 #include "machine/uffd/uffd_internal.h"
 
@@ -127,8 +128,7 @@ static void threads_share_real_memory(enum anonmm_faults faults, bool copy, bool
 	int error = anonmm_open(&config, &mm);
 
 	if (error == -EPERM || error == -ENOSYS) {
-		print_message("%s\n", anonmm_error());
-		skip();
+		SKIP_WITHOUT(REAL_MEMORY, "%s", anonmm_error());
 	}
 	if (error)
 		fail_msg("%s", anonmm_error());

@@ -3,6 +3,7 @@
 #ifndef ANONMM_TEST_MIGRATE_WORLD_H
 #define ANONMM_TEST_MIGRATE_WORLD_H
 
+#include "../needs.h"
 #include "../world.h"
 #include "mm/mm.h"
 

@@ -8,6 +8,7 @@
 #define ANONMM_TEST_MM_WORLD_H
 
 #define _GNU_SOURCE
+#include "../needs.h"
 #include "../world.h"
 #include "mm/mm.h"
 #include "swap/faulty.h"

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../needs.h"
 #include "swap/faulty.h"
 
 #include <fcntl.h>
@@ -73,8 +74,7 @@ static inline struct swapdev *open_or_skip(const char *uri)
 	int error = swapdev_open(uri, &dev, why, sizeof(why));
 
 	if (error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP) {
-		print_message("%s\n", why);
-		skip();
+		SKIP_WITHOUT("aio io_uring direct mount", "%s", why);
 	}
 	if (error)
 		fail_msg("%s", why);
@@ -223,8 +223,7 @@ static inline void skip_where_a_child_may_not_start_threads(const char *uri)
 {
 #ifdef __SANITIZE_THREAD__
 	if (strstr(uri, "engine=threads")) {
-		print_message("skipped: ThreadSanitizer ends a child that starts threads\n");
-		skip();
+		SKIP_WITHOUT("unsanitized", "ThreadSanitizer ends a child that starts threads");
 	}
 #else
 	(void)uri;

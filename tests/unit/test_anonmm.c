@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The public API: what it promises in include/anonmm.h, and every error that it documents. */
+#include "../needs.h"
 #include "anonmm.h"
 
 #include <errno.h>
@@ -25,10 +26,8 @@ static struct anonmm *open_or_skip(const struct anonmm_config *config)
 	struct anonmm *mm = NULL;
 	int error = anonmm_open(config, &mm);
 
-	if (config->machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS)) {
-		print_message("skipped: %s\n", anonmm_error());
-		skip();
-	}
+	if (config->machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", anonmm_error());
 	if (error)
 		print_error("%s\n", anonmm_error());
 	assert_int_equal(error, 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The public API of memory nodes and swap devices that come and go, on both machines. */
+#include "../needs.h"
 #include "anonmm.h"
 
 #include <errno.h>
@@ -27,10 +28,8 @@ static struct anonmm *open_or_skip(enum anonmm_machine machine, enum anonmm_faul
 	struct anonmm *mm = NULL;
 	int error = anonmm_open(&config, &mm);
 
-	if (machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS)) {
-		print_message("skipped: %s\n", anonmm_error());
-		skip();
-	}
+	if (machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", anonmm_error());
 	assert_int_equal(error, 0);
 	return mm;
 }

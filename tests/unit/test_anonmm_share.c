@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The public API of forks, files and shared memory, on both machines and in each fault mode. */
+#include "../needs.h"
 #include "anonmm.h"
 
 #include <errno.h>
@@ -31,10 +32,8 @@ static struct anonmm *open_or_skip(enum anonmm_machine machine, enum anonmm_faul
 	struct anonmm *mm = NULL;
 	int error = anonmm_open(&config, &mm);
 
-	if (machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS)) {
-		print_message("skipped: %s\n", anonmm_error());
-		skip();
-	}
+	if (machine == ANONMM_UFFD && (error == -EPERM || error == -ENOSYS))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", anonmm_error());
 	if (error)
 		print_error("%s\n", anonmm_error());
 	assert_int_equal(error, 0);
@@ -331,8 +330,7 @@ static void a_pinned_buffer_survives_pressure(void **state)
 	memset(words, 1, 16 * PAGE);
 	if (io_uring_queue_init(2, &ring, 0)) {
 		anonmm_close(mm);
-		print_message("skipped: io_uring is refused, no page can be pinned\n");
-		skip();
+		SKIP_WITHOUT("io_uring", "no page can be pinned");
 	}
 	assert_int_equal(io_uring_register_buffers(&ring, &iov, 1), 0);
 	for (int round = 0; round < 3; round++) {

@@ -204,10 +204,8 @@ static int real_step(void)
 static void open_real(void)
 {
 	if (open_world((struct world_config){
-		    .kind = ANONMM_UFFD, .nr_frames = 512, .nr_nodes = 2, .swap = "faulty:mem:?size=8M"})) {
-		print_message("skipped: %s\n", world.why);
-		skip();
-	}
+		    .kind = ANONMM_UFFD, .nr_frames = 512, .nr_nodes = 2, .swap = "faulty:mem:?size=8M"}))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	there = 0;
 	fill(base, PAGES);
 	settle();

@@ -3,6 +3,7 @@
  * KSM on real memory: a frame has one place only, so equal pages share a slot. Skipped where the host refuses userfaultfd.
  */
 #define _GNU_SOURCE
+#include "../needs.h"
 #include "../world.h"
 #include "mm/page/page.h"
 
@@ -109,10 +110,8 @@ static void open_or_skip(bool copy)
 		.swap = "file:/var/tmp?size=8M"};
 
 	base = 0;
-	if (world_open(&world, &config)) {
-		print_message("skipped: %s\n", world.why);
-		skip();
-	}
+	if (world_open(&world, &config))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	assert_int_equal(place_open(&place, &world), 0);
 	assert_int_equal(place_mmap(&place, &base, NR_PAGES * PAGE_BYTES, RW, 0), 0);
 	advise(0, NR_PAGES, MADV_RANDOM);

@@ -2,6 +2,7 @@
 /*
  * The states of LIFECYCLE 4.3, literally, on both machines; and the comparison itself, which must be able to fail.
  */
+#include "../needs.h"
 #include "mm/page/page.h"
 #include "trace/walk.h"
 
@@ -64,8 +65,7 @@ static int run_or_skip(
 	if (differing == -EOPNOTSUPP)
 		return 0; /* this machine cannot show it, and says why */
 	if (differing == -EPERM || differing == -ENOSYS) {
-		print_message("skipped: %s\n", why);
-		skip();
+		SKIP_WITHOUT(REAL_MEMORY, "%s", why);
 	}
 	if (differing < 0)
 		print_error("%s\n", why);

@@ -4,6 +4,7 @@
  * in each fault mode, by moving and by copying; where userfaultfd is refused those are skipped.
  */
 #define _GNU_SOURCE
+#include "../needs.h"
 #include "../world.h"
 
 #include <setjmp.h>
@@ -21,7 +22,7 @@ struct variant {
 static struct world world;
 static struct place place;
 static uint64_t area;
-static char why[200];
+static char why[200], why_not[400];
 
 static int set_up(void **state)
 {
@@ -32,7 +33,7 @@ static int set_up(void **state)
 		config.nr_frames = NR_FRAMES;
 	config.space_bytes = 64 * MIB;
 	if (world_open(&world, &config) || place_open(&place, &world)) {
-		print_message("%s: %s\n", v->name, world.why);
+		snprintf(why_not, sizeof(why_not), "%s", world.why);
 		world.machine = NULL;
 		return 0;
 	}
@@ -65,7 +66,7 @@ static int tear_down(void **state)
 static void begin(void)
 {
 	if (!world.machine)
-		skip();
+		SKIP_WITHOUT(REAL_MEMORY, "%s", why_not);
 	if (world.kind == ANONMM_UFFD) {
 		uffd_remove_sigbus(world.machine);
 		assert_int_equal(uffd_install_sigbus(world.machine), 0);

@@ -258,10 +258,8 @@ static void pinned_pages_stay(void **state)
 	if (open_world((struct world_config){.kind = ANONMM_UFFD,
 		    .nr_frames = NR_FRAMES,
 		    .nr_nodes = 2,
-		    .swap = "faulty:mem:?size=8M"})) {
-		print_message("skipped: %s\n", world.why);
-		skip();
-	}
+		    .swap = "faulty:mem:?size=8M"}))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	store(&parent, base, 1);
 	settle();
 	pfn_t pfn = view_of(&parent, base).pfn;

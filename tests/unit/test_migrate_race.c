@@ -208,10 +208,8 @@ static void real_memory_moves(enum anonmm_faults faults)
 		    .nr_nodes = 2,
 		    .faults = faults,
 		    .space_bytes = 64 * MIB,
-		    .swap = "mem:?size=32M"})) {
-		print_message("skipped: %s\n", world.why);
-		skip();
-	}
+		    .swap = "mem:?size=32M"}))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	store(&parent, base, 7);
 	begin(&parent, base, &m);
 	end(&m, 0);

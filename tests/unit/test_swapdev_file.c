@@ -123,8 +123,7 @@ static void a_disk_that_fills_up_is_told(void **state)
 	if (mount("none", dir, "tmpfs", 0, "size=24m") != 0) {
 		rmdir(dir);
 		free(junk);
-		print_message("cannot mount a tmpfs\n");
-		skip();
+		SKIP_WITHOUT("mount", "no tmpfs of 24 MiB");
 	}
 	snprintf(uri, sizeof(uri), "file:%s?size=25M", dir);
 	refused(uri, -ENOSPC, "25 MiB asked for, but only 24 MiB free");
@@ -426,7 +425,7 @@ static void without_a_context_requests_are_served_at_once(void **state)
 	struct rlimit old, none = {0};
 
 	if (RUNNING_SANITIZED)
-		skip(); /* it maps memory of its own at any time */
+		SKIP_WITHOUT("unsanitized", "a sanitizer maps memory of its own at any time");
 	struct world *w = world_new(*state);
 
 	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);

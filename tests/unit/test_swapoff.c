@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* swapoff while programs run: everything comes back, or all stays as it was. */
 #define _GNU_SOURCE
+#include "../needs.h"
 #include "../world.h"
 #include "mm/mm.h"
 #include "swap/faulty.h"
@@ -520,10 +521,8 @@ static void areas_change_while_threads_swap(void **state)
 static void areas_change_under_real_memory(void **state)
 {
 	(void)state;
-	if (open_world((struct world_config){.kind = ANONMM_UFFD, .nr_frames = 256, .swap = FIRST})) {
-		print_message("skipped: %s\n", world.why);
-		skip();
-	}
+	if (open_world((struct world_config){.kind = ANONMM_UFFD, .nr_frames = 256, .swap = FIRST}))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	race();
 	tear_down(NULL);
 }

@@ -266,15 +266,13 @@ static void what_comes_back_into_locked_memory_is_locked(void **state)
 
 static struct place child;
 
-static bool real_family(void)
+static void open_real_family(void)
 {
 	struct fork_place place = {0, 0, PAGES * PAGE_BYTES};
 	struct wait wait = {0};
 
-	if (open_world((struct world_config){.kind = ANONMM_UFFD, .nr_frames = 512, .swap = URI})) {
-		print_message("skipped: %s\n", world.why);
-		return false;
-	}
+	if (open_world((struct world_config){.kind = ANONMM_UFFD, .nr_frames = 512, .swap = URI}))
+		SKIP_WITHOUT(REAL_MEMORY, "%s", world.why);
 	all_out();
 	place.from = base;
 	assert_int_equal(
@@ -283,7 +281,6 @@ static bool real_family(void)
 	assert_int_equal(
 		PLACE_CALL(&parent, &wait, space_fork(parent.space, &place, NULL, &child.space, &wait)), 0);
 	assert_int_equal(view_of(&parent, base).swap_count, 2);
-	return true;
 }
 
 static void end_family(void)
@@ -300,8 +297,7 @@ static void end_family(void)
 static void each_user_gets_a_copy(void **state)
 {
 	(void)state;
-	if (!real_family())
-		skip();
+	open_real_family();
 	assert_int_equal(swapoff(), 0);
 	valid();
 	assert_int_not_equal(view_of(&parent, base).pfn, view_of(&child, child.base).pfn);
@@ -313,8 +309,7 @@ static void without_host_memory_for_a_copy_the_entry_stays(void **state)
 	int error;
 
 	(void)state;
-	if (!real_family())
-		skip();
+	open_real_family();
 	no_memory_after(1); /* the read's own */
 	error = swapoff();
 	memory_again();
@@ -350,8 +345,7 @@ static void without_host_memory_for_a_copy_its_vma_is_looked_for_again(void **st
 	int error;
 
 	(void)state;
-	if (!real_family())
-		skip();
+	open_real_family();
 	load(&parent, base);
 	load(&child, child.base);
 	settle();
@@ -375,8 +369,7 @@ static void a_copy_waits_for_whoever_changes_the_vma(void **state)
 	struct vma *vma;
 
 	(void)state;
-	if (!real_family())
-		skip();
+	open_real_family();
 	pager_lock(world.pager);
 	vma = find_vma(parent.space, base);
 	vma->flags |= VM_CHANGING;

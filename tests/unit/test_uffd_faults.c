@@ -135,7 +135,7 @@ static void a_paired_thread_still_sees_its_own_cpus(void **ctx)
 	(void)ctx;
 	sched_getaffinity(0, sizeof(own), &own);
 	if (CPU_COUNT(&own) < 2)
-		skip();
+		SKIP_WITHOUT("two-cpus", "nobody to be paired with");
 	for (uint32_t i = 0; i < 200; i++)
 		*at(i) = 1;
 	assert_int_equal(uffd_getaffinity(machine, 0, sizeof(seen), &seen), 0);

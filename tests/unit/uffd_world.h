@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../needs.h"
 #include "host/lock.h"
 #include "machine/uffd/uffd.h"
 #include "host/host.h"
@@ -202,16 +203,15 @@ static const struct variant copy_thread = {ANONMM_FAULTS_THREAD, true};
 static const struct variant move_signal = {ANONMM_FAULTS_SIGNAL, false};
 static const struct variant copy_signal = {ANONMM_FAULTS_SIGNAL, true};
 static const struct variant *variant;
+static char why_not[400]; /* there is no machine */
 
 static int machine_up(const struct variant *v)
 {
 	struct uffd_config config = {
 		.bytes = 64 * MIB, .nr_frames = NR_FRAMES, .faults = v->faults, .copy = v->copy};
-	char why[400] = "";
-	int error = uffd_machine_open(&config, &machine, why, sizeof(why));
+	int error = uffd_machine_open(&config, &machine, why_not, sizeof(why_not));
 
 	if (error) {
-		printf("skipped: %s\n", why);
 		machine = NULL;
 		return error;
 	}
@@ -255,7 +255,7 @@ static int teardown(void **ctx)
 #define NEEDS_MACHINE()                                                                                      \
 	do {                                                                                                 \
 		if (!machine)                                                                                \
-			skip();                                                                              \
+			SKIP_WITHOUT(REAL_MEMORY, "%s", why_not);                                            \
 		assert_int_equal(uffd_install_sigbus(machine), 0);                                           \
 	} while (0)
 
@@ -290,6 +290,12 @@ static void on_caught(int signal, siginfo_t *info, void *ucontext)
 	caught_addr = info->si_addr;
 	siglongjmp(caught_here, 1);
 }
+
+#define IN_MOVING_VARIANTS(test)                                                                             \
+	{#test " (move, thread)", test, setup, teardown, (void *)&move_thread},                              \
+	{                                                                                                    \
+#test " (move, signal)", test, setup, teardown, (void *)&move_signal                         \
+	}
 
 #define IN_EACH_VARIANT(test)                                                                                \
 	{#test " (move, thread)", test, setup, teardown, (void *)&move_thread},                              \
