@@ -8,11 +8,13 @@ rows=$(grep -c '^| .* in `src/' "$source/docs/lifecycle.md")
 [ "$rows" -ge 35 ] || fail "only $rows sentences are told"
 
 grep -o '`[a-z_0-9]*` in `src/[a-z_0-9/]*\.c`' "$source/docs/lifecycle.md" | tr -d '`' | sort -u >"$work/functions"
+[ "$(wc -l <"$work/functions")" -ge 30 ] || fail "only $(wc -l <"$work/functions") functions are named"
 while read -r function _ file; do
 	grep -Eq "^[a-z].*[ *]$function\(" "$source/$file" || fail "$function() is not defined in $file"
 done <"$work/functions"
 
 grep -o '`[a-z_0-9]*` in `tests/[a-z_0-9/]*\.c`' "$source/docs/lifecycle.md" | tr -d '`' | sort -u >"$work/tests"
+[ "$(wc -l <"$work/tests")" -ge 15 ] || fail "only $(wc -l <"$work/tests") tests are named"
 while read -r test _ file; do
 	grep -Eq "^static void $test\(" "$source/$file" || fail "there is no test $test in $file"
 done <"$work/tests"

@@ -29,7 +29,7 @@ fi
 "$ANONMM" walk all --machine uffd >"$work/out" 2>"$work/errors"
 status=$?
 if grep -q userfaultfd "$work/errors"; then
-	echo "real memory was not walked: $(cat "$work/errors")"
+	left_out="userfaultfd move"
 elif [ $status -ne 0 ]; then
 	fail "all --machine uffd: exit status $status: $(tail -n 1 "$work/out")"
 fi

@@ -4,16 +4,14 @@
  * ends must be the same natively and under anonmm; bad.sh compares. A case that wants pressure calls churn().
  */
 #define _GNU_SOURCE
+#include "memory.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -24,12 +22,6 @@
 #include <stddef.h>
 #include <time.h>
 #include <unistd.h>
-
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define GIB (1UL << 30)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#define RW (PROT_READ | PROT_WRITE)
 
 static void say(const char *text)
 {
@@ -45,16 +37,6 @@ static void say(const char *text)
 			say(line_);                                                                          \
 		}                                                                                            \
 	} while (0)
-
-static char *map(size_t len)
-{
-	char *p = mmap(NULL, len, RW, ANON, -1, 0);
-	if (p == MAP_FAILED) {
-		say("no memory\n");
-		_exit(9);
-	}
-	return p;
-}
 
 static void fill(char *p, size_t len, uint64_t seed)
 {
@@ -597,7 +579,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < COUNT(cases); i++) {
 		if (argc < 2)
 			puts(cases[i].name);
 		else if (!strcmp(argv[1], cases[i].name))

@@ -46,6 +46,7 @@ all_cases() {
 	done
 	wait
 	[ $nr -gt 0 ] || fail "no case at all"
+	grep -qs '"total": {.*"swapped_out": [1-9]' "$work"/case-*/stats || fail "no case swapped anything out: nothing was tested"
 	for wrong in "$work"/case-*/wrong; do
 		[ -e "$wrong" ] && fail "$(cat "$wrong")"
 	done

@@ -5,6 +5,8 @@
  * an array that an argument points to.
  */
 #define _GNU_SOURCE
+#include "memory.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -13,11 +15,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -25,10 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define PAGE 4096UL
-#define RW (PROT_READ | PROT_WRITE)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 #define TRY(what)                                                                                            \
 	do {                                                                                                 \
@@ -372,7 +366,7 @@ int main(int argc, char **argv)
 	memory = strcpy(mmap(NULL, 4 * PAGE, RW, ANON, -1, 0), "hello");
 	headers[0] = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	headers[1] = mmap(NULL, PAGE, RW, ANON, -1, 0);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < COUNT(cases); i++) {
 		if (argc < 2)
 			puts(cases[i].name);
 		else if (!strcmp(argv[1], cases[i].name))

@@ -15,8 +15,8 @@ stress() {
 	must_have_swapped "$method"
 }
 
-stress thread 10 all
-stress thread 8 write64
-stress signal 10 all
-stress signal 5 write64
+stress thread 5 all
+stress thread 4 write64
+stress signal 5 all
+stress signal 3 write64
 finish

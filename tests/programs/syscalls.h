@@ -5,16 +5,10 @@
 #ifndef SYSCALLS_H
 #define SYSCALLS_H
 
+#include "memory.h"
+
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 enum state { UNTOUCHED, RESIDENT, AGED, EVICTED, NR_STATES };
 static const char *const state_names[] = {"untouched", "resident", "aged", "evicted"};

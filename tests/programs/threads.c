@@ -4,71 +4,17 @@
  * and its status must be the same natively and managed; threads.sh compares.
  */
 #define _GNU_SOURCE
+#include "cases.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#define RW (PROT_READ | PROT_WRITE)
-#define AREA (24 * MIB) /* three times the limit */
-
-static _Atomic long wrong;
-static uint64_t *area; /* each word holds its index */
-
-static void expect(int what, int line)
-{
-	if (what)
-		return;
-	wrong++;
-	fprintf(stderr, "line %d\n", line);
-}
-#define EXPECT(what) expect(!!(what), __LINE__)
-
-static void *map(size_t len)
-{
-	void *p = mmap(NULL, len, RW, ANON, -1, 0);
-	if (p == MAP_FAILED)
-		abort();
-	return p;
-}
-
-static void make_area(void)
-{
-	area = map(AREA);
-	for (size_t i = 0; i < AREA / 8; i += 64)
-		area[i] = i;
-}
-
-/* @nr reads at pseudorandom places. */
-static void read_area(unsigned seed, int nr)
-{
-	for (int i = 0; i < nr; i++) {
-		seed = seed * 1103515245 + 12345;
-		size_t at = seed % (AREA / 8) & ~63UL;
-		if (area[at] != at)
-			wrong++;
-	}
-}
-
-static int finish(const char *text)
-{
-	printf("%s, %ld wrong\n", text, (long)wrong);
-	fflush(stdout);
-	return wrong != 0;
-}
 
 /* ---- Many threads --------------------------------------------------------------------------------- */
 
@@ -550,10 +496,7 @@ static int seen(void)
 	return finish("seen");
 }
 
-static const struct {
-	const char *name;
-	int (*run)(void);
-} cases[] = {
+static const struct one_case cases[] = {
 	{"hundreds", hundreds},
 	{"exits", exits},
 	{"cancels-async", cancels_async},
@@ -574,11 +517,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc < 2)
-			puts(cases[i].name);
-		else if (!strcmp(argv[1], cases[i].name))
-			return cases[i].run();
-	}
-	return 0;
+	return run_cases(cases, COUNT(cases), argc, argv);
 }

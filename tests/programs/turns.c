@@ -4,66 +4,22 @@
  * the one whose turn it is, or who waits for it, may do. What each prints and its status must be the same natively and managed.
  */
 #define _GNU_SOURCE
+#include "cases.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define AREA (24 * MIB) /* three times the limit */
 #define THREADS 16
 #define WARM_MS 200 /* faults of many threads for so long: by then they take turns, if only to try it */
 
-static _Atomic long wrong;
 static _Atomic int stop;
 static _Atomic long nr_rounds; /* of all threads */
-static uint64_t *area; /* each word holds its index */
 static pthread_t threads[THREADS];
-
-static void expect(int what, int line)
-{
-	if (what)
-		return;
-	wrong++;
-	fprintf(stderr, "line %d\n", line);
-}
-#define EXPECT(what) expect(!!(what), __LINE__)
-
-static void make_area(void)
-{
-	area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
-		abort();
-	for (size_t i = 0; i < AREA / 8; i += 64)
-		area[i] = i;
-}
-
-/* @nr reads at pseudorandom places. */
-static void read_area(unsigned seed, int nr)
-{
-	for (int i = 0; i < nr; i++) {
-		seed = seed * 1103515245 + 12345;
-		size_t at = seed % (AREA / 8) & ~63UL;
-		if (area[at] != at)
-			wrong++;
-	}
-}
-
-static int finish(const char *text)
-{
-	printf("%s, %ld wrong\n", text, (long)wrong);
-	fflush(stdout);
-	return wrong != 0;
-}
 
 static void msleep(long ms)
 {
@@ -423,10 +379,7 @@ static int handlers_jump(void)
 	return finish("jumped");
 }
 
-static const struct {
-	const char *name;
-	int (*run)(void);
-} cases[] = {
+static const struct one_case cases[] = {
 	{"forks", forks},
 	{"forks-barely", forks_barely},
 	{"forks-of-threads", forks_of_threads},
@@ -444,11 +397,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc < 2)
-			puts(cases[i].name);
-		else if (!strcmp(argv[1], cases[i].name))
-			return cases[i].run();
-	}
-	return 0;
+	return run_cases(cases, COUNT(cases), argc, argv);
 }

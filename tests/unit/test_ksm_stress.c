@@ -3,7 +3,7 @@
  * KSM beside everything else: random operations on a family of spaces with few different contents, next to an oracle; the
  * validator looks after each step. And a fixed workload in which each allocation fails once, and from then on for ever.
  *
- * test_ksm_stress [SEED] replays one run.
+ * `SEED=N unit test_ksm_stress` replays one run.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -430,9 +430,10 @@ static void every_allocation_may_fail(void **state)
 		;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	uint64_t only = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
+	const char *seed_text = getenv("SEED");
+	uint64_t only = seed_text ? strtoull(seed_text, NULL, 0) : 0;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate(random_operations_lose_nothing, &only),
 		cmocka_unit_test(every_allocation_may_fail),

@@ -1,82 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Locked memory, and what advice may not do to it. */
 #define _GNU_SOURCE
-#include "../world.h"
+#include "soft_world.h"
 #include "mm/page/page.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-static struct world world;
-static struct place parent;
-static uint64_t base;
-
-static int set_up(void **state)
-{
-	struct world_config config = {
-		.kind = ANONMM_SOFT, .nr_frames = 1024, .space_bytes = 64 * MIB, .swap = "mem:?size=32M"};
-
-	(void)state;
-	base = 0;
-	if (world_open(&world, &config) || place_open(&parent, &world))
-		return -1;
-	return place_mmap(&parent, &base, 16 * MIB, PROT_READ | PROT_WRITE, 0);
-}
-
-static void valid(void)
-{
-	char why[200];
-	const char *wrong = pager_validate(world.pager, why, sizeof(why));
-
-	if (wrong)
-		fail_msg("%s", wrong);
-}
-
-static struct anonmm_stats stats(void)
-{
-	struct anonmm_stats now;
-
-	pager_stats(world.pager, &now);
-	return now;
-}
-
-/* Nothing of any space is left: the zero page is the one frame in use. */
-static int tear_down(void **state)
-{
-	struct anonmm_stats now;
-
-	(void)state;
-	if (parent.mmu)
-		place_close(&parent);
-	valid();
-	now = stats();
-	assert_int_equal(now.frames_free, now.frames - 1);
-	assert_int_equal(now.slots_used, 0);
-	world_close(&world);
-	return 0;
-}
-
-static struct page_view view_of(struct place *p, uint64_t addr)
-{
-	struct page_view view;
-
-	space_view(p->space, addr, &view);
-	return view;
-}
-
-static void store(struct place *p, uint64_t addr, uint64_t value)
-{
-	assert_int_equal(soft_store64(p->mmu, addr, value), 0);
-}
-
-static uint64_t load(struct place *p, uint64_t addr)
-{
-	uint64_t value = 0;
-
-	assert_int_equal(soft_load64(p->mmu, addr, &value), 0);
-	return value;
-}
 
 static bool is_locked(struct place *p, uint64_t addr)
 {

@@ -1,58 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The software MMU: what its TLB may remember, what it must forget, and which bits it sets. */
 #define _GNU_SOURCE
-#include "../world.h"
-
+#include "soft_world.h"
 #include "mm/page/page.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-static struct world world;
-static struct place place;
-static uint64_t base;
-
-static int set_up(void **state)
-{
-	struct world_config config = {
-		.kind = ANONMM_SOFT, .nr_frames = 1024, .space_bytes = 64 * MIB, .swap = "mem:?size=32M"};
-
-	(void)state;
-	base = 0;
-	if (world_open(&world, &config) || place_open(&place, &world))
-		return -1;
-	return place_mmap(&place, &base, 16 * MIB, PROT_READ | PROT_WRITE, 0);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	place_close(&place);
-	world_close(&world);
-	return 0;
-}
-
-static struct page_view view_of(uint64_t addr)
-{
-	struct page_view view;
-
-	space_view(place.space, addr, &view);
-	return view;
-}
-
-static void store(uint64_t addr, uint64_t value)
-{
-	assert_int_equal(soft_store64(place.mmu, addr, value), 0);
-}
-
-static uint64_t load(uint64_t addr)
-{
-	uint64_t value = 0;
-
-	assert_int_equal(soft_load64(place.mmu, addr, &value), 0);
-	return value;
-}
 
 static uint64_t faults(void)
 {
@@ -67,12 +17,12 @@ static void a_hit_does_not_trap(void **state)
 	uint64_t before;
 
 	(void)state;
-	store(base, 1);
+	store(&parent, base, 1);
 	before = faults();
 	for (unsigned i = 0; i < 512; i++)
-		store(base + i * 8, i);
+		store(&parent, base + i * 8, i);
 	for (unsigned i = 0; i < 512; i++)
-		assert_int_equal(load(base + i * 8), i);
+		assert_int_equal(load(&parent, base + i * 8), i);
 	assert_int_equal(faults(), before);
 }
 
@@ -81,27 +31,27 @@ static void pages_of_one_entry_do_not_mix(void **state)
 	uint64_t other = base + SOFT_TLB_ENTRIES * PAGE_BYTES;
 
 	(void)state;
-	store(base, 1);
-	store(other, 2);
+	store(&parent, base, 1);
+	store(&parent, other, 2);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(load(base), 1);
-		assert_int_equal(load(other), 2);
+		assert_int_equal(load(&parent, base), 1);
+		assert_int_equal(load(&parent, other), 2);
 	}
-	store(base, 3);
-	assert_int_equal(load(other), 2);
-	assert_int_equal(load(base), 3);
+	store(&parent, base, 3);
+	assert_int_equal(load(&parent, other), 2);
+	assert_int_equal(load(&parent, base), 3);
 }
 
 static void a_read_finds_the_zero_page_and_a_write_replaces_it(void **state)
 {
 	(void)state;
-	assert_int_equal(load(base), 0);
-	assert_true(view_of(base).zero_page);
-	assert_false(view_of(base).pte_write);
-	store(base, 7);
-	assert_false(view_of(base).zero_page);
-	assert_int_equal(load(base), 7);
-	assert_int_equal(load(base + PAGE_BYTES), 0);
+	assert_int_equal(load(&parent, base), 0);
+	assert_true(view_of(&parent, base).zero_page);
+	assert_false(view_of(&parent, base).pte_write);
+	store(&parent, base, 7);
+	assert_false(view_of(&parent, base).zero_page);
+	assert_int_equal(load(&parent, base), 7);
+	assert_int_equal(load(&parent, base + PAGE_BYTES), 0);
 }
 
 static void a_right_that_goes_is_forgotten(void **state)
@@ -109,54 +59,54 @@ static void a_right_that_goes_is_forgotten(void **state)
 	uint64_t value;
 
 	(void)state;
-	store(base, 5);
-	assert_int_equal(place_mprotect(&place, base, PAGE_BYTES, PROT_READ), 0);
-	assert_int_equal(soft_store64(place.mmu, base, 6), -EFAULT);
-	assert_int_equal(load(base), 5);
-	assert_int_equal(place_mprotect(&place, base, PAGE_BYTES, PROT_NONE), 0);
-	assert_int_equal(soft_load64(place.mmu, base, &value), -EFAULT);
-	assert_int_equal(place_mprotect(&place, base, PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
-	store(base, 6);
-	assert_int_equal(load(base), 6);
-	assert_int_equal(place_munmap(&place, base, PAGE_BYTES), 0);
-	assert_int_equal(soft_load64(place.mmu, base, &value), -EFAULT);
-	assert_int_equal(soft_store64(place.mmu, base, 1), -EFAULT);
+	store(&parent, base, 5);
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_READ), 0);
+	assert_int_equal(soft_store64(parent.mmu, base, 6), -EFAULT);
+	assert_int_equal(load(&parent, base), 5);
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_NONE), 0);
+	assert_int_equal(soft_load64(parent.mmu, base, &value), -EFAULT);
+	assert_int_equal(place_mprotect(&parent, base, PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
+	store(&parent, base, 6);
+	assert_int_equal(load(&parent, base), 6);
+	assert_int_equal(place_munmap(&parent, base, PAGE_BYTES), 0);
+	assert_int_equal(soft_load64(parent.mmu, base, &value), -EFAULT);
+	assert_int_equal(soft_store64(parent.mmu, base, 1), -EFAULT);
 }
 
 static void a_page_that_went_out_is_forgotten(void **state)
 {
 	(void)state;
 	for (uint64_t i = 0; i < 64; i++)
-		store(base + i * PAGE_BYTES, i + 1);
-	assert_int_equal(place_madvise(&place, base, 64 * PAGE_BYTES, MADV_PAGEOUT), 0);
-	assert_int_equal(view_of(base).pte, PTE_KIND_SWAP);
+		store(&parent, base + i * PAGE_BYTES, i + 1);
+	assert_int_equal(place_madvise(&parent, base, 64 * PAGE_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(view_of(&parent, base).pte, PTE_KIND_SWAP);
 	for (uint64_t i = 0; i < 64; i++)
-		assert_int_equal(load(base + i * PAGE_BYTES), i + 1);
+		assert_int_equal(load(&parent, base + i * PAGE_BYTES), i + 1);
 }
 
 /* COLD clears the accessed bit; a TLB entry that outlived that would hide the next use from reclaim. */
 static void accessed_and_dirty_are_set_again_after_they_were_cleared(void **state)
 {
 	(void)state;
-	store(base, 1);
-	assert_true(view_of(base).pte_accessed && view_of(base).pte_dirty);
-	assert_int_equal(place_madvise(&place, base, PAGE_BYTES, MADV_COLD), 0);
-	assert_false(view_of(base).pte_accessed);
-	load(base);
-	assert_true(view_of(base).pte_accessed);
+	store(&parent, base, 1);
+	assert_true(view_of(&parent, base).pte_accessed && view_of(&parent, base).pte_dirty);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_COLD), 0);
+	assert_false(view_of(&parent, base).pte_accessed);
+	load(&parent, base);
+	assert_true(view_of(&parent, base).pte_accessed);
 }
 
 static void a_read_does_not_make_a_page_dirty(void **state)
 {
 	(void)state;
-	store(base, 1);
-	assert_int_equal(place_madvise(&place, base, PAGE_BYTES, MADV_PAGEOUT), 0);
+	store(&parent, base, 1);
+	assert_int_equal(place_madvise(&parent, base, PAGE_BYTES, MADV_PAGEOUT), 0);
 	while (pager_poll(world.pager, SWAP_WRITE, 0) > 0)
 		;
-	load(base);
-	assert_false(view_of(base).pte_dirty);
-	store(base, 2);
-	assert_true(view_of(base).pte_dirty);
+	load(&parent, base);
+	assert_false(view_of(&parent, base).pte_dirty);
+	store(&parent, base, 2);
+	assert_true(view_of(&parent, base).pte_dirty);
 }
 
 /*
@@ -170,9 +120,9 @@ static void a_page_in_use_stays(void **state)
 
 	(void)state;
 	for (uint64_t i = 1; i < 8000; i++) {
-		store(base + (1 + i % 4000) * PAGE_BYTES, i);
+		store(&parent, base + (1 + i % 4000) * PAGE_BYTES, i);
 		pager_stats(world.pager, &before);
-		store(base, i);
+		store(&parent, base, i);
 		pager_stats(world.pager, &after);
 		lost += after.major_faults != before.major_faults;
 	}
@@ -187,11 +137,11 @@ static void accesses_cross_pages(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(text); i++)
 		text[i] = (char)(i * 31);
-	assert_int_equal(soft_write(place.mmu, base + 100, text, sizeof(text)), 0);
-	assert_int_equal(soft_read(place.mmu, base + 100, back, sizeof(back)), 0);
+	assert_int_equal(soft_write(parent.mmu, base + 100, text, sizeof(text)), 0);
+	assert_int_equal(soft_read(parent.mmu, base + 100, back, sizeof(back)), 0);
 	assert_memory_equal(text, back, sizeof(text));
-	store(base + PAGE_BYTES - 3, 0x1122334455667788);
-	assert_int_equal(load(base + PAGE_BYTES - 3), 0x1122334455667788);
+	store(&parent, base + PAGE_BYTES - 3, 0x1122334455667788);
+	assert_int_equal(load(&parent, base + PAGE_BYTES - 3), 0x1122334455667788);
 }
 
 static void addresses_outside_are_refused(void **state)
@@ -203,8 +153,8 @@ static void addresses_outside_are_refused(void **state)
 	(void)state;
 	assert_int_equal(base, TEST_BASE);
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		assert_int_equal(soft_load64(place.mmu, ends[i], &value), -EFAULT);
-		assert_int_equal(soft_store64(place.mmu, ends[i], 1), -EFAULT);
+		assert_int_equal(soft_load64(parent.mmu, ends[i], &value), -EFAULT);
+		assert_int_equal(soft_store64(parent.mmu, ends[i], 1), -EFAULT);
 	}
 }
 
@@ -225,23 +175,23 @@ static void freed_lazily_and_kept_when_written(void **state)
 	struct page_view view;
 
 	(void)state;
-	store(base, 1);
-	store(base + PAGE_BYTES, 2);
-	assert_int_equal(place_madvise(&place, base, 2 * PAGE_BYTES, MADV_FREE), 0);
-	view = view_of(base);
+	store(&parent, base, 1);
+	store(&parent, base + PAGE_BYTES, 2);
+	assert_int_equal(place_madvise(&parent, base, 2 * PAGE_BYTES, MADV_FREE), 0);
+	view = view_of(&parent, base);
 	assert_int_equal(view.pte, PTE_KIND_PRESENT);
 	assert_false(view.flags & PG_swapbacked);
 	assert_false(view.pte_dirty);
-	assert_int_equal(load(base), 1);
-	store(base + PAGE_BYTES, 3);
-	assert_int_equal(place_madvise(&place, base, 2 * PAGE_BYTES, MADV_PAGEOUT), 0);
-	assert_int_equal(view_of(base).pte, PTE_KIND_NONE);
-	assert_int_equal(load(base), 0);
-	view = view_of(base + PAGE_BYTES);
+	assert_int_equal(load(&parent, base), 1);
+	store(&parent, base + PAGE_BYTES, 3);
+	assert_int_equal(place_madvise(&parent, base, 2 * PAGE_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(view_of(&parent, base).pte, PTE_KIND_NONE);
+	assert_int_equal(load(&parent, base), 0);
+	view = view_of(&parent, base + PAGE_BYTES);
 	assert_int_equal(view.pte, PTE_KIND_PRESENT);
 	assert_true(view.flags & PG_swapbacked);
 	assert_true(view.flags & PG_active);
-	assert_int_equal(load(base + PAGE_BYTES), 3);
+	assert_int_equal(load(&parent, base + PAGE_BYTES), 3);
 }
 
 #define SOFT_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -176,6 +176,108 @@ static void a_recalled_page_is_written_when_it_leaves(void **state)
 	valid();
 }
 
+/* ---- Whether it pays ---------------------------------------------------------------------- */
+
+/*
+ * A program's pages in the order of their last use. Frames hold the first ones, the store the next ones, the device behind the rest.
+ * What an access costs follows from where the page is, and from no formula of the policy's.
+ */
+#define SMALL 512 /* frames, so that it is quick */
+#define RATIO 4 /* pages that a frame of the store holds */
+#define PAGES 2048
+#define ACCESSES 60000
+#define OWN_NS 4000
+#define BEHIND_NS 100000
+#define TRAP_NS 8000
+
+struct workload {
+	unsigned hot, all; /* pages */
+	unsigned one_in; /* so many accesses goes to any of @all; the others go to those that are hot */
+};
+
+static uint32_t recent[PAGES];
+static uint64_t chance_state;
+
+static unsigned chance(unsigned nr)
+{
+	chance_state = chance_state * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)((chance_state >> 33) % nr);
+}
+
+/* Where @page is among the recent ones; it becomes the most recent. */
+static unsigned use(uint32_t page)
+{
+	unsigned at = 0;
+
+	while (recent[at] != page)
+		at++;
+	memmove(recent + 1, recent, at * sizeof(*recent));
+	recent[0] = page;
+	return at;
+}
+
+/* Nanoseconds of the accesses of @w's second half, with @fixed frames for the store, or as many as the policy says: 0. */
+static uint64_t cost_of(const struct workload *w, unsigned fixed)
+{
+	struct tier t = {0};
+	uint64_t ns = 0, left = 0;
+
+	chance_state = 11;
+	for (unsigned i = 0; i < w->all; i++)
+		recent[i] = i;
+	for (unsigned i = 0; i < ACCESSES; i++) {
+		unsigned store = fixed ? fixed : tier_frames(&t, SMALL), held = SMALL - store;
+		unsigned at = use(chance(w->one_in) ? chance(w->hot) : chance(w->all));
+		bool is_behind = at >= held + store * RATIO;
+
+		if (at < held)
+			continue;
+		left++;
+		if (i >= ACCESSES / 2)
+			ns += TRAP_NS + (is_behind ? BEHIND_NS : OWN_NS);
+		if (!fixed)
+			tier_came_back(&t, &(struct tier_look){.frames = SMALL,
+						   .store_frames = store,
+						   .store_pages = store * RATIO,
+						   .gone = left,
+						   .distance = at - held,
+						   .behind = is_behind,
+						   .own_ns = OWN_NS,
+						   .behind_ns = BEHIND_NS});
+	}
+	return ns;
+}
+
+/* A share that adapts is worth it when it comes near the best of those that do not; and there must be something to choose. */
+static void check_that_it_pays(const struct workload *w)
+{
+	uint64_t best = UINT64_MAX, worst = 0, cost = cost_of(w, 0);
+
+	for (unsigned store = SMALL / 16; store <= SMALL / 2; store += SMALL / 16) {
+		uint64_t fixed = cost_of(w, store);
+
+		best = min_u64(best, fixed);
+		worst = max_u64(worst, fixed);
+	}
+	print_message("hot %u of %u: %llu ms; with a fixed share %llu to %llu\n", w->hot, w->all,
+		(unsigned long long)cost / 1000000, (unsigned long long)best / 1000000,
+		(unsigned long long)worst / 1000000);
+	assert_true(worst > best + best / 4);
+	assert_true(cost <= best + best / 5);
+}
+
+static void a_store_that_holds_what_is_wanted_is_made_large(void **state)
+{
+	(void)state;
+	check_that_it_pays(&(struct workload){.hot = 750, .all = 1000, .one_in = 3});
+}
+
+static void frames_that_are_all_hot_are_kept(void **state)
+{
+	(void)state;
+	check_that_it_pays(&(struct workload){.hot = 450, .all = 2000, .one_in = 100});
+}
+
 /* What is lent is not free. */
 static int end(void **state)
 {
@@ -199,6 +301,8 @@ int main(void)
 		TEST(few_pages_decide_nothing),
 		TEST(only_what_a_store_would_have_held_is_recalled),
 		TEST(a_recalled_page_is_written_when_it_leaves),
+		cmocka_unit_test(a_store_that_holds_what_is_wanted_is_made_large),
+		cmocka_unit_test(frames_that_are_all_hot_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
