@@ -183,7 +183,7 @@ static inline int place_open(struct place *p, struct world *w)
 		if (!error)
 			error = uffd_machine_start(w->machine, p->space);
 		if (!error)
-			error = uffd_install_sigbus(w->machine);
+			error = real_install_sigbus(w->machine);
 	}
 	p->base = error ? 0 : space_base(p->space);
 	return error;

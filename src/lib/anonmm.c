@@ -225,7 +225,7 @@ static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
 			return fail(error, "the address space cannot be set up: %s", strerror(-error));
 		error = uffd_machine_start(mm->machine, mm->space);
 		if (!error)
-			error = uffd_install_sigbus(mm->machine);
+			error = real_install_sigbus(mm->machine);
 	}
 	return error ? fail(error, "the threads of the machine cannot be started: %s", strerror(-error)) : 0;
 }

@@ -9,8 +9,9 @@
  * that of its own child between vfork and exec.
  */
 #include "run/faults.h"
+#include "host/host.h"
 #include "host/text.h"
-#include "machine/uffd/uffd_internal.h"
+#include "machine/uffd/uffd.h"
 #include "run/tree/record.h"
 
 #include <fcntl.h>

@@ -505,7 +505,7 @@ static int run_start(char **envp, char *why, size_t why_len)
 	exec_start(envp);
 	error = signals_start();
 	if (!error)
-		error = uffd_thread_enter(run.machine);
+		error = real_thread_enter(run.machine);
 	run.active = !error; /* malloc's extents need the space from here on */
 	if (!error)
 		error = malloc_start();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Turns of threads that fault: each gets its own, whoever holds one may stop, exit or wait for another thread, and when they end
- * nobody is left waiting. No memory is managed here: a fault is a call of uffd_turn().
+ * nobody is left waiting. No memory is managed here: a fault is a call of real_turn().
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #include <semaphore.h>
 #include <setjmp.h>
@@ -15,7 +15,7 @@
 #define NR_THREADS 8
 #define NR_FAULTS 3000
 
-static struct uffd_machine m;
+static struct real_machine m;
 static sem_t held, go_on;
 
 /* ---- The clock is ours ---------------------------------------------------------------------- */
@@ -55,9 +55,9 @@ static void nobody_waits(void)
 static void *fault_often(void *nr)
 {
 	for (uintptr_t i = 0; i < (uintptr_t)nr; i++) {
-		uffd_turn(&m);
+		real_turn(&m);
 		if (i % 16 == 0)
-			uffd_turn_waits(&m);
+			real_turn_waits(&m);
 	}
 	return NULL;
 }
@@ -93,7 +93,7 @@ static void a_trial_begins_and_ends_while_threads_fault(void **state)
 
 static void *hold_and_wait(void *unused)
 {
-	uffd_turn(&m);
+	real_turn(&m);
 	sem_post(&held);
 	sem_wait(&go_on);
 	return unused;
@@ -109,7 +109,7 @@ static void who_holds_a_turn_may_wait_for_another(void **state)
 	assert_int_equal(pthread_create(&other, NULL, hold_and_wait, NULL), 0);
 	sem_wait(&held);
 	assert_true(m.turns.holder == (uint64_t)other);
-	uffd_turn(&m);
+	real_turn(&m);
 	assert_true(m.turns.holder == (uint64_t)pthread_self());
 	sem_post(&go_on);
 	pthread_join(other, NULL);
@@ -118,7 +118,7 @@ static void who_holds_a_turn_may_wait_for_another(void **state)
 
 static void *take_and_exit(void *unused)
 {
-	uffd_turn(&m);
+	real_turn(&m);
 	return unused;
 }
 
@@ -130,7 +130,7 @@ static void a_turn_ends_with_its_thread(void **state)
 	turns_begin(TURNS_ON);
 	assert_int_equal(pthread_create(&other, NULL, take_and_exit, NULL), 0);
 	pthread_join(other, NULL);
-	uffd_turn(&m);
+	real_turn(&m);
 	assert_true(m.turns.holder == (uint64_t)pthread_self());
 	nobody_waits();
 }
@@ -139,8 +139,8 @@ static void who_waits_for_a_read_gives_its_turn_up(void **state)
 {
 	(void)state;
 	turns_begin(TURNS_ON);
-	uffd_turn(&m);
-	uffd_turn_waits(&m);
+	real_turn(&m);
+	real_turn_waits(&m);
 	assert_true(m.turns.holder == 0);
 }
 
@@ -152,7 +152,7 @@ static void wait_until_they_wait(uint32_t nr)
 
 static void *fault_once(void *unused)
 {
-	uffd_turn(&m);
+	real_turn(&m);
 	return unused;
 }
 
@@ -160,11 +160,11 @@ static void *fault_once(void *unused)
 static int child_of_fork(void)
 {
 	alarm(20);
-	uffd_fork_child_begin(&m.machine);
+	real_fork_child(&m);
 	if (m.turns.holder || m.turns.heir || m.turns.nr_waiting)
 		return 1;
 	turns_begin(TURNS_ON);
-	uffd_turn(&m);
+	real_turn(&m);
 	return m.turns.holder == (uint64_t)pthread_self() ? 0 : 2;
 }
 
@@ -208,7 +208,7 @@ static void who_is_killed_while_it_is_the_heir_leaves_the_turn_to_others(void **
 		pthread_t other;
 
 		assert_int_equal(pthread_create(&other, NULL, fault_once, NULL), 0);
-		uffd_turn(&m);
+		real_turn(&m);
 		pthread_join(other, NULL);
 	}
 	assert_int_equal(m.turns.heir, 0);
@@ -227,7 +227,7 @@ static void a_coarse_clock_is_a_clock(void **state)
 		m.turns.until_ns = 0;
 		m.turns.last = 1; /* another thread's */
 		m.turns.nr_faults = UINT32_MAX; /* it is time to ask */
-		uffd_turn(&m);
+		real_turn(&m);
 		nr_asked += m.turns.state == TURNS_APART;
 	}
 	atomic_store(&clock_step_ns, 0);
@@ -243,7 +243,7 @@ static void let_the_others_ask(void)
 static void *look_slowly(void *unused)
 {
 	after_look = let_the_others_ask;
-	uffd_turn(&m);
+	real_turn(&m);
 	return unused;
 }
 
@@ -258,7 +258,7 @@ static void who_is_slow_to_look_at_the_clock_ends_no_trial(void **state)
 	assert_int_equal(pthread_create(&slow, NULL, look_slowly, NULL), 0);
 	sem_wait(&held);
 	m.turns.nr_faults = 0; /* the next one asks */
-	uffd_turn(&m);
+	real_turn(&m);
 	sem_post(&go_on);
 	pthread_join(slow, NULL);
 	assert_int_equal(m.turns.state, TURNS_TRIED);

@@ -5,7 +5,7 @@
  */
 #include "../needs.h"
 #include "lib/api.h"
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -108,7 +108,7 @@ static void *read_for_ever(void *arg)
 /* Of those who fault only one goes on, from the first fault to the last. */
 static void make_them_take_turns(void)
 {
-	struct turns *turns = &uffd_of(mm->machine)->turns;
+	struct turns *turns = &real_of(mm->machine)->turns;
 
 	turns->until_ns = UINT64_MAX;
 	turns->window_ns = host_now_ns();

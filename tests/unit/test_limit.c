@@ -68,8 +68,8 @@ static void begin(void)
 	if (!world.machine)
 		SKIP_WITHOUT(REAL_MEMORY, "%s", why_not);
 	if (world.kind == ANONMM_UFFD) {
-		uffd_remove_sigbus(world.machine);
-		assert_int_equal(uffd_install_sigbus(world.machine), 0);
+		real_remove_sigbus(world.machine);
+		assert_int_equal(real_install_sigbus(world.machine), 0);
 	}
 }
 

@@ -17,10 +17,10 @@ static void *count_in_page(void *arg)
 	_Atomic(uint64_t) *counter = (_Atomic(uint64_t) *)(void *)at(page);
 	uint64_t mine = 0;
 
-	uffd_thread_enter(machine);
+	real_thread_enter(machine);
 	for (; atomic_load(&counting); mine++)
 		atomic_fetch_add(counter, 1);
-	uffd_thread_exit(machine);
+	real_thread_exit(machine);
 	atomic_fetch_add(&counted[page], mine);
 	return NULL;
 }
@@ -74,9 +74,9 @@ static void a_fault_that_cannot_be_served_is_a_sigbus_with_its_address(void **ct
 	NEEDS_MACHINE();
 	(void)ctx;
 	if (variant->faults == ANONMM_FAULTS_SIGNAL) { /* ours must stand first, the program's behind it */
-		uffd_remove_sigbus(machine);
+		real_remove_sigbus(machine);
 		sigaction(SIGBUS, &ours, &before);
-		uffd_install_sigbus(machine);
+		real_install_sigbus(machine);
 	} else {
 		sigaction(SIGBUS, &ours, &before);
 	}
@@ -138,11 +138,11 @@ static void a_paired_thread_still_sees_its_own_cpus(void **ctx)
 		SKIP_WITHOUT("two-cpus", "nobody to be paired with");
 	for (uint32_t i = 0; i < 200; i++)
 		*at(i) = 1;
-	assert_int_equal(uffd_getaffinity(machine, 0, sizeof(seen), &seen), 0);
+	assert_int_equal(real_getaffinity(machine, 0, sizeof(seen), &seen), 0);
 	assert_true(CPU_EQUAL(&seen, &own));
 	sched_getaffinity(0, sizeof(real), &real);
 	assert_int_equal(CPU_COUNT(&real), variant->faults == ANONMM_FAULTS_THREAD ? 1 : CPU_COUNT(&own));
-	uffd_unpair_self(machine);
+	real_unpair_self(machine);
 	sched_getaffinity(0, sizeof(real), &real);
 	assert_true(CPU_EQUAL(&real, &own));
 	for (uint32_t i = 200; i < 400; i++)

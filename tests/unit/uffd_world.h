@@ -220,8 +220,8 @@ static int machine_up(const struct variant *v)
 	nr_faults = 0;
 	atomic_store(&refusal, FAULT_DONE);
 	machine->pager = (struct pager *)&events; /* never looked into by the core above */
-	assert_int_equal(uffd_install_sigbus(machine), 0);
-	assert_int_equal(uffd_thread_enter(machine), 0);
+	assert_int_equal(real_install_sigbus(machine), 0);
+	assert_int_equal(real_thread_enter(machine), 0);
 	assert_int_equal(uffd_machine_start(machine, &the_space), 0);
 	assert_int_equal(
 		machine->ops->region_map(machine, &the_space, base, base + NR_PAGES * PAGE_BYTES, RW), 0);
@@ -230,7 +230,7 @@ static int machine_up(const struct variant *v)
 
 static void machine_down(void)
 {
-	uffd_thread_exit(machine);
+	real_thread_exit(machine);
 	uffd_machine_stop(machine);
 	uffd_machine_close(machine);
 	machine = NULL;
@@ -256,7 +256,7 @@ static int teardown(void **ctx)
 	do {                                                                                                 \
 		if (!machine)                                                                                \
 			SKIP_WITHOUT(REAL_MEMORY, "%s", why_not);                                            \
-		assert_int_equal(uffd_install_sigbus(machine), 0);                                           \
+		assert_int_equal(real_install_sigbus(machine), 0);                                           \
 	} while (0)
 
 static uint8_t *at(uint32_t page)

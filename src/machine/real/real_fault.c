@@ -11,14 +11,14 @@
  * No VMA there, or one that forbids the access: the host knows as well, the region has that
  * protection. Waking the thread lets it fault natively. Only if that repeats do we send the signal.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #include <string.h>
 
 #define POISON_NS (20 * 1000000ULL)
 #define SEGV_REPEATS 4
 
-const char *uffd_fault_words(enum fault_result result)
+const char *real_fault_words(enum fault_result result)
 {
 	switch (result) {
 	case FAULT_SIGSEGV:
@@ -35,12 +35,12 @@ const char *uffd_fault_words(enum fault_result result)
 
 /* ---- Poison ------------------------------------------------------------------------------ */
 
-static void poison_forget(struct uffd_machine *m, unsigned at, bool drop)
+static void poison_forget(struct real_machine *m, unsigned at, bool drop)
 {
 	unsigned last = atomic_load(&m->nr_poisoned) - 1;
 
 	if (drop)
-		uffd_drop(m, m->poisoned[at].addr, 1);
+		m->real_ops->drop(m, m->poisoned[at].addr, 1);
 	m->poisoned[at] = m->poisoned[last];
 	atomic_store(&m->nr_poisoned, last);
 }
@@ -49,7 +49,7 @@ static void poison_forget(struct uffd_machine *m, unsigned at, bool drop)
  * Before a page is shown: take poison away. After: forget what was put there meanwhile, if that failed to keep
  * the page away (a copy replaces poison). Returns how many there were.
  */
-unsigned uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr, bool shown)
+unsigned real_poison_clear(struct real_machine *m, uint64_t addr, unsigned nr, bool shown)
 {
 	unsigned found = 0;
 
@@ -67,7 +67,7 @@ unsigned uffd_poison_clear(struct uffd_machine *m, uint64_t addr, unsigned nr, b
 }
 
 /* The pager thread's: a program thread that holds the lock is not waited for, the next time will do. */
-void uffd_poison_expire(struct uffd_machine *m)
+void real_poison_expire(struct real_machine *m)
 {
 	uint64_t now = host_now_ns();
 
@@ -82,7 +82,7 @@ void uffd_poison_expire(struct uffd_machine *m)
 	lock_drop(&m->poison_lock);
 }
 
-static bool poison(struct uffd_machine *m, uint64_t page)
+static bool poison(struct real_machine *m, uint64_t page)
 {
 	unsigned nr;
 	int error;
@@ -94,7 +94,7 @@ static bool poison(struct uffd_machine *m, uint64_t page)
 	m->poisoned[nr] = (struct poisoned){.addr = page, .until_ns = host_now_ns() + POISON_NS};
 	/* Counted first: a map() that does not see it has shown its page before, and the poison is refused. */
 	atomic_store(&m->nr_poisoned, nr + 1);
-	error = uffd_poison_page(m, page);
+	error = m->real_ops->poison(m, page);
 	if (error)
 		atomic_store(&m->nr_poisoned, nr);
 	lock_drop(&m->poison_lock);
@@ -103,7 +103,7 @@ static bool poison(struct uffd_machine *m, uint64_t page)
 
 /* ---- Signals ----------------------------------------------------------------------------- */
 
-static void send_signal(const struct fault *fault, int signal, int code)
+static void send_signal(const struct told_fault *fault, int signal, int code)
 {
 	siginfo_t info;
 
@@ -114,7 +114,7 @@ static void send_signal(const struct fault *fault, int signal, int code)
 	host_call(SYS_rt_tgsigqueueinfo, getpid(), fault->tid, signal, &info);
 }
 
-static bool left_to_host(struct uffd_machine *m, const struct fault *fault)
+static bool left_to_host(struct real_machine *m, const struct told_fault *fault)
 {
 	bool again = m->segv.addr == fault->addr && m->segv.tid == fault->tid;
 
@@ -123,20 +123,20 @@ static bool left_to_host(struct uffd_machine *m, const struct fault *fault)
 	return m->nr_segv < SEGV_REPEATS;
 }
 
-void uffd_fault_fails(struct uffd_machine *m, struct fault *fault, enum fault_result result)
+void real_fault_fails(struct real_machine *m, struct told_fault *fault, enum fault_result result)
 {
 	uint64_t page = page_align_down(fault->addr);
 
 	if (result == FAULT_SIGSEGV && left_to_host(m, fault)) {
-		uffd_wake_range(m, page, 1);
+		m->real_ops->wake_range(m, page, 1);
 		return;
 	}
-	uffd_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid,
-		fault->access == ACCESS_WRITE ? "write" : "read", fault->addr, uffd_fault_words(result));
+	real_say(m, fault->tid, "thread %d, %s of %#lx: %s", fault->tid,
+		fault->access == ACCESS_WRITE ? "write" : "read", fault->addr, real_fault_words(result));
 	if (result == FAULT_SIGSEGV)
 		send_signal(fault, SIGSEGV, SEGV_ACCERR);
 	else
 		send_signal(fault, SIGBUS, BUS_ADRERR);
 	if (!poison(m, page))
-		uffd_wake_range(m, page, 1);
+		m->real_ops->wake_range(m, page, 1);
 }

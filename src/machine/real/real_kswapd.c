@@ -4,7 +4,7 @@
  * many threads do, and when there is little to gain. That one also reaps reads that nobody waits for, and makes the
  * requests of threads that lost our descriptors.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #define WRITE_WAIT_MS 10
 #define MEANWHILE_PAGES 16 /* about as long as a read takes */
@@ -13,7 +13,7 @@
 #define IDLE_SLEEP_NS (20 * 1000000LL)
 
 /* Sleep until kicked. A kick after @kick was cleared ends it at once. */
-static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)
+static void kswapd_sleep(struct real_machine *m, int64_t timeout_ns)
 {
 	atomic_store(&m->kswapd_asleep, true);
 	if (!atomic_load(m->kick) && !atomic_load(&m->stop))
@@ -22,13 +22,13 @@ static void kswapd_sleep(struct uffd_machine *m, int64_t timeout_ns)
 }
 
 /* What is in flight when the work is done shall still end; when nothing is, sleep without end. */
-static void kswapd_rest(struct uffd_machine *m)
+static void kswapd_rest(struct real_machine *m)
 {
 	do {
 		kswapd_sleep(m, IDLE_SLEEP_NS);
 		if (atomic_load(m->kick) || atomic_load(&m->stop))
 			return;
-		uffd_reap(m, true);
+		real_reap(m, true);
 	} while (pager_in_flight(m->machine.pager, SWAP_READ) ||
 		 pager_in_flight(m->machine.pager, SWAP_WRITE));
 	atomic_store(&m->kswapd_idle, true);
@@ -37,7 +37,7 @@ static void kswapd_rest(struct uffd_machine *m)
 	atomic_store(&m->kswapd_idle, false);
 }
 
-static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
+static enum kswapd_result step(struct real_machine *m, unsigned pages)
 {
 	enum kswapd_result result;
 
@@ -51,7 +51,7 @@ static enum kswapd_result step(struct uffd_machine *m, unsigned pages)
  * A thread that waits for a read does a little of kswapd's work in the meantime: on its CPU, where the pages that it
  * takes away need no interrupt to another one. Short enough to be over when, or soon after, the read is.
  */
-void uffd_kswapd_meanwhile(struct uffd_machine *m)
+void real_kswapd_meanwhile(struct real_machine *m)
 {
 	/* Before the step: it would end the shortage that is the reason to ask. */
 	if (m->more && m->more(false))
@@ -64,7 +64,7 @@ void uffd_kswapd_meanwhile(struct uffd_machine *m)
 }
 
 /* Several threads that share one pager thread are not kept waiting; nor is it tried again and again in vain. */
-bool uffd_kswapd_may_help(struct uffd_machine *m)
+bool real_kswapd_may_help(struct real_machine *m)
 {
 	return !atomic_load(&m->help_in_vain) &&
 	       (m->faults == ANONMM_FAULTS_SIGNAL || atomic_load(&m->nr_paired) <= 1);
@@ -76,7 +76,7 @@ bool uffd_kswapd_may_help(struct uffd_machine *m)
  * on a virtual machine that costs more than all the rest. (Measured, half of 256 MiB in compressed memory, us a page, beside
  * and here: scans 2.8 and 1.8, random reads 10 and 6; on a file no difference beyond noise.)
  */
-void uffd_kswapd_help(struct uffd_machine *m)
+void real_kswapd_help(struct real_machine *m)
 {
 	enum kswapd_result result;
 
@@ -100,24 +100,24 @@ void uffd_kswapd_help(struct uffd_machine *m)
 		atomic_store(&m->help_in_vain, true);
 	if (result == KSWAPD_STUCK ||
 		(atomic_load(&m->kswapd_idle) && pager_in_flight(m->machine.pager, SWAP_WRITE)))
-		uffd_kick_kswapd(m);
+		real_kick_kswapd(m);
 }
 
-void *uffd_kswapd_main(void *machine)
+void *real_kswapd_main(void *machine)
 {
-	struct uffd_machine *m = machine;
+	struct real_machine *m = machine;
 	enum kswapd_result result;
 
 	atomic_store(&m->kswapd_tid, host_tid());
 	while (!atomic_load(&m->stop)) {
 		atomic_store(m->kick, 0);
-		uffd_serve_mail(m);
+		m->real_ops->serve_mail(m);
 		host_thread_serve(&m->kswapd_thread);
 		if (m->serve)
 			m->serve(m->serve_ctx);
 		if (atomic_exchange(&m->poke_wanted, false))
-			uffd_poke_for_others(m);
-		uffd_reap(m, true);
+			real_poke_for_others(m);
+		real_reap(m, true);
 		if (m->more)
 			m->more(false);
 		result = step(m, KSWAPD_PAGES);
@@ -136,6 +136,13 @@ void *uffd_kswapd_main(void *machine)
 			break;
 		}
 	}
-	uffd_poke_for_others(m); /* the pager thread is to end too */
+	real_poke_for_others(m); /* the pager thread is to end too */
 	return NULL;
+}
+
+bool real_more(struct machine *machine)
+{
+	struct real_machine *m = real_of(machine);
+
+	return m->more && m->more(true);
 }

@@ -16,7 +16,7 @@
  * could be stopped by a signal handler that faults. Holders block all signals, so it cannot; but
  * a thread of the program is not to be waited for all the same.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #include <sched.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static bool mask_is_one(const unsigned long *mask, int cpu)
 /* ---- Binding ----------------------------------------------------------------------------- */
 
 /* kswapd works beside the pair, not between the two. */
-static void keep_kswapd_off(struct uffd_machine *m, int cpu)
+static void keep_kswapd_off(struct real_machine *m, int cpu)
 {
 	unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
 	unsigned long any = 0;
@@ -76,7 +76,7 @@ static void keep_kswapd_off(struct uffd_machine *m, int cpu)
 }
 
 /* A CPU that @own allows: the pager's present one, or the first that both may use. -1: none. */
-static int choose_cpu(struct uffd_machine *m, const unsigned long *own)
+static int choose_cpu(struct real_machine *m, const unsigned long *own)
 {
 	unsigned here;
 
@@ -91,7 +91,7 @@ static int choose_cpu(struct uffd_machine *m, const unsigned long *own)
 	return -1;
 }
 
-static int bind_pager(struct uffd_machine *m, int cpu)
+static int bind_pager(struct real_machine *m, int cpu)
 {
 	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
 
@@ -105,7 +105,7 @@ static int bind_pager(struct uffd_machine *m, int cpu)
 	return 0;
 }
 
-static void unbind_pager(struct uffd_machine *m)
+static void unbind_pager(struct real_machine *m)
 {
 	mask_set(0, m->pager_mask);
 	m->pair_cpu = -1;
@@ -113,7 +113,7 @@ static void unbind_pager(struct uffd_machine *m)
 }
 
 /* Where else the pair could live, @first being where it starts. */
-static void trial_start(struct uffd_machine *m, const unsigned long *own, int first)
+static void trial_start(struct real_machine *m, const unsigned long *own, int first)
 {
 	int cpus[TRIAL_CPUS] = {first};
 	unsigned nr = 1;
@@ -121,11 +121,11 @@ static void trial_start(struct uffd_machine *m, const unsigned long *own, int fi
 	for (int cpu = 0; cpu < CPU_MASK_BYTES * 8 && nr < TRIAL_CPUS; cpu++)
 		if (cpu != first && mask_has(own, cpu) && mask_has(m->pager_mask, cpu))
 			cpus[nr++] = cpu;
-	uffd_trial_start(m, cpus, nr);
+	real_trial_start(m, cpus, nr);
 }
 
 /* => pair_lock held, pager thread */
-static void pair(struct uffd_machine *m, struct hot *hot)
+static void pair(struct real_machine *m, struct hot *hot)
 {
 	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
 	int cpu;
@@ -147,7 +147,7 @@ static void pair(struct uffd_machine *m, struct hot *hot)
 }
 
 /* => pair_lock held. A thread that was bound by somebody else meanwhile stays as that one wants it. */
-static void unpair(struct uffd_machine *m, struct hot *hot)
+static void unpair(struct real_machine *m, struct hot *hot)
 {
 	unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
 
@@ -158,7 +158,7 @@ static void unpair(struct uffd_machine *m, struct hot *hot)
 	atomic_fetch_sub(&m->nr_paired, 1);
 }
 
-static bool all_may_use(const struct uffd_machine *m, int cpu)
+static bool all_may_use(const struct real_machine *m, int cpu)
 {
 	for (const struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
 		if (hot->paired && !mask_has(hot->own_mask, cpu))
@@ -166,7 +166,7 @@ static bool all_may_use(const struct uffd_machine *m, int cpu)
 	return true;
 }
 
-bool uffd_pair_move(struct uffd_machine *m, int cpu)
+bool real_pair_move(struct real_machine *m, int cpu)
 {
 	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
 	bool moved;
@@ -187,7 +187,7 @@ bool uffd_pair_move(struct uffd_machine *m, int cpu)
 /* ---- The pager thread counts ------------------------------------------------------------- */
 
 /* The entry of @tid; a new one takes the place of the one that faulted least recently. */
-static struct hot *hot_of(struct uffd_machine *m, int tid)
+static struct hot *hot_of(struct real_machine *m, int tid)
 {
 	struct hot *oldest = NULL;
 
@@ -205,7 +205,7 @@ static struct hot *hot_of(struct uffd_machine *m, int tid)
 }
 
 /* One more fault of @hot. True when it has become one too many to go on as it is. */
-static bool count_fault(struct uffd_machine *m, struct hot *hot, uint64_t now)
+static bool count_fault(struct real_machine *m, struct hot *hot, uint64_t now)
 {
 	bool is_hot;
 
@@ -219,7 +219,7 @@ static bool count_fault(struct uffd_machine *m, struct hot *hot, uint64_t now)
 	return is_hot;
 }
 
-void uffd_pair_note(struct uffd_machine *m, int tid)
+void real_pair_note(struct real_machine *m, int tid)
 {
 	struct hot *hot;
 
@@ -231,7 +231,7 @@ void uffd_pair_note(struct uffd_machine *m, int tid)
 	lock_drop(&m->pair_lock);
 }
 
-void uffd_pair_expire(struct uffd_machine *m)
+void real_pair_expire(struct real_machine *m)
 {
 	uint64_t now = host_now_ns();
 
@@ -245,7 +245,7 @@ void uffd_pair_expire(struct uffd_machine *m)
 	lock_drop(&m->pair_lock);
 }
 
-void uffd_unpair_all(struct uffd_machine *m)
+void real_unpair_all(struct real_machine *m)
 {
 	uint64_t signals = host_block_signals();
 
@@ -261,7 +261,7 @@ void uffd_unpair_all(struct uffd_machine *m)
 /* ---- The program asks -------------------------------------------------------------------- */
 
 /* => pair_lock held */
-static struct hot *paired_entry(struct uffd_machine *m, int tid)
+static struct hot *paired_entry(struct real_machine *m, int tid)
 {
 	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
 		if (hot->paired && hot->tid == tid)
@@ -269,7 +269,7 @@ static struct hot *paired_entry(struct uffd_machine *m, int tid)
 	return NULL;
 }
 
-static void unpair_tid(struct uffd_machine *m, int tid)
+static void unpair_tid(struct real_machine *m, int tid)
 {
 	uint64_t signals;
 	struct hot *hot;
@@ -285,23 +285,23 @@ static void unpair_tid(struct uffd_machine *m, int tid)
 	host_restore_signals(signals);
 }
 
-void uffd_unpair_self(struct machine *machine)
+void real_unpair_self(struct machine *machine)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
 	if (atomic_load(&m->nr_paired))
 		unpair_tid(m, host_tid());
 }
 
-int uffd_setaffinity(struct machine *machine, int tid, size_t bytes, const void *mask)
+int real_setaffinity(struct machine *machine, int tid, size_t bytes, const void *mask)
 {
-	unpair_tid(uffd_of(machine), tid ? tid : host_tid());
+	unpair_tid(real_of(machine), tid ? tid : host_tid());
 	return (int)host_call(SYS_sched_setaffinity, tid, bytes, mask);
 }
 
-int uffd_getaffinity(struct machine *machine, int tid, size_t bytes, void *mask)
+int real_getaffinity(struct machine *machine, int tid, size_t bytes, void *mask)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 	int real = (int)host_call(SYS_sched_getaffinity, tid, bytes, mask);
 	uint64_t signals;
 	struct hot *hot;

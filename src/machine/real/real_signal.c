@@ -6,7 +6,7 @@
  * The handler runs with all signals blocked, on an alternate stack in memory that is not managed.
  * It allocates nothing from the program, and takes only locks whose holders block signals too.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #include <string.h>
 #include <sys/auxv.h>
@@ -29,7 +29,7 @@ static enum access access_of(const void *ucontext)
 	return uc->uc_mcontext.gregs[REG_ERR] & 2 ? ACCESS_WRITE : ACCESS_READ;
 }
 
-static bool is_ours(const struct uffd_machine *m, const siginfo_t *info)
+static bool is_ours(const struct real_machine *m, const siginfo_t *info)
 {
 	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
 
@@ -37,10 +37,10 @@ static bool is_ours(const struct uffd_machine *m, const siginfo_t *info)
 	       addr - m->base < m->bytes;
 }
 
-static bool fails(struct uffd_machine *m, siginfo_t *info, enum access access, enum fault_result result)
+static bool fails(struct real_machine *m, siginfo_t *info, enum access access, enum fault_result result)
 {
-	uffd_say(m, 0, "thread %d, %s of %#lx: %s", host_tid(), access == ACCESS_WRITE ? "write" : "read",
-		(uint64_t)(uintptr_t)info->si_addr, uffd_fault_words(result));
+	real_say(m, 0, "thread %d, %s of %#lx: %s", host_tid(), access == ACCESS_WRITE ? "write" : "read",
+		(uint64_t)(uintptr_t)info->si_addr, real_fault_words(result));
 	if (result == FAULT_SIGSEGV) {
 		info->si_signo = SIGSEGV;
 		info->si_code = SEGV_ACCERR;
@@ -48,9 +48,9 @@ static bool fails(struct uffd_machine *m, siginfo_t *info, enum access access, e
 	return false;
 }
 
-bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext)
+bool real_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
 	enum access access;
 	enum fault_result result;
@@ -59,12 +59,12 @@ bool uffd_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 	if (m->faults != ANONMM_FAULTS_SIGNAL || !is_ours(m, info))
 		return false;
 	access = access_of(ucontext);
-	uffd_turn(m);
+	real_turn(m);
 	while ((result = pager_fault(machine->pager, addr, access, &wait)) == FAULT_WAIT) {
-		uffd_turn_waits(m);
-		uffd_wait(machine, &wait);
+		real_turn_waits(m);
+		real_wait(machine, &wait);
 	}
-	uffd_kswapd_help(m);
+	real_kswapd_help(m);
 	return result == FAULT_DONE ? true : fails(m, info, access, result);
 }
 
@@ -79,14 +79,14 @@ static size_t altstack_bytes(void)
 	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 192 * KIB;
 }
 
-int uffd_thread_enter(struct machine *machine)
+int real_thread_enter(struct machine *machine)
 {
 	size_t bytes = altstack_bytes();
 	stack_t stack = {.ss_size = bytes};
 	uint8_t *memory;
 	int error;
 
-	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return 0;
 	memory = host_mmap(0, bytes + PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
 	if (!memory)
@@ -99,12 +99,12 @@ int uffd_thread_enter(struct machine *machine)
 	return error;
 }
 
-void uffd_thread_exit(struct machine *machine)
+void real_thread_exit(struct machine *machine)
 {
 	stack_t off = {.ss_flags = SS_DISABLE}, old = {0};
 	size_t bytes = altstack_bytes();
 
-	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return;
 	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE) &&
 		old.ss_size == bytes)
@@ -133,8 +133,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *ucontext)
 	for (unsigned i = 0; i < MAX_INSTALLED && !done; i++) {
 		struct machine *machine = atomic_load(&installed[i]);
 
-		done = machine && is_ours(uffd_of(machine), info) &&
-		       uffd_handle_sigbus(machine, info, ucontext);
+		done = machine && is_ours(real_of(machine), info) &&
+		       real_handle_sigbus(machine, info, ucontext);
 	}
 	if (!done)
 		pass_on(signal, info, ucontext);
@@ -173,12 +173,12 @@ static int install_place(struct machine *machine)
 }
 
 /* Again for the same machine: puts the handler before one that was installed since. */
-int uffd_install_sigbus(struct machine *machine)
+int real_install_sigbus(struct machine *machine)
 {
 	int error = -ENOSPC;
 	int place;
 
-	if (uffd_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return 0;
 	lock_take(&install_lock);
 	place = install_place(machine);
@@ -191,7 +191,7 @@ int uffd_install_sigbus(struct machine *machine)
 }
 
 /* The handler itself stays: somebody may have put theirs before it, and without machines it only passes on. */
-void uffd_remove_sigbus(struct machine *machine)
+void real_remove_sigbus(struct machine *machine)
 {
 	lock_take(&install_lock);
 	for (unsigned i = 0; i < MAX_INSTALLED; i++)

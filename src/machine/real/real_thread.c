@@ -2,7 +2,7 @@
 /*
  * The pager thread (thread mode), and how the machine's threads start and end.
  *
- * One loop: serve the faults that the userfaultfd tells of, park those that must wait, try the
+ * One loop: serve the faults that the host tells of, park those that must wait, try the
  * parked ones again when their wait is over, sleep in poll when there is nothing else. It never
  * blocks elsewhere. While it serves it does not look at the eventfd: who moves the event counter
  * then need not write it.
@@ -10,9 +10,11 @@
  * The machine's threads never touch managed memory. For the rest they are as host/thread.h says; the descriptors that they
  * keep are the machine's and its devices'.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
-#define MSG_BATCH 16
+#include <string.h>
+
+#define FAULT_BATCH 16
 #define PARKED_MOST_NS (5 * 1000000LL)
 #define PARKED_BLIND_NS (500 * 1000LL)
 #define TIDY_NS (10 * 1000000LL)
@@ -20,7 +22,7 @@
 /* ---- Faults ------------------------------------------------------------------------------ */
 
 /* True: the fault is over. False: it has to wait. */
-static bool serve(struct uffd_machine *m, struct fault *fault)
+static bool serve(struct real_machine *m, struct told_fault *fault)
 {
 	uint64_t page = page_align_down(fault->addr);
 	enum fault_result result;
@@ -30,57 +32,40 @@ static bool serve(struct uffd_machine *m, struct fault *fault)
 	if (result == FAULT_WAIT)
 		return false;
 	if (result != FAULT_DONE)
-		uffd_fault_fails(m, fault, result);
+		real_fault_fails(m, fault, result);
 	else if (page < m->woken_start || page >= m->woken_end)
-		uffd_wake_range(m, page, 1);
+		m->real_ops->wake_range(m, page, 1);
 	return true;
 }
 
-static void serve_message(struct uffd_machine *m, const struct uffd_msg *msg)
+static void serve_told(struct real_machine *m, struct told_fault fault)
 {
-	struct fault fault = {
-		.addr = msg->arg.pagefault.address,
-		.access = msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE ? ACCESS_WRITE : ACCESS_READ,
-		.tid = (int)msg->arg.pagefault.feat.ptid,
-	};
-
-	if (msg->event != UFFD_EVENT_PAGEFAULT)
-		return;
-	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
-		fault.access = ACCESS_WRITE;
-	uffd_pair_note(m, fault.tid);
+	real_pair_note(m, fault.tid);
 	if (serve(m, &fault))
 		return;
 	m->parked[m->nr_parked++] = fault;
 	m->parked_ns = fault.wait.what == WAIT_PAGE && atomic_load(&m->nr_paired) ? host_now_ns() : 0;
 }
 
-/* Read what there is room to park. Returns how many faults were served or parked. */
-static unsigned serve_messages(struct uffd_machine *m)
+/* Take the faults that there is room to park. Returns how many were served or parked. */
+static unsigned serve_faults(struct real_machine *m)
 {
-	struct uffd_msg msgs[MSG_BATCH];
-	unsigned room = NR_PARKED - m->nr_parked;
-	long bytes;
+	struct told_fault faults[FAULT_BATCH];
+	unsigned nr =
+		m->real_ops->read_faults(m, faults, (unsigned)min_u64(NR_PARKED - m->nr_parked, FAULT_BATCH));
 
-	if (room > MSG_BATCH)
-		room = MSG_BATCH;
-	if (room == 0)
-		return 0;
-	bytes = host_read(m->fd, msgs, room * sizeof(msgs[0]));
-	if (bytes <= 0)
-		return 0;
-	for (unsigned i = 0; i < (unsigned)bytes / sizeof(msgs[0]); i++)
-		serve_message(m, &msgs[i]);
-	return (unsigned)bytes / sizeof(msgs[0]);
+	for (unsigned i = 0; i < nr; i++)
+		serve_told(m, faults[i]);
+	return nr;
 }
 
 /* Returns how many were tried. */
-static unsigned retry_parked(struct uffd_machine *m)
+static unsigned retry_parked(struct real_machine *m)
 {
 	unsigned tried = 0, kept = 0, nr = m->nr_parked;
 
 	for (unsigned i = 0; i < nr; i++) {
-		struct fault fault = m->parked[i];
+		struct told_fault fault = m->parked[i];
 		bool over = wait_is_over(m->machine.pager, &fault.wait);
 
 		tried += over;
@@ -91,7 +76,7 @@ static unsigned retry_parked(struct uffd_machine *m)
 	return tried;
 }
 
-static bool any_parked_over(struct uffd_machine *m)
+static bool any_parked_over(struct real_machine *m)
 {
 	for (unsigned i = 0; i < m->nr_parked; i++)
 		if (wait_is_over(m->machine.pager, &m->parked[i].wait))
@@ -99,7 +84,7 @@ static bool any_parked_over(struct uffd_machine *m)
 	return false;
 }
 
-static bool parked_want_writes(struct uffd_machine *m)
+static bool parked_want_writes(struct real_machine *m)
 {
 	for (unsigned i = 0; i < m->nr_parked; i++)
 		if (wait_wants_writes(&m->parked[i].wait))
@@ -109,16 +94,16 @@ static bool parked_want_writes(struct uffd_machine *m)
 
 /* ---- The loop ---------------------------------------------------------------------------- */
 
-static unsigned parked_device_fds(struct uffd_machine *m, struct pollfd *fds, unsigned nr)
+static unsigned parked_device_fds(struct real_machine *m, struct pollfd *fds, unsigned nr)
 {
 	struct wait waits[NR_PARKED];
 
 	for (unsigned i = 0; i < m->nr_parked; i++)
 		waits[i] = m->parked[i].wait;
-	return m->nr_parked ? uffd_device_fds(m, waits, m->nr_parked, fds, nr) : 0;
+	return m->nr_parked ? real_device_fds(m, waits, m->nr_parked, fds, nr) : 0;
 }
 
-static uint64_t parked_words(const struct uffd_machine *m)
+static uint64_t parked_words(const struct real_machine *m)
 {
 	uint64_t words = 0;
 
@@ -127,7 +112,7 @@ static uint64_t parked_words(const struct uffd_machine *m)
 	return words;
 }
 
-static int64_t sleep_limit(struct uffd_machine *m, unsigned nr_devices)
+static int64_t sleep_limit(struct real_machine *m, unsigned nr_devices)
 {
 	if (m->nr_parked)
 		return nr_devices ? PARKED_MOST_NS : PARKED_BLIND_NS;
@@ -135,7 +120,7 @@ static int64_t sleep_limit(struct uffd_machine *m, unsigned nr_devices)
 }
 
 /* True: there are faults to read. */
-static bool sleep_in_poll(struct uffd_machine *m)
+static bool sleep_in_poll(struct real_machine *m)
 {
 	struct pollfd fds[2 + 32] = {
 		{.fd = m->nr_parked < NR_PARKED ? m->fd : -1, .events = POLLIN},
@@ -154,22 +139,22 @@ static bool sleep_in_poll(struct uffd_machine *m)
 }
 
 /* One thread faults, and waits for a read: nobody else needs us, nor, most likely, this CPU. */
-static bool lone_read(struct uffd_machine *m)
+static bool lone_read(struct real_machine *m)
 {
 	return m->nr_parked == 1 && atomic_load(&m->nr_paired) == 1 && m->parked[0].wait.what == WAIT_PAGE;
 }
 
-static void tidy(struct uffd_machine *m)
+static void tidy(struct real_machine *m)
 {
 	if (atomic_load(&m->nr_paired))
-		uffd_pair_expire(m);
+		real_pair_expire(m);
 	if (atomic_load(&m->nr_poisoned))
-		uffd_poison_expire(m);
+		real_poison_expire(m);
 }
 
 static void *pager_main(void *machine)
 {
-	struct uffd_machine *m = machine;
+	struct real_machine *m = machine;
 
 	m->pager_tid = host_tid();
 	bool look = true;
@@ -179,18 +164,18 @@ static void *pager_main(void *machine)
 
 		host_thread_serve(&m->pager_thread);
 		if (look)
-			faults += serve_messages(m);
+			faults += serve_faults(m);
 		if (m->nr_parked) {
-			uffd_reap(m, parked_want_writes(m));
+			real_reap(m, parked_want_writes(m));
 			retry_parked(m);
 			if (faults == 1 && m->nr_parked == 0 && m->parked_ns)
-				uffd_trial_waited(m, host_now_ns() - m->parked_ns);
+				real_trial_waited(m, host_now_ns() - m->parked_ns);
 		}
 		if (atomic_load(&m->nr_paired) <= 1)
-			uffd_kswapd_help(m);
+			real_kswapd_help(m);
 		/* Whom we have just let go may well have faulted again; one that was parked cannot. */
 		look = m->nr_parked < faults;
-		if (look || (lone_read(m) && uffd_spin_for_read(m, &m->parked[0].wait)))
+		if (look || (lone_read(m) && real_spin_for_read(m, &m->parked[0].wait)))
 			continue;
 		tidy(m);
 		look = sleep_in_poll(m);
@@ -202,20 +187,20 @@ static void *pager_main(void *machine)
 
 static void wake_kswapd(void *machine)
 {
-	uffd_kick_kswapd(machine);
+	real_kick_kswapd(machine);
 }
 
 /* By kswapd, which has the descriptor that the pager thread sleeps on; the caller may have lost it. */
 static void wake_pager(void *machine)
 {
-	struct uffd_machine *m = machine;
+	struct real_machine *m = machine;
 
 	atomic_store(&m->poke_wanted, true);
-	uffd_kick_kswapd(m);
+	real_kick_kswapd(m);
 }
 
 static int thread_start(
-	struct uffd_machine *m, struct host_thread *thread, const struct host_thread *what, unsigned slot)
+	struct real_machine *m, struct host_thread *thread, const struct host_thread *what, unsigned slot)
 {
 	*thread = *what;
 	thread->arg = m;
@@ -226,10 +211,10 @@ static int thread_start(
 	return host_thread_start(thread);
 }
 
-int uffd_threads_start(struct uffd_machine *m)
+int real_threads_start(struct real_machine *m)
 {
 	const struct host_thread kswapd = {
-		.name = "anonmm-kswapd", .main = uffd_kswapd_main, .wake = wake_kswapd};
+		.name = "anonmm-kswapd", .main = real_kswapd_main, .wake = wake_kswapd};
 	const struct host_thread pager = {.name = "anonmm-pager", .main = pager_main, .wake = wake_pager};
 
 	atomic_store(&m->stop, false);
@@ -246,11 +231,11 @@ int uffd_threads_start(struct uffd_machine *m)
 	if (m->has_pager)
 		host_thread_wait_settled(&m->pager_thread);
 	if (error)
-		uffd_threads_stop(m);
+		real_threads_stop(m);
 	return error;
 }
 
-void uffd_threads_stop(struct uffd_machine *m)
+void real_threads_stop(struct real_machine *m)
 {
 	if (!m->started)
 		return;
@@ -260,7 +245,31 @@ void uffd_threads_stop(struct uffd_machine *m)
 	host_thread_join(&m->kswapd_thread); /* which wakes the pager thread */
 	if (m->has_pager) {
 		host_thread_join(&m->pager_thread);
-		uffd_unpair_all(m);
+		real_unpair_all(m);
 	}
+	m->started = m->has_pager = false;
+}
+
+void real_fork_child(struct real_machine *m)
+{
+	lock_init(&m->pager_lock);
+	lock_init(&m->kswapd_lock);
+	lock_init(&m->poison_lock);
+	lock_init(&m->pair_lock);
+	atomic_store(&m->poke_wanted, false);
+	for (unsigned word = 0; word < WAIT_WORDS; word++)
+		atomic_store(&m->nr_waiting[word], 0);
+	atomic_store(&m->leader, 0);
+	atomic_store(&m->leader_sleep.asleep, 0);
+	atomic_store(&m->pager_sleep.asleep, 0);
+	atomic_store(m->kick, 0);
+	atomic_store(&m->kick_pending, false);
+	atomic_store(&m->kswapd_asleep, false);
+	atomic_store(&m->nr_poisoned, 0);
+	atomic_store(&m->nr_paired, 0);
+	memset(m->hot, 0, sizeof(m->hot));
+	m->pair_cpu = -1;
+	memset(&m->turns, 0, sizeof(m->turns));
+	m->nr_parked = 0;
 	m->started = m->has_pager = false;
 }

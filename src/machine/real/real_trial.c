@@ -9,13 +9,13 @@
  *
  * All of this is the pager thread's own.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #define TRIAL_WAITS 64
 #define TRIAL_AGAIN 16384
 #define WAIT_MOST_NS 400000ULL /* a longer one tells of a write in between, not of a wake-up */
 
-void uffd_trial_start(struct uffd_machine *m, const int *cpus, unsigned nr)
+void real_trial_start(struct real_machine *m, const int *cpus, unsigned nr)
 {
 	struct trial *trial = &m->trial;
 
@@ -35,7 +35,7 @@ static unsigned shortest(const struct trial *trial)
 }
 
 /* The present CPU has had its waits: the next one's turn, or the decision. */
-static void next_turn(struct uffd_machine *m)
+static void next_turn(struct real_machine *m)
 {
 	struct trial *trial = &m->trial;
 
@@ -47,11 +47,11 @@ static void next_turn(struct uffd_machine *m)
 		trial->settled = true;
 		trial->turn = shortest(trial);
 	}
-	if (!uffd_pair_move(m, trial->cpu[trial->turn]) && !trial->settled)
+	if (!real_pair_move(m, trial->cpu[trial->turn]) && !trial->settled)
 		trial->sum_ns[trial->turn] = UINT64_MAX / 2; /* not to be had: never the shortest */
 }
 
-void uffd_trial_waited(struct uffd_machine *m, uint64_t ns)
+void real_trial_waited(struct real_machine *m, uint64_t ns)
 {
 	struct trial *trial = &m->trial;
 

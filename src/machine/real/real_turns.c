@@ -14,7 +14,7 @@
  * when it has not faulted for STALE_NS the heir, first of those who wait, takes it. The others sleep until there is no heir.
  * A look of the heir's interrupts as well: the more were in vain, the fewer it takes.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 #define TURN_NS (4 * 1000000ULL) /* many times what it costs to wake the next */
 #define STALE_NS (500 * 1000ULL)
@@ -193,7 +193,7 @@ static void ask(struct turns *turns)
 	lock_drop(&turns->lock);
 }
 
-void uffd_turn(struct uffd_machine *m)
+void real_turn(struct real_machine *m)
 {
 	struct turns *turns = &m->turns;
 
@@ -203,7 +203,7 @@ void uffd_turn(struct uffd_machine *m)
 		take_turn(turns);
 }
 
-void uffd_turn_waits(struct uffd_machine *m)
+void real_turn_waits(struct real_machine *m)
 {
 	struct turns *turns = &m->turns;
 
@@ -211,9 +211,9 @@ void uffd_turn_waits(struct uffd_machine *m)
 		pass_on(turns);
 }
 
-bool uffd_faults_block(struct machine *machine)
+bool real_faults_block(struct machine *machine)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
 	return m->faults == ANONMM_FAULTS_SIGNAL && !turns_are_on(&m->turns);
 }

@@ -11,7 +11,7 @@
  * No wake is lost: a sleeper says that it sleeps, then looks at the counter again; a waker moves
  * the counter, then looks who sleeps. Both with sequential consistency.
  */
-#include "machine/uffd/uffd_internal.h"
+#include "machine/real/real_internal.h"
 
 /* About 3 us: what another CPU's work on a few pages takes. */
 #define WAIT_SPINS 60
@@ -22,15 +22,15 @@
 #define SPIN_MISSES 8 /* in a row, after which SPIN_PAUSE waits sleep at once */
 #define SPIN_PAUSE 256
 
-void uffd_lock(struct machine *machine)
+void real_lock(struct machine *machine)
 {
-	lock_take(&uffd_of(machine)->pager_lock);
+	lock_take(&real_of(machine)->pager_lock);
 }
 
 /* kswapd is woken after the lock is dropped: it would run into it. */
-void uffd_unlock(struct machine *machine)
+void real_unlock(struct machine *machine)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
 	lock_drop(&m->pager_lock);
 	if (unlikely(atomic_load_explicit(&m->kick_pending, memory_order_relaxed)) &&
@@ -38,11 +38,11 @@ void uffd_unlock(struct machine *machine)
 		host_futex_wake_shared(m->kick, 1);
 }
 
-void uffd_wake_kswapd(struct machine *machine, bool by_fault)
+void real_wake_kswapd(struct machine *machine, bool by_fault)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
-	if (by_fault && uffd_kswapd_may_help(m)) {
+	if (by_fault && real_kswapd_may_help(m)) {
 		atomic_store(&m->help_due, true);
 		return;
 	}
@@ -52,7 +52,7 @@ void uffd_wake_kswapd(struct machine *machine, bool by_fault)
 }
 
 /* As above, for callers without the pager lock. */
-void uffd_kick_kswapd(struct uffd_machine *m)
+void real_kick_kswapd(struct real_machine *m)
 {
 	atomic_store(m->kick, 1);
 	if (atomic_load(&m->kswapd_asleep))
@@ -60,7 +60,7 @@ void uffd_kick_kswapd(struct uffd_machine *m)
 }
 
 /* A thread that lost our descriptors has kswapd write. */
-static void poke(struct uffd_machine *m, struct sleeper *sleeper, unsigned word)
+static void poke(struct real_machine *m, struct sleeper *sleeper, unsigned word)
 {
 	uint64_t one = 1;
 
@@ -68,12 +68,12 @@ static void poke(struct uffd_machine *m, struct sleeper *sleeper, unsigned word)
 		return;
 	if (host_write(sleeper->fd, &one, sizeof(one)) < 0) {
 		atomic_store(&m->poke_wanted, true);
-		uffd_kick_kswapd(m);
+		real_kick_kswapd(m);
 	}
 }
 
 /* => kswapd thread */
-void uffd_poke_for_others(struct uffd_machine *m)
+void real_poke_for_others(struct real_machine *m)
 {
 	uint64_t one = 1;
 
@@ -81,9 +81,9 @@ void uffd_poke_for_others(struct uffd_machine *m)
 	host_write(m->leader_sleep.fd, &one, sizeof(one));
 }
 
-void uffd_wake(struct machine *machine, unsigned word)
+void real_wake(struct machine *machine, unsigned word)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
 	if (atomic_load(&m->nr_waiting[word]))
 		host_futex_wake(pager_events(m->machine.pager, word), INT32_MAX);
@@ -97,8 +97,8 @@ bool wait_wants_writes(const struct wait *wait)
 }
 
 /* The devices' descriptors that matter to any of @waits. */
-unsigned uffd_device_fds(
-	struct uffd_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr)
+unsigned real_device_fds(
+	struct real_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr)
 {
 	int numbers[MAX_DEVICE_FDS];
 	bool writes = false;
@@ -118,7 +118,7 @@ unsigned uffd_device_fds(
 }
 
 /* How many requests have ended just now. */
-int uffd_reap(struct uffd_machine *m, bool writes_too)
+int real_reap(struct real_machine *m, bool writes_too)
 {
 	int reads = pager_poll(m->machine.pager, SWAP_READ, 0);
 	int writes = writes_too ? pager_poll(m->machine.pager, SWAP_WRITE, 0) : 0;
@@ -126,7 +126,7 @@ int uffd_reap(struct uffd_machine *m, bool writes_too)
 	return (reads > 0 ? reads : 0) + (writes > 0 ? writes : 0);
 }
 
-static bool spin_for(struct uffd_machine *m, const struct wait *wait)
+static bool spin_for(struct real_machine *m, const struct wait *wait)
 {
 	for (int i = 0; i < WAIT_SPINS; i++) {
 		if (wait_is_over(m->machine.pager, wait))
@@ -142,7 +142,7 @@ static bool spin_for(struct uffd_machine *m, const struct wait *wait)
  * pays: a device that is slower than SPIN_NS is soon slept for, and tried again now and then.
  * Measured, 4 KiB at random, us: sleeping 50-70, looking 35-40.
  */
-bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
+bool real_spin_for_read(struct real_machine *m, const struct wait *wait)
 {
 	uint64_t until;
 
@@ -156,9 +156,9 @@ bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
 		return false;
 	}
 	until = host_now_ns() + SPIN_NS;
-	uffd_kswapd_meanwhile(m);
+	real_kswapd_meanwhile(m);
 	do {
-		uffd_reap(m, false);
+		real_reap(m, false);
 		if (wait_is_over(m->machine.pager, wait)) {
 			atomic_store(&m->spin_misses, 0);
 			return true;
@@ -174,16 +174,16 @@ bool uffd_spin_for_read(struct uffd_machine *m, const struct wait *wait)
 }
 
 /* Poll the devices, for all who wait. */
-static void lead(struct uffd_machine *m, const struct wait *wait)
+static void lead(struct real_machine *m, const struct wait *wait)
 {
 	struct pollfd fds[1 + MAX_DEVICE_FDS] = {{.fd = m->leader_sleep.fd, .events = POLLIN}};
 	bool writes = wait_wants_writes(wait);
 	unsigned nr_devices;
 	uint64_t drained;
 
-	if (uffd_reap(m, writes) || uffd_spin_for_read(m, wait))
+	if (real_reap(m, writes) || real_spin_for_read(m, wait))
 		return;
-	nr_devices = uffd_device_fds(m, wait, 1, fds + 1, MAX_DEVICE_FDS);
+	nr_devices = real_device_fds(m, wait, 1, fds + 1, MAX_DEVICE_FDS);
 	atomic_store(&m->leader_sleep.asleep, 1ull << wait->word);
 	if (!wait_is_over(m->machine.pager, wait)) {
 		host_poll(fds, 1 + nr_devices, nr_devices ? SLEEP_MOST_NS : SLEEP_BLIND_NS);
@@ -193,10 +193,10 @@ static void lead(struct uffd_machine *m, const struct wait *wait)
 	atomic_store(&m->leader_sleep.asleep, 0);
 	if (fds[0].revents & POLLIN)
 		host_read(m->leader_sleep.fd, &drained, sizeof(drained));
-	uffd_reap(m, writes);
+	real_reap(m, writes);
 }
 
-static void follow(struct uffd_machine *m, const struct wait *wait)
+static void follow(struct real_machine *m, const struct wait *wait)
 {
 	atomic_fetch_add(&m->nr_waiting[wait->word], 1);
 	if (!wait_is_over(m->machine.pager, wait) && atomic_load(&m->leader))
@@ -205,7 +205,7 @@ static void follow(struct uffd_machine *m, const struct wait *wait)
 }
 
 /* Nobody polls for those who still wait: one of them is woken to do so. */
-static void call_leader(struct uffd_machine *m)
+static void call_leader(struct real_machine *m)
 {
 	for (unsigned word = 0; word < WAIT_WORDS && !atomic_load(&m->leader); word++)
 		if (atomic_load(&m->nr_waiting[word]) &&
@@ -213,12 +213,12 @@ static void call_leader(struct uffd_machine *m)
 			return;
 }
 
-void uffd_wait(struct machine *machine, const struct wait *wait)
+void real_wait(struct machine *machine, const struct wait *wait)
 {
-	struct uffd_machine *m = uffd_of(machine);
+	struct real_machine *m = real_of(machine);
 
 	if (wait_wants_writes(wait))
-		uffd_kick_kswapd(m);
+		real_kick_kswapd(m);
 	if (spin_for(m, wait))
 		return;
 	if (atomic_exchange(&m->leader, 1)) {

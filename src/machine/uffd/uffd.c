@@ -51,15 +51,15 @@ static int region_unmap(struct machine *machine, struct space *space, uint64_t s
 	struct uffd_machine *m = uffd_of(machine);
 
 	(void)space;
-	if (atomic_load(&m->nr_poisoned))
-		uffd_poison_clear(
-			m, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX), false);
+	if (atomic_load(&m->real.nr_poisoned))
+		real_poison_clear(
+			&m->real, start, (unsigned)min_u64((end - start) >> PAGE_SHIFT, UINT32_MAX), false);
 	return host_mprotect(start, end - start, PROT_NONE);
 }
 
 static void say_line(struct machine *machine, const char *text)
 {
-	uffd_say(uffd_of(machine), 0, "%s", text);
+	real_say(real_of(machine), 0, "%s", text);
 }
 
 static const struct machine_ops uffd_ops = {
@@ -67,18 +67,18 @@ static const struct machine_ops uffd_ops = {
 	.frame_bytes = uffd_frame_bytes,
 	.frame_populate = uffd_frame_populate,
 	.frame_drop = uffd_frame_drop,
-	.more = uffd_more,
-	.faults_block = uffd_faults_block,
+	.more = real_more,
+	.faults_block = real_faults_block,
 	.map = uffd_map,
 	.unmap = uffd_unmap,
 	.region_map = region_map,
 	.region_protect = region_protect,
 	.region_unmap = region_unmap,
-	.lock = uffd_lock,
-	.unlock = uffd_unlock,
-	.wake = uffd_wake,
-	.wait = uffd_wait,
-	.wake_kswapd = uffd_wake_kswapd,
+	.lock = real_lock,
+	.unlock = real_unlock,
+	.wake = real_wake,
+	.wait = real_wait,
+	.wake_kswapd = real_wake_kswapd,
 	.say = say_line,
 	.chunk_alloc = uffd_chunk_alloc,
 	.chunk_free = uffd_chunk_free,
@@ -132,8 +132,8 @@ static int reserve_range(struct uffd_machine *m, const struct uffd_config *confi
 			config->bytes / MIB, config->base ? " at the place that was asked for" : "");
 		return -ENOMEM;
 	}
-	m->base = (uint64_t)(uintptr_t)range;
-	m->bytes = config->bytes;
+	m->real.base = (uint64_t)(uintptr_t)range;
+	m->real.bytes = config->bytes;
 	return 0;
 }
 
@@ -148,8 +148,8 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
 	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
-	m->stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
-	if (m->pool && m->place && m->zeros && m->stacks)
+	m->real.stacks = host_mmap(0, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
+	if (m->pool && m->place && m->zeros && m->real.stacks)
 		return 0;
 	snprintf(why, why_len, "the host does not give the addresses of %u frames (%lu MiB)", m->nr_frames,
 		bytes / MIB);
@@ -162,9 +162,9 @@ static int open_fds(struct uffd_machine *m, const struct uffd_config *config, ch
 
 	if (error)
 		return error;
-	m->leader_sleep.fd = uffd_eventfd_open();
-	m->pager_sleep.fd = uffd_eventfd_open();
-	if (m->leader_sleep.fd < 0 || m->pager_sleep.fd < 0) {
+	m->real.leader_sleep.fd = uffd_eventfd_open();
+	m->real.pager_sleep.fd = uffd_eventfd_open();
+	if (m->real.leader_sleep.fd < 0 || m->real.pager_sleep.fd < 0) {
 		snprintf(why, why_len, "no descriptor is left for an eventfd: raise the limit (ulimit -n)");
 		return -EMFILE;
 	}
@@ -198,22 +198,23 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 		snprintf(why, why_len, "the host has no memory");
 		return -ENOMEM;
 	}
-	m->machine.ops = &uffd_ops;
+	m->real.machine.ops = &uffd_ops;
+	m->real.real_ops = &uffd_real_ops;
 	m->nr_frames = config->nr_frames;
-	m->fd = m->node = m->leader_sleep.fd = m->pager_sleep.fd = -1;
-	m->kick = &m->own_kick;
-	m->pair_cpu = -1;
-	m->faults = uffd_faults_choose(config->faults, NULL);
+	m->real.fd = m->node = m->real.leader_sleep.fd = m->real.pager_sleep.fd = -1;
+	m->real.kick = &m->real.own_kick;
+	m->real.pair_cpu = -1;
+	m->real.faults = uffd_faults_choose(config->faults, NULL);
 	error = reserve_range(m, config, why, why_len);
 	if (!error)
 		error = reserve_pool(m, why, why_len);
 	if (!error)
 		error = open_fds(m, config, why, why_len);
 	if (error) {
-		uffd_machine_close(&m->machine);
+		uffd_machine_close(&m->real.machine);
 		return error;
 	}
-	*out = &m->machine;
+	*out = &m->real.machine;
 	return 0;
 }
 
@@ -235,11 +236,11 @@ static bool is_kept(int fd)
 
 static void keep_fd(struct uffd_machine *m, int fd)
 {
-	for (unsigned i = 0; i < m->nr_own_fds; i++)
-		if (m->own_fds[i] == fd)
+	for (unsigned i = 0; i < m->real.nr_own_fds; i++)
+		if (m->real.own_fds[i] == fd)
 			return;
-	if (m->nr_own_fds < NR_OWN_FDS)
-		m->own_fds[m->nr_own_fds++] = fd;
+	if (m->real.nr_own_fds < NR_OWN_FDS)
+		m->real.own_fds[m->real.nr_own_fds++] = fd;
 }
 
 static void keep_device_fds(struct uffd_machine *m, struct swapdev *dev)
@@ -263,18 +264,18 @@ static void find_own_fds(struct uffd_machine *m)
 	struct pollfd devices[32];
 	unsigned nr;
 
-	m->nr_own_fds = 0;
-	keep_fd(m, m->fd);
+	m->real.nr_own_fds = 0;
+	keep_fd(m, m->real.fd);
 	if (m->node >= 0)
 		keep_fd(m, m->node);
-	keep_fd(m, m->leader_sleep.fd);
-	keep_fd(m, m->pager_sleep.fd);
-	nr = uffd_device_fds(m, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
+	keep_fd(m, m->real.leader_sleep.fd);
+	keep_fd(m, m->real.pager_sleep.fd);
+	nr = real_device_fds(&m->real, &(struct wait){.what = WAIT_WRITE}, 1, devices, ARRAY_SIZE(devices));
 	for (unsigned i = 0; i < nr; i++)
 		keep_fd(m, devices[i].fd);
-	for (unsigned i = 0; i < m->nr_devices; i++)
-		keep_device_fds(m, m->devices[i]);
-	if (m->nr_devices == 0)
+	for (unsigned i = 0; i < m->real.nr_devices; i++)
+		keep_device_fds(m, m->real.devices[i]);
+	if (m->real.nr_devices == 0)
 		host_each_number("/proc/self/fd", keep_open_fd, m);
 }
 
@@ -282,8 +283,8 @@ void uffd_keep_device(struct machine *machine, struct swapdev *dev)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	if (m->nr_devices < NR_DEVICES)
-		m->devices[m->nr_devices++] = dev;
+	if (m->real.nr_devices < NR_DEVICES)
+		m->real.devices[m->real.nr_devices++] = dev;
 }
 
 void uffd_forget_device(struct machine *machine, const struct swapdev *dev)
@@ -291,31 +292,24 @@ void uffd_forget_device(struct machine *machine, const struct swapdev *dev)
 	struct uffd_machine *m = uffd_of(machine);
 	unsigned kept = 0;
 
-	for (unsigned i = 0; i < m->nr_devices; i++)
-		if (m->devices[i] != dev)
-			m->devices[kept++] = m->devices[i];
-	m->nr_devices = kept;
+	for (unsigned i = 0; i < m->real.nr_devices; i++)
+		if (m->real.devices[i] != dev)
+			m->real.devices[kept++] = m->real.devices[i];
+	m->real.nr_devices = kept;
 }
 
 void uffd_machine_serve(struct machine *machine, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	m->kick = kick;
-	m->serve = serve;
-	m->serve_ctx = ctx;
+	m->real.kick = kick;
+	m->real.serve = serve;
+	m->real.serve_ctx = ctx;
 }
 
 void uffd_machine_ask(struct machine *machine, bool (*more)(bool urgent))
 {
-	uffd_of(machine)->more = more;
-}
-
-bool uffd_more(struct machine *machine)
-{
-	struct uffd_machine *m = uffd_of(machine);
-
-	return m->more && m->more(true);
+	uffd_of(machine)->real.more = more;
 }
 
 int uffd_machine_start(struct machine *machine, struct space *space)
@@ -324,12 +318,12 @@ int uffd_machine_start(struct machine *machine, struct space *space)
 
 	m->space = space;
 	find_own_fds(m);
-	return uffd_threads_start(m);
+	return real_threads_start(&m->real);
 }
 
 void uffd_machine_stop(struct machine *machine)
 {
-	uffd_threads_stop(uffd_of(machine));
+	real_threads_stop(real_of(machine));
 }
 
 static void unmap_area(void *area, size_t bytes)
@@ -342,18 +336,18 @@ void uffd_machine_close(struct machine *machine)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	uffd_threads_stop(m);
-	uffd_remove_sigbus(machine);
-	int fds[] = {m->fd, m->node, m->leader_sleep.fd, m->pager_sleep.fd};
+	real_threads_stop(&m->real);
+	real_remove_sigbus(machine);
+	int fds[] = {m->real.fd, m->node, m->real.leader_sleep.fd, m->real.pager_sleep.fd};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			host_close(fds[i]);
-	unmap_area((void *)(uintptr_t)m->base, m->bytes);
+	unmap_area((void *)(uintptr_t)m->real.base, m->real.bytes);
 	unmap_area(m->pool, m->pool_bytes);
 	unmap_area(m->place, m->place_bytes);
 	unmap_area(m->zeros, ZERO_PAGES * PAGE_BYTES);
-	unmap_area(m->stacks, 2 * STACK_BYTES);
+	unmap_area(m->real.stacks, 2 * STACK_BYTES);
 	host_munmap(m, page_align_up(sizeof(*m)));
 }
 
@@ -361,17 +355,17 @@ void uffd_machine_close(struct machine *machine)
 
 uint64_t uffd_machine_base(struct machine *machine)
 {
-	return uffd_of(machine)->base;
+	return uffd_of(machine)->real.base;
 }
 
 uint64_t uffd_machine_bytes(struct machine *machine)
 {
-	return uffd_of(machine)->bytes;
+	return uffd_of(machine)->real.bytes;
 }
 
 enum anonmm_faults uffd_machine_faults(struct machine *machine)
 {
-	return uffd_of(machine)->faults;
+	return uffd_of(machine)->real.faults;
 }
 
 bool uffd_machine_copies(struct machine *machine)
@@ -383,8 +377,8 @@ bool uffd_owns_fd(struct machine *machine, int fd)
 {
 	struct uffd_machine *m = uffd_of(machine);
 
-	for (unsigned i = 0; i < m->nr_own_fds; i++)
-		if (m->own_fds[i] == fd)
+	for (unsigned i = 0; i < m->real.nr_own_fds; i++)
+		if (m->real.own_fds[i] == fd)
 			return true;
 	return false;
 }

@@ -9,6 +9,7 @@
 #include "contract/machine.h"
 #include "anonmm.h"
 #include "contract/swapdev.h"
+#include "machine/real/real.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -42,6 +43,9 @@ struct uffd_probe {
 
 void uffd_probe(struct uffd_probe *probe);
 
+/* A userfaultfd, or -errno. @kernel_faults: one that gets the faults of system calls, too. *@by_device (may be NULL): it came from the device node. */
+int uffd_fd_ask(bool kernel_faults, bool *by_device);
+
 /* The managed range, and the mode that AUTO became. */
 uint64_t uffd_machine_base(struct machine *m);
 uint64_t uffd_machine_bytes(struct machine *m);
@@ -74,27 +78,7 @@ void uffd_machine_stop(struct machine *m);
 /* Undo the mappings, and end the threads if that is still to be done. => no space is left. */
 void uffd_machine_close(struct machine *m);
 
-/*
- * Signal mode, for programs that use the library themselves: put a SIGBUS handler before the program's, which gets
- * what is not ours. No-ops in thread mode. -ENOSPC: too many machines. remove: close does it too.
- */
-int uffd_install_sigbus(struct machine *m);
-void uffd_remove_sigbus(struct machine *m);
-
 /* ---- For the preload library --------------------------------------------------------- */
-
-/*
- * Signal mode. Every thread needs an alternate stack in unmanaged memory before it touches managed
- * memory: call at its start. Undone at its end by uffd_thread_exit(). No-ops in thread mode.
- */
-int uffd_thread_enter(struct machine *m);
-void uffd_thread_exit(struct machine *m);
-
-/*
- * The SIGBUS handler's work: true when the fault was ours and is resolved (return from the handler). false: not
- * ours, or the page cannot be had: then *si_addr and si_code stand as the program should see them, and the message was said.
- */
-bool uffd_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
 
 /*
  * fork. prepare: => all spaces locked, pager frozen; makes the ranges inheritable, and takes the pager lock, so that
@@ -109,15 +93,6 @@ int uffd_fork_prepare(struct machine *m);
 void uffd_fork_parent(struct machine *m);
 void uffd_fork_child_begin(struct machine *m);
 int uffd_fork_child(struct machine *m);
-
-/*
- * In thread mode threads that fault often are bound to the pager's CPU for a while. What the program may see
- * and inherit is its own affinity: release the calling thread before fork, exec, spawn and pthread_create,
- * and let these stand behind sched_getaffinity/sched_setaffinity of a thread of this process (tid 0: the caller).
- */
-void uffd_unpair_self(struct machine *m);
-int uffd_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);
-int uffd_setaffinity(struct machine *m, int tid, size_t bytes, const void *mask);
 
 /*
  * The machine's threads keep the descriptors of @dev, and uffd_owns_fd() knows them. => before uffd_machine_start(), or before

@@ -16,7 +16,7 @@
 
 static unsigned copy_show(struct uffd_machine *m, const struct run *run, int *error)
 {
-	bool wake = m->faults == ANONMM_FAULTS_THREAD;
+	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	unsigned done = uffd_copy(m, run->addr, frame_addr(m, run->pfn), run->nr, wake, error);
 
 	if (done)
@@ -34,8 +34,8 @@ static void copy_out(struct uffd_machine *m, const struct run *run)
 		done += uffd_copy(m, frame_addr(m, run->pfn + done), run->addr + done * PAGE_BYTES,
 			run->nr - done, false, &error);
 		if (done < run->nr && (error != -ENOMEM || ++tries > 1000))
-			uffd_die(m, "page %#lx cannot be taken back: %s", run->addr + done * PAGE_BYTES,
-				strerror(-error));
+			real_die(&m->real, "page %#lx cannot be taken back: %s",
+				run->addr + done * PAGE_BYTES, strerror(-error));
 		if (done < run->nr)
 			host_sleep(1000000);
 	}
@@ -47,7 +47,8 @@ static unsigned copy_hide(struct uffd_machine *m, const struct run *run)
 		int error = uffd_write_protect(m, run->addr, run->nr);
 
 		if (error)
-			uffd_die(m, "page %#lx cannot be write-protected: %s", run->addr, strerror(-error));
+			real_die(&m->real, "page %#lx cannot be write-protected: %s", run->addr,
+				strerror(-error));
 	}
 	copy_out(m, run);
 	uffd_drop(m, run->addr, run->nr);

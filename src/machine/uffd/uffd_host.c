@@ -11,13 +11,10 @@
  */
 #include "machine/uffd/uffd_internal.h"
 
-#include "host/die.h"
 #include "host/fd.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -55,7 +52,7 @@ static int fd_features(bool kernel_faults, uint64_t *features)
 static int fd_handshake(struct uffd_machine *m)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = m->features};
-	int fd = uffd_fd_ask(m->faults == ANONMM_FAULTS_THREAD, NULL);
+	int fd = uffd_fd_ask(m->real.faults == ANONMM_FAULTS_THREAD, NULL);
 	int error;
 
 	if (fd == -EPERM && m->node >= 0)
@@ -103,7 +100,7 @@ static void refuse(int error, bool thread_mode, char *why, size_t why_len)
 
 int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 {
-	bool thread_mode = m->faults == ANONMM_FAULTS_THREAD;
+	bool thread_mode = m->real.faults == ANONMM_FAULTS_THREAD;
 	uint64_t granted = 0;
 	int error = fd_features(thread_mode, &granted);
 
@@ -131,12 +128,12 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 		return -ENOSYS;
 	}
 	m->way = copy ? &uffd_way_copy : &uffd_way_move;
-	m->fd = fd_handshake(m);
+	m->real.fd = fd_handshake(m);
 	if (thread_mode)
 		keep_node(m);
-	if (m->fd < 0) {
-		refuse(m->fd, thread_mode, why, why_len);
-		return m->fd;
+	if (m->real.fd < 0) {
+		refuse(m->real.fd, thread_mode, why, why_len);
+		return m->real.fd;
 	}
 	return 0;
 }
@@ -144,8 +141,8 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 /* In the child of a fork: the same again, for this process's memory. */
 int uffd_fd_reopen(struct uffd_machine *m)
 {
-	m->fd = fd_handshake(m);
-	return m->fd < 0 ? m->fd : 0;
+	m->real.fd = fd_handshake(m);
+	return m->real.fd < 0 ? m->real.fd : 0;
 }
 
 int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
@@ -157,7 +154,7 @@ int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
 
 	if (m->features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)
 		area.mode |= UFFDIO_REGISTER_MODE_WP;
-	return host_ioctl(m->fd, UFFDIO_REGISTER, &area);
+	return host_ioctl(m->real.fd, UFFDIO_REGISTER, &area);
 }
 
 /* Somebody else's memory is there: neither ours nor a snapshot's. */
@@ -166,17 +163,17 @@ static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
 	int prot;
 
 	return space_kind_at(m->space, at, run_end, &prot) == SPACE_IS_FOREIGN &&
-	       pager_space_at(m->machine.pager, at) == m->space;
+	       pager_space_at(m->real.machine.pager, at) == m->space;
 }
 
 /* Around what is not ours in the range: the kernel refuses to register some mappings of files. */
 static int register_range(struct uffd_machine *m)
 {
-	uint64_t at = m->base, end = m->base + m->bytes, run_end;
+	uint64_t at = m->real.base, end = m->real.base + m->real.bytes, run_end;
 	int error = 0;
 
 	if (!m->space)
-		return uffd_register_area(m, m->base, m->bytes);
+		return uffd_register_area(m, m->real.base, m->real.bytes);
 	while (at < end && !error) {
 		uint64_t start = at;
 
@@ -209,9 +206,9 @@ static int request_by_mail(struct uffd_machine *m, unsigned long request, void *
 	m->mail.request = request;
 	m->mail.arg = arg;
 	atomic_store(&m->mail.state, 1);
-	uffd_wake_kswapd(&m->machine, false);
+	real_wake_kswapd(&m->real.machine, false);
 	while (atomic_load(&m->mail.state) != 2) {
-		host_futex_wake_shared(m->kick, 1);
+		host_futex_wake_shared(m->real.kick, 1);
 		host_futex_wait(&m->mail.state, 1, 1000000);
 	}
 	result = m->mail.result;
@@ -224,7 +221,7 @@ void uffd_serve_mail(struct uffd_machine *m)
 {
 	if (atomic_load(&m->mail.state) != 1)
 		return;
-	m->mail.result = host_ioctl(m->fd, m->mail.request, m->mail.arg);
+	m->mail.result = host_ioctl(m->real.fd, m->mail.request, m->mail.arg);
 	atomic_store(&m->mail.state, 2);
 	host_futex_wake(&m->mail.state, 1);
 }
@@ -233,9 +230,10 @@ static int request(struct uffd_machine *m, unsigned long what, void *arg)
 {
 	int error;
 
-	if (likely(!atomic_load_explicit(&m->fds_lost, memory_order_relaxed)) || on_own_thread(m)) {
-		error = host_ioctl(m->fd, what, arg);
-		if (likely(error != -EBADF && error != -ENOTTY) || !m->started || on_own_thread(m))
+	if (likely(!atomic_load_explicit(&m->fds_lost, memory_order_relaxed)) || on_own_thread(&m->real)) {
+		error = host_ioctl(m->real.fd, what, arg);
+		if (likely(error != -EBADF && error != -ENOTTY) || !m->real.started ||
+			on_own_thread(&m->real))
 			return error;
 		atomic_store(&m->fds_lost, true);
 	}
@@ -309,8 +307,8 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 		int result = request(m, UFFDIO_MOVE, &move);
 
 		done += result == 0 ? len : pages_done(move.move);
-		if (result == -EEXIST && atomic_load(&m->nr_poisoned) &&
-			uffd_poison_clear(m, move.dst, 1, false))
+		if (result == -EEXIST && atomic_load(&m->real.nr_poisoned) &&
+			real_poison_clear(&m->real, move.dst, 1, false))
 			continue;
 		if (result == -EEXIST && was_moved(m, move.src)) {
 			if (wake) /* the request did not */
@@ -398,62 +396,6 @@ void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr)
 	if (error == -EINVAL) /* the program locked all its memory */
 		error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED_LOCKED);
 	if (error)
-		uffd_die(m, "the host does not take back %u pages at %#lx: %s", nr, addr, strerror(-error));
-}
-
-/* ---- Words ------------------------------------------------------------------------------ */
-
-/*
- * Our threads do not hold the program's descriptors (a pipe must close when the program closes it), so they look
- * up the standard error output of the thread that the message is about.
- */
-static void say_text(struct uffd_machine *m, int tid, const char *text, size_t len)
-{
-	char path[64];
-	int fd = 2;
-
-	if (on_own_thread(m)) {
-		if (tid)
-			snprintf(path, sizeof(path), "/proc/self/task/%d/fd/2", tid);
-		else
-			snprintf(path, sizeof(path), "/proc/self/fd/2");
-		fd = (int)host_call(
-			SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
-		if (fd < 0)
-			return;
-	}
-	host_write(fd, text, len);
-	if (fd != 2)
-		host_close(fd);
-}
-
-static void say_v(struct uffd_machine *m, int tid, const char *format, va_list args)
-{
-	char text[512] = "anonmm: ";
-	size_t len = strlen(text);
-
-	len += (size_t)vsnprintf(text + len, sizeof(text) - len - 1, format, args);
-	if (len > sizeof(text) - 2)
-		len = sizeof(text) - 2;
-	text[len++] = '\n';
-	say_text(m, tid, text, len);
-}
-
-void uffd_say(struct uffd_machine *m, int tid, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	say_v(m, tid, format, args);
-	va_end(args);
-}
-
-void uffd_die(struct uffd_machine *m, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	say_v(m, 0, format, args);
-	va_end(args);
-	host_die();
+		real_die(&m->real, "the host does not take back %u pages at %#lx: %s", nr, addr,
+			strerror(-error));
 }

@@ -36,12 +36,12 @@ static struct run run_from(const struct uffd_machine *m, const struct mapping *m
  */
 static unsigned show_zeros(struct uffd_machine *m, const struct run *run, int *error)
 {
-	bool wake = m->faults == ANONMM_FAULTS_THREAD;
+	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	bool has_memory = m->place[run->pfn] == PLACE_POOL;
 	unsigned done;
 
 	if (has_memory && way_for(m, run->prot) == &uffd_way_move) {
-		memset(uffd_frame_bytes(&m->machine, run->pfn), 0, run->nr * PAGE_BYTES);
+		memset(uffd_frame_bytes(&m->real.machine, run->pfn), 0, run->nr * PAGE_BYTES);
 		return uffd_way_move.show(m, run, error);
 	}
 	done = uffd_copy_zeros(m, run->addr, run->nr, wake, error);
@@ -59,17 +59,17 @@ static void check_place(struct uffd_machine *m, const struct mapping *map, bool 
 	static const char *const words[] = {"has no memory", "is in the pool", "is shown"};
 
 	if (unlikely(!right))
-		uffd_die(m, "a bug of anonmm: frame %u is to be %s at %#lx, but it %s", map->pfn, what,
+		real_die(&m->real, "a bug of anonmm: frame %u is to be %s at %#lx, but it %s", map->pfn, what,
 			map->addr, words[m->place[map->pfn]]);
 }
 
 /* The pager thread need not wake again who was woken by the request that showed the page. */
 static void note_woken(struct uffd_machine *m, const struct run *run, unsigned done)
 {
-	if (!on_pager_thread(m))
+	if (!on_pager_thread(&m->real))
 		return;
-	m->woken_start = run->addr;
-	m->woken_end = run->addr + done * PAGE_BYTES;
+	m->real.woken_start = run->addr;
+	m->real.woken_end = run->addr + done * PAGE_BYTES;
 }
 
 static void show_run(struct uffd_machine *m, const struct run *run, struct mapping *maps)
@@ -77,16 +77,17 @@ static void show_run(struct uffd_machine *m, const struct run *run, struct mappi
 	int error = 0;
 	unsigned done;
 
-	if (unlikely(atomic_load(&m->nr_poisoned)))
-		uffd_poison_clear(m, run->addr, run->nr, false);
+	if (unlikely(atomic_load(&m->real.nr_poisoned)))
+		real_poison_clear(&m->real, run->addr, run->nr, false);
 	if (maps->content == FRAME_ZERO)
 		done = show_zeros(m, run, &error);
 	else
 		done = way_for(m, run->prot)->show(m, run, &error);
-	if (unlikely(atomic_load(&m->nr_poisoned)))
-		uffd_poison_clear(m, run->addr, done, true);
+	if (unlikely(atomic_load(&m->real.nr_poisoned)))
+		real_poison_clear(&m->real, run->addr, done, true);
 	if (done < run->nr && error != -ENOMEM)
-		uffd_die(m, "page %#lx cannot be shown: %s", run->addr + done * PAGE_BYTES, strerror(-error));
+		real_die(&m->real, "page %#lx cannot be shown: %s", run->addr + done * PAGE_BYTES,
+			strerror(-error));
 	for (unsigned i = 0; i < run->nr; i++) {
 		maps[i].result = i < done ? 0 : error;
 		if (i < done)

@@ -55,7 +55,7 @@ static unsigned show_by_copy(struct uffd_machine *m, const struct run *run, unsi
 
 static unsigned move_show(struct uffd_machine *m, const struct run *run, int *error)
 {
-	bool wake = m->faults == ANONMM_FAULTS_THREAD;
+	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	unsigned done = 0;
 	int64_t waited_ns = 0;
 
@@ -98,7 +98,7 @@ static unsigned move_hide(struct uffd_machine *m, const struct run *run)
 			return done;
 		if ((error != -EBUSY && error != -ENOMEM) ||
 			(error == -ENOMEM && !be_patient(&waited_ns, HIDE_PATIENCE_NS)))
-			uffd_die(m, "page %#lx cannot be taken back: %s", addr, strerror(-error));
+			real_die(&m->real, "page %#lx cannot be taken back: %s", addr, strerror(-error));
 	}
 }
 

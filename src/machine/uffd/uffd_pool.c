@@ -57,8 +57,8 @@ int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr)
 		if (error == -ENOMEM)
 			return error;
 		if (error)
-			uffd_die(m, "frame %u of the pool cannot be filled: error %d", first + i + done,
-				-error);
+			real_die(&m->real, "frame %u of the pool cannot be filled: error %d",
+				first + i + done, -error);
 		i += empty + (empty < nr - i ? 1 : 0);
 	}
 	return 0;

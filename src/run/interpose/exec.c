@@ -165,7 +165,7 @@ static void before_exec(void)
 {
 	if (!run.active)
 		return;
-	uffd_unpair_self(run.machine);
+	real_unpair_self(run.machine);
 	stats_final(RECORD_EXECED);
 	share_exec_begin();
 }
@@ -301,7 +301,7 @@ static void spawn_work(void *p)
 	struct spawning *s = p;
 
 	if (run.active)
-		uffd_unpair_self(run.machine);
+		real_unpair_self(run.machine);
 	if (s->search)
 		s->error = REAL(posix_spawnp)(&s->pid, s->path, s->actions, s->attr, s->argv, s->env);
 	else
@@ -430,7 +430,7 @@ __attribute__((used, visibility("hidden"))) void *vfork_prepare(void);
 void *vfork_prepare(void)
 {
 	if (run.active)
-		uffd_unpair_self(run.machine);
+		real_unpair_self(run.machine);
 	return (void *)REAL(vfork);
 }
 

@@ -240,7 +240,7 @@ static void fork_before(void)
 		je_jemalloc_prefork();
 		return;
 	}
-	uffd_unpair_self(run.machine);
+	real_unpair_self(run.machine);
 	_IO_list_lock();
 	je_jemalloc_prefork();
 	raw_block_signals(&signals);

@@ -30,10 +30,10 @@ static void notify(union sigval ours)
 	sigaddset(&set, SIGBUS);
 	sigaddset(&set, SIGSYS);
 	REAL(pthread_sigmask)(SIG_UNBLOCK, &set, NULL);
-	if (uffd_thread_enter(run.machine))
+	if (real_thread_enter(run.machine))
 		run_die("no memory for a thread's alternate stack");
 	notification.function(notification.value);
-	uffd_thread_exit(run.machine);
+	real_thread_exit(run.machine);
 }
 
 static bool needs_us(const struct sigevent *event)

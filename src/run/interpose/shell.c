@@ -59,7 +59,7 @@ static void libc_work(void *p)
 	struct libc_call *call = p;
 
 	if (run.active)
-		uffd_unpair_self(run.machine);
+		real_unpair_self(run.machine);
 	if (call->mode)
 		call->file = REAL(popen)(call->command, call->mode);
 	else

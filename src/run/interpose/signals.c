@@ -99,7 +99,7 @@ static void on_bus(int sig, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
 
-	if (!uffd_handle_sigbus(run.machine, info, context))
+	if (!real_handle_sigbus(run.machine, info, context))
 		signals_pass_on(sig, info, context);
 	errno = saved_errno;
 }

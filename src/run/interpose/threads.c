@@ -24,7 +24,7 @@ struct thread_start {
 static void thread_leave(void *arg)
 {
 	(void)arg;
-	uffd_thread_exit(run.machine);
+	real_thread_exit(run.machine);
 	core_thread_exit();
 }
 
@@ -34,7 +34,7 @@ static void *thread_main(void *p)
 	void *result;
 
 	own_free(p);
-	if (uffd_thread_enter(run.machine))
+	if (real_thread_enter(run.machine))
 		run_die("no memory for a thread's alternate stack");
 	core_thread_enter();
 	pthread_cleanup_push(thread_leave, NULL);
@@ -115,7 +115,7 @@ static void create_work(void *p)
 {
 	struct creation *creation = p;
 
-	uffd_unpair_self(run.machine);
+	real_unpair_self(run.machine);
 	creation->error = REAL(pthread_create)(
 		creation->thread, creation->has_attr ? &creation->attr : NULL, thread_main, creation->start);
 }
@@ -156,14 +156,14 @@ EXPORT int sched_getaffinity(pid_t tid, size_t bytes, cpu_set_t *mask)
 {
 	if (!run.active)
 		return REAL(sched_getaffinity)(tid, bytes, mask);
-	return result_errno(uffd_getaffinity(run.machine, tid, bytes, mask));
+	return result_errno(real_getaffinity(run.machine, tid, bytes, mask));
 }
 
 EXPORT int sched_setaffinity(pid_t tid, size_t bytes, const cpu_set_t *mask)
 {
 	if (!run.active)
 		return REAL(sched_setaffinity)(tid, bytes, mask);
-	return result_errno(uffd_setaffinity(run.machine, tid, bytes, mask));
+	return result_errno(real_setaffinity(run.machine, tid, bytes, mask));
 }
 
 /* Another thread's number is libc's secret: of those the kernel's answer has to do. */
@@ -171,12 +171,12 @@ EXPORT int pthread_getaffinity_np(pthread_t thread, size_t bytes, cpu_set_t *mas
 {
 	if (!run.active || !pthread_equal(thread, pthread_self()))
 		return REAL(pthread_getaffinity_np)(thread, bytes, mask);
-	return -uffd_getaffinity(run.machine, 0, bytes, mask);
+	return -real_getaffinity(run.machine, 0, bytes, mask);
 }
 
 EXPORT int pthread_setaffinity_np(pthread_t thread, size_t bytes, const cpu_set_t *mask)
 {
 	if (!run.active || !pthread_equal(thread, pthread_self()))
 		return REAL(pthread_setaffinity_np)(thread, bytes, mask);
-	return -uffd_setaffinity(run.machine, 0, bytes, mask);
+	return -real_setaffinity(run.machine, 0, bytes, mask);
 }
