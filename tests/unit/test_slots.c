@@ -262,6 +262,20 @@ static void an_heir_leaves_what_it_inherited_and_keeps_its_own(void **state)
 	assert_ptr_equal(world.pager->areas[0].dev, next); /* the number is free again */
 }
 
+/* A thread of the parent is polling the device at the fork: in the heir it never leaves. */
+static void who_was_inside_a_device_is_not_inside_the_heir_s(void **state)
+{
+	struct wait wait = {0};
+
+	(void)state;
+	out(PAGES);
+	assert_ptr_equal(area_enter(world.pager, 0), world.dev);
+	become_an_heir();
+	assert_int_equal(place_munmap(&parent, base, PAGES * PAGE_BYTES), 0);
+	assert_int_equal(pager_swapoff_device(world.pager, world.dev, &wait), 0);
+	valid();
+}
+
 /* A slot that is kept for a child, or for ever, and that nobody names: the heir has no reason to keep it. */
 static void slots_that_the_parent_keeps_are_free_for_its_heir(void **state)
 {
@@ -517,6 +531,7 @@ int main(void)
 		TEST(what_is_inherited_fills_no_device_of_the_heir),
 		TEST(a_limit_that_no_device_of_the_heir_can_hold_is_refused),
 		TEST(an_heir_leaves_what_it_inherited_and_keeps_its_own),
+		TEST(who_was_inside_a_device_is_not_inside_the_heir_s),
 		TEST(slots_that_the_parent_keeps_are_free_for_its_heir),
 		TEST(a_lease_binds_nothing_that_is_inherited),
 		TEST(an_heir_s_swapoff_of_what_it_inherited_changes_no_sum),

@@ -518,9 +518,12 @@ int pager_fork_child(struct pager *pager)
 		TAILQ_REMOVE(&pager->leases, lease, link);
 		lease_free(pager, lease);
 	}
-	for (unsigned type = 0; !error && type < pager->nr_areas; type++)
+	for (unsigned type = 0; !error && type < pager->nr_areas; type++) {
+		atomic_store(
+			&pager->doors[type].holders, 0); /* those who were inside are the parent's threads */
 		if (pager->areas[type].dev)
 			error = area_inherit(pager, (uint8_t)type);
+	}
 	pager_unlock(pager);
 	return error;
 }
