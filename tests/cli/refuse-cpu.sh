@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../common.sh"
 
 meson=/usr/bin/meson
-[ -x $meson ] || meson=$(command -v meson) || skip 'meson is not installed'
+[ -x $meson ] || meson=$(command -v meson) || skip meson "not in PATH"
 cat >"$work/aarch64.ini" <<'INI'
 [binaries]
 c = 'cc'

@@ -67,8 +67,8 @@ int main(int argc, char **argv)
 C
 chmod 711 "$work"
 mkdir -m 777 "$work/here"
-gcc -w -shared -fPIC -o "$work/slow.so" "$work/slow.c" && gcc -O1 -w -pthread -o "$work/program" "$work/program.c" -ldl ||
-	skip "gcc does not work here"
+compiles -shared -fPIC -o "$work/slow.so" "$work/slow.c"
+compiles -O1 -pthread -o "$work/program" "$work/program.c" -ldl
 cd "$work/here" || exit 1
 
 # ends NAME RUN MODE HOW
