@@ -53,7 +53,7 @@
  */
 #define REAL(name)                                                                                           \
 	({                                                                                                   \
-		static struct real real_ __attribute__((section("anonmm_real"))) = {#name, NULL};            \
+		static struct real real_ __attribute__((section("anonmm_real"), used)) = {#name, NULL};      \
 		void *found_ = atomic_load_explicit(&real_.symbol, memory_order_relaxed);                    \
 		if (unlikely(!found_)) {                                                                     \
 			found_ = run_symbol(#name);                                                          \
@@ -62,7 +62,7 @@
 		(__typeof__(&name))found_;                                                                   \
 	})
 
-/* One use of REAL(). The linker gathers them. */
+/* One use of REAL(). The linker gathers them. `used`: else clang would split what only we know to be an array's element. */
 struct real {
 	const char *name; /* [I] */
 	_Atomic(void *) symbol; /* [a] NULL: not looked up, or libc does not have it */
