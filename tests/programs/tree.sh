@@ -155,4 +155,36 @@ grep -q good "$work/out" || fail "daemon: $(cat "$work/out" "$work/errors")"
 timeout 60 "$ANONMM" run --memory 64M --swap none --faults signal -- sh -c "'$hog' 20 1 & '$hog' 20 1 & wait" \
 	>"$work/out" 2>&1
 [ "$(grep -c good "$work/out")" -eq 2 ] || fail "no swap: $(cat "$work/out")"
+
+# A process that is dead and that nobody waits for keeps no share: its parent has the memory, as if it had been waited for.
+cat >"$work/zombie.py" <<'PY'
+import os, re, signal, subprocess, sys, time
+
+def touch(memory):
+    for at in range(0, len(memory), 4096):
+        memory[at] = 1
+
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    memory = bytearray(60 << 20)
+    for _ in range(4):
+        touch(memory)
+        time.sleep(0.3)
+    os.write(w, b"x")
+    time.sleep(60)
+os.read(r, 1)
+os.kill(pid, signal.SIGKILL)
+memory = bytearray(40 << 20)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    touch(memory)
+told = subprocess.run([sys.argv[1], "stat", "--json", str(os.getpid())], capture_output=True, text=True).stdout
+print(int(re.search(r'"share_bytes": (\d+)', told)[1]) >> 20)
+PY
+if command -v python3 >/dev/null; then
+	run_tree 72M --faults signal -- python3 "$work/zombie.py" "$ANONMM"
+	wait $launcher
+	[ "$(cat "$work/out")" -ge 40 ] || fail "zombie: its parent has $(cat "$work/out") MiB of 72 $(cat "$work/errors")"
+fi
 finish

@@ -158,7 +158,7 @@ static void make_child(struct process *parent)
 	child->pid = 100 + seed_below(&world.programs, WORLD_PROCESSES + 1);
 	while (status_start_time(child->pid))
 		child->pid = 100 + (child->pid - 100 + 1) % (WORLD_PROCESSES + 1);
-	child->started = (uint32_t)(world.now_ns / (10 * MS));
+	child->started = ++world.last_started; /* no kernel gives out a number twice within a tick */
 	child->parent = (int)(parent - world.processes);
 	child->stopped = child->growing = false;
 	child->limit_asked = 0;

@@ -465,6 +465,7 @@ static void begin(const struct sim_config *config, enum plant plant)
 	world.programs = seed_stream(config->seed, 2);
 	world.now_ns = 1000 * MS;
 	world.next_pid = 100;
+	world.last_started = 1;
 	world.ledger.most = (8 + seed_below(&world.seed, 248)) * MIB;
 	world.ledger.limit = world.ledger.cap = world.ledger.most / (1 + seed_below(&world.seed, 2));
 	world.follows = seed_once_in(&world.seed, 3);

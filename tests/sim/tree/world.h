@@ -97,6 +97,7 @@ extern struct world {
 	bool failed;
 	char why[400];
 	pid_t next_pid;
+	uint32_t last_started;
 	uint64_t jumps_bytes; /* by how much shares and limit have moved apart without anybody's asking */
 	uint64_t least_free, least_over; /* bytes, of all looks in the calm */
 	bool looked;
