@@ -15,7 +15,8 @@ static uint64_t value_of(size_t i)
 
 int main(void)
 {
-	struct anonmm_config config = {.memory = LIMIT, .swap = "file:/var/tmp?size=256M"};
+	struct anonmm_config config = {
+		.size = sizeof(config), .memory = LIMIT, .swap = "file:/var/tmp?size=256M"};
 	struct anonmm_stats stats;
 	struct anonmm *mm;
 	uint64_t *words;
@@ -35,7 +36,7 @@ int main(void)
 	for (size_t i = 0; i < WORDS; i++)
 		wrong += words[i] != value_of(i);
 
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	printf("%zu MiB in %zu MiB: %llu pages born, %llu swapped out, %llu swapped in, %zu words wrong\n",
 		SIZE >> 20, LIMIT >> 20, (unsigned long long)stats.born,
 		(unsigned long long)stats.swapped_out, (unsigned long long)stats.swapped_in, wrong);

@@ -7,7 +7,8 @@
  *
  * With real memory (ANONMM_UFFD):
  *
- *      struct anonmm_config config = { .memory = 64 << 20, .swap = "file:/var/tmp?size=1G" };
+ *      struct anonmm_config config = { .size = sizeof(config), .memory = 64 << 20,
+ *                                      .swap = "file:/var/tmp?size=1G" };
  *      struct anonmm *mm;
  *      int error = anonmm_open(&config, &mm);
  *      char *p = anonmm_mmap(mm, NULL, 256 << 20, PROT_READ | PROT_WRITE);
@@ -54,8 +55,12 @@ enum anonmm_faults {
 	ANONMM_FAULTS_SIGNAL, /* the faulting thread serves itself, in a SIGBUS handler */
 };
 
-/* All sizes in bytes. Zero everywhere means: the default. */
+/*
+ * All sizes in bytes. Zero everywhere means: the default. Later releases add fields at the end. A program that was
+ * compiled with fewer fields gets their defaults; one that sets fields which this library does not know is refused.
+ */
 struct anonmm_config {
+	size_t size; /* sizeof(struct anonmm_config); 0: that of the first release, 0.1 */
 	enum anonmm_machine machine;
 	uint64_t
 		memory; /* the limit on resident managed memory, metadata included. At least ANONMM_MEMORY_MIN */
@@ -74,7 +79,6 @@ struct anonmm_config {
 	unsigned nodes; /* memory nodes that share the limit evenly, up to ANONMM_NODES_MAX; 0: one */
 	int swappiness; /* 1..200 as Linux's vm.swappiness; 0: the default, 60 */
 	uint64_t seed; /* keys the content checksums; 0: from the host's randomness */
-	struct anonmm_stats *stats; /* where to count, zeroed; NULL: inside. Must outlive anonmm_close() */
 };
 
 #define ANONMM_MEMORY_MIN (4ULL << 20)
@@ -142,8 +146,10 @@ struct anonmm_stats {
 };
 
 /*
- * Open a pager with one address space. On success *out is the caller's, to give to anonmm_close().
- * -EINVAL: a limit below the minimum, an unknown machine, a device URI that is none.
+ * Open a pager with one address space. On success *out is the caller's, to give to anonmm_close(); else it is NULL, as
+ * with all functions that give something by an out pointer.
+ * -EINVAL: a limit below the minimum, an unknown machine, a device URI that is none, a size that no release had.
+ * -E2BIG: config->size is more than this library knows, and a byte behind that is not zero.
  * -ENOSPC, -EACCES, -ENOENT ...: the device's path. -EPERM, -ENOSYS: the host refuses userfaultfd.
  * -ENOMEM. In each case anonmm_error() says it in words, and what to do.
  */
@@ -195,7 +201,11 @@ int anonmm_set_limit(struct anonmm *mm, uint64_t bytes);
  */
 int anonmm_ksm_scan(struct anonmm *mm, unsigned pages);
 
-void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats);
+/*
+ * The counters, into the first @size bytes of *stats: sizeof(*stats). Later releases add counters at the end: fewer bytes
+ * get those that fit, and what this library does not count is 0.
+ */
+void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats, size_t size);
 
 /*
  * fork(2) of a space within this process: *out has the content of this moment, and both go on by themselves.

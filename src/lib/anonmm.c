@@ -56,6 +56,31 @@ __attribute__((format(printf, 2, 3))) static int fail(int error, const char *for
 
 /* ---- Open, step by step ---------------------------------------------------------------- */
 
+/* Up to the field that the first release ended with: its size is what callers mean who say none. */
+#define CONFIG_SIZE_0_1 (offsetof(struct anonmm_config, seed) + sizeof(uint64_t))
+#define CONFIG_SIZE_MIN (offsetof(struct anonmm_config, memory) + sizeof(uint64_t))
+
+/* The caller's configuration in this library's words: what it does not have is 0. As clone3() has it. */
+static int copy_config(const struct anonmm_config *from, struct anonmm_config *to)
+{
+	size_t size = from->size ? from->size : CONFIG_SIZE_0_1;
+
+	if (size < CONFIG_SIZE_MIN)
+		return fail(-EINVAL,
+			"a configuration of %zu bytes was given: set .size to sizeof(struct anonmm_config)",
+			size);
+	for (size_t i = sizeof(*to); i < size; i++)
+		if (((const char *)from)[i])
+			return fail(-E2BIG,
+				"the configuration has something at byte %zu, and anonmm %s knows %zu: it "
+				"was made for "
+				"a later release",
+				i, ANONMM_VERSION, sizeof(*to));
+	memset(to, 0, sizeof(*to));
+	memcpy(to, from, min_u64(size, sizeof(*to)));
+	return 0;
+}
+
 static int check_config(const struct anonmm_config *config)
 {
 	char asked[32], least[32];
@@ -172,7 +197,6 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, con
 		.swappiness = config->swappiness ? config->swappiness : -1,
 		.seed = config->seed,
 		.policy = PAGER_SHARE_SLOTS,
-		.stats = config->stats,
 	};
 	int error;
 
@@ -240,15 +264,19 @@ static int start_governor(struct anonmm *mm, const struct sizes *sizes)
 		     : 0;
 }
 
-int anonmm_open(const struct anonmm_config *config, struct anonmm **out)
+int anonmm_open(const struct anonmm_config *given, struct anonmm **out)
 {
+	struct anonmm_config copy, *config = &copy;
 	struct anonmm *mm = NULL;
 	struct swaps swaps = {.nr = 0};
 	struct sizes sizes = {0};
 	int error;
 
+	*out = NULL;
 	last_error[0] = '\0';
-	error = check_config(config);
+	error = copy_config(given, config);
+	if (!error)
+		error = check_config(config);
 	if (!error) {
 		find_sizes(config, &sizes);
 		error = open_swap(config, sizes.memory, &swaps);
@@ -356,9 +384,13 @@ int anonmm_set_limit(struct anonmm *mm, uint64_t bytes)
 		     : 0;
 }
 
-void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats)
+void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats, size_t size)
 {
-	pager_stats(mm->pager, stats);
+	struct anonmm_stats now;
+
+	pager_stats(mm->pager, &now);
+	memset(stats, 0, size);
+	memcpy(stats, &now, min_u64(size, sizeof(now)));
 }
 
 /* ---- Calls on a space ------------------------------------------------------------------ */

@@ -19,6 +19,7 @@ int anonmm_space_create(struct anonmm *mm, struct anonmm_space **out)
 	struct anonmm_space *space;
 	int error;
 
+	*out = NULL;
 	if (mm->kind != ANONMM_SOFT)
 		return -EINVAL;
 	space = calloc(1, sizeof(*space));

@@ -151,7 +151,7 @@ static void threads_share_real_memory(enum anonmm_faults faults, bool copy, bool
 	sem_post(&go_on);
 	pthread_join(waits, NULL);
 	assert_int_equal(failures, 0);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_true(stats.swapped_out > 0 && stats.swapped_in > 0);
 	assert_int_equal(stats.lost_pages, 0);
 	anonmm_close(mm);

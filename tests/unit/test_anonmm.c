@@ -18,7 +18,11 @@
 
 static struct anonmm_config good(enum anonmm_machine machine)
 {
-	return (struct anonmm_config){.machine = machine, .memory = 8 * MIB, .swap = SWAP, .seed = 1};
+	return (struct anonmm_config){.size = sizeof(struct anonmm_config),
+		.machine = machine,
+		.memory = 8 * MIB,
+		.swap = SWAP,
+		.seed = 1};
 }
 
 static struct anonmm *open_or_skip(const struct anonmm_config *config)
@@ -136,7 +140,7 @@ static void soft_space_keeps_four_times_its_limit(void **state)
 		assert_int_equal(anonmm_load64(space, addr + i, &value), 0);
 		assert_int_equal(value, i ^ 0x5555);
 	}
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_true(stats.frames * PAGE <= config.memory);
 	assert_true(stats.frames_peak <= stats.frames);
 	assert_true(stats.swapped_out > (bytes - config.memory) / PAGE);
@@ -144,7 +148,7 @@ static void soft_space_keeps_four_times_its_limit(void **state)
 	assert_int_equal(stats.born, bytes / PAGE);
 	assert_int_equal(stats.mapped_bytes, bytes);
 	assert_int_equal(anonmm_space_munmap(space, addr, bytes), 0);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_int_equal(stats.slots_used, 0);
 	assert_int_equal(stats.mapped_bytes, 0);
 	anonmm_space_destroy(space);
@@ -303,24 +307,81 @@ static void pointers_are_refused_on_soft_and_spaces_on_uffd(void **state)
 	anonmm_close(mm);
 }
 
-static void stats_count_where_they_were_told_to(void **state)
+/* ---- Callers of other releases -------------------------------------------------------------- */
+
+static void a_size_of_zero_is_the_first_release_s(void **state)
 {
-	static struct anonmm_stats mine;
 	struct anonmm_config config = good(ANONMM_SOFT);
-	struct anonmm_space *space;
-	struct anonmm *mm;
-	uint64_t addr = 0;
 
 	(void)state;
-	memset(&mine, 0, sizeof(mine));
-	config.stats = &mine;
-	mm = open_or_skip(&config);
-	assert_int_equal(anonmm_space_create(mm, &space), 0);
-	assert_int_equal(anonmm_space_mmap(space, &addr, PAGE, PROT_READ | PROT_WRITE), 0);
-	assert_int_equal(anonmm_store64(space, addr, 1), 0);
-	assert_int_equal(mine.born, 1);
+	config.size = 0;
+	anonmm_close(open_or_skip(&config));
+}
+
+/* What a caller's structure does not have is not read. */
+static void a_shorter_configuration_gets_the_defaults(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+
+	(void)state;
+	config.size = offsetof(struct anonmm_config, nodes);
+	config.nodes = ANONMM_NODES_MAX + 1;
+	config.swappiness = -1;
+	anonmm_close(open_or_skip(&config));
+	config.size = 8;
+	refused(&config, -EINVAL, "8 bytes");
+}
+
+static void a_longer_configuration_may_ask_for_nothing_unknown(void **state)
+{
+	struct {
+		struct anonmm_config config;
+		uint64_t later[2];
+	} longer = {.config = good(ANONMM_SOFT)};
+
+	(void)state;
+	longer.config.size = sizeof(longer);
+	anonmm_close(open_or_skip(&longer.config));
+	longer.later[1] = 1;
+	refused(&longer.config, -E2BIG, "later release");
+}
+
+static void counters_fill_what_the_caller_has(void **state)
+{
+	struct anonmm_config config = good(ANONMM_SOFT);
+	struct anonmm *mm = open_or_skip(&config);
+	struct {
+		struct anonmm_stats stats;
+		uint64_t later;
+	} longer;
+	uint64_t shorter[3] = {7, 7, 7};
+
+	(void)state;
+	memset(&longer, 0xff, sizeof(longer));
+	anonmm_get_stats(mm, &longer.stats, sizeof(longer));
+	assert_int_equal(longer.stats.frames_used, 1); /* the zero page */
+	assert_int_equal(longer.later, 0);
+	anonmm_get_stats(mm, (struct anonmm_stats *)(void *)shorter, 2 * sizeof(uint64_t));
+	assert_int_equal(shorter[0] + shorter[1], 0);
+	assert_int_equal(shorter[2], 7);
 	anonmm_close(mm);
-	assert_int_equal(mine.freed, 1);
+}
+
+static void what_is_given_by_an_out_pointer_is_null_on_failure(void **state)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	struct anonmm *mm = (void *)&config;
+	struct anonmm_space *space = (void *)&config;
+
+	(void)state;
+	config.memory = 1;
+	assert_int_equal(anonmm_open(&config, &mm), -EINVAL);
+	assert_null(mm);
+	config = good(ANONMM_UFFD);
+	mm = open_or_skip(&config);
+	assert_int_equal(anonmm_space_create(mm, &space), -EINVAL);
+	assert_null(space);
+	anonmm_close(mm);
 }
 
 /* ---- Real memory -------------------------------------------------------------------------- */
@@ -343,7 +404,7 @@ static void pointers_keep_four_times_their_limit(enum anonmm_faults faults, bool
 	for (size_t i = 0; i < words; i += 64)
 		if (p[i] != (i ^ 0x5555))
 			fail_msg("word %zu is %llx", i, (unsigned long long)p[i]);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_true(stats.frames * PAGE <= config.memory);
 	assert_true(stats.swapped_out > 0 && stats.swapped_in > 0);
 	assert_int_equal(anonmm_munmap(mm, p, 32 * MIB), 0);
@@ -435,7 +496,11 @@ int main(void)
 		cmocka_unit_test(soft_spaces_are_apart),
 		cmocka_unit_test(soft_without_swap_runs_out_in_a_defined_way),
 		cmocka_unit_test(pointers_are_refused_on_soft_and_spaces_on_uffd),
-		cmocka_unit_test(stats_count_where_they_were_told_to),
+		cmocka_unit_test(a_size_of_zero_is_the_first_release_s),
+		cmocka_unit_test(a_shorter_configuration_gets_the_defaults),
+		cmocka_unit_test(a_longer_configuration_may_ask_for_nothing_unknown),
+		cmocka_unit_test(counters_fill_what_the_caller_has),
+		cmocka_unit_test(what_is_given_by_an_out_pointer_is_null_on_failure),
 		cmocka_unit_test(pointers_work_in_thread_mode),
 		cmocka_unit_test(pointers_work_in_signal_mode),
 		cmocka_unit_test(pointers_work_without_move),

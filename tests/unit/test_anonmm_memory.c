@@ -38,7 +38,7 @@ static struct anonmm_stats stats(struct anonmm *mm)
 {
 	struct anonmm_stats now;
 
-	anonmm_get_stats(mm, &now);
+	anonmm_get_stats(mm, &now, sizeof(now));
 	return now;
 }
 

@@ -292,10 +292,10 @@ static void the_library_changes_limits_and_says_why_not(void **state)
 
 	(void)state;
 	assert_int_equal(anonmm_open(&config, &mm), 0);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_in_range(stats.frames, 3500, 4096);
 	assert_int_equal(anonmm_set_limit(mm, 64 * MIB), 0);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_in_range(stats.frames, 15000, 16384);
 	assert_int_equal(anonmm_set_limit(mm, 65 * MIB), -ERANGE);
 	assert_non_null(strstr(anonmm_error(), "64 MiB"));
@@ -322,12 +322,12 @@ static void the_library_follows_the_host(void **state)
 
 	(void)state;
 	assert_int_equal(anonmm_open(&config, &mm), 0);
-	anonmm_get_stats(mm, &stats);
+	anonmm_get_stats(mm, &stats, sizeof(stats));
 	assert_in_range(stats.frames, 900, 8192);
 	assert_int_equal(anonmm_set_limit(mm, 16 * MIB), 0);
 	for (int i = 0; i < 100 && stats.frames > 4096; i++) {
 		usleep(50000);
-		anonmm_get_stats(mm, &stats);
+		anonmm_get_stats(mm, &stats, sizeof(stats));
 	}
 	assert_in_range(stats.frames, 900, 4096);
 	anonmm_close(mm);
