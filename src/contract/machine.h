@@ -125,14 +125,15 @@ struct machine_ops {
 	void (*frame_drop)(struct machine *, pfn_t first, unsigned nr);
 
 	/*
-	 * A fault found no frame, and nothing to reclaim. true: try again, the limit has been raised, or may be soon: it may have
-	 * slept a little, and says false some day. May be NULL. => no lock held
+	 * A fault found no free frame, and reclaim found no page to free. May the fault be tried again? true: the limit was raised,
+	 * or may be raised soon; the call may have slept for some milliseconds. The machine must return false eventually, because
+	 * the fault is tried again while it returns true. NULL: the limit is never raised. => no lock held
 	 */
 	bool (*more)(struct machine *);
 
 	/*
-	 * Does who faults serve the fault itself, so that a read may keep it waiting inside the device, and nobody else? May be NULL:
-	 * no. => any thread, pager lock held
+	 * Does the faulting thread serve its own fault? Then a read may keep that thread waiting inside the device, and no other thread
+	 * waits with it. NULL: a thread of the machine serves the faults of all. => any thread, pager lock held
 	 */
 	bool (*faults_block)(struct machine *);
 

@@ -120,10 +120,11 @@ struct swapdev_ops {
 	void (*background)(struct swapdev *);
 
 	/*
-	 * For a device with shares_memory: it lives on the pager's memory, page by page. wanted: how many it would like
-	 * to have now, some to grow into included. grant: it may take @pages from now on, and will never be granted
-	 * more than @most; returns what it keeps within: more than @pages, if it has taken more already. => any lock
-	 * may be held, none is taken but the device's own
+	 * For a device with shares_memory, which lives on memory of the pager. Units are pages of memory.
+	 * memory_wanted: how many pages the device would like to have now, with some to grow into.
+	 * memory_grant: the device may use @pages from now on, and will never be granted more than @most. Returns how many it
+	 * uses at most from now on: @pages, or more if it uses more already and cannot give them back at once.
+	 * => the caller may hold any lock; the device takes no lock but its own
 	 */
 	uint32_t (*memory_wanted)(struct swapdev *);
 	uint32_t (*memory_grant)(struct swapdev *, uint32_t pages, uint32_t most);

@@ -88,14 +88,16 @@ void real_kswapd_help(struct real_machine *m)
 	}
 	if (!lock_try(&m->kswapd_lock))
 		return;
-	atomic_store(&m->help_due, false); /* before: the step may find reason to set it again */
+	atomic_store(
+		&m->help_due, false); /* before the step, which may find a reason to set the flag again */
 	result = kswapd_step(m->machine.pager, HELP_PAGES);
 	if (result == KSWAPD_WAIT)
 		pager_poll(m->machine.pager, SWAP_WRITE, 0);
 	lock_drop(&m->kswapd_lock);
 	if (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT)
 		atomic_store(&m->help_due, true);
-	/* It tries now and then, and says when it pays again; and should nobody fault any more, it reaps what has ended. */
+	/* The kswapd thread tries now and then, and clears help_in_vain when there is a gain. If nobody faults any more, it also ends
+	 * the writes that are done. */
 	if (result == KSWAPD_STUCK)
 		atomic_store(&m->help_in_vain, true);
 	if (result == KSWAPD_STUCK ||

@@ -43,7 +43,10 @@ struct uffd_probe {
 
 void uffd_probe(struct uffd_probe *probe);
 
-/* A userfaultfd, or -errno. @kernel_faults: one that gets the faults of system calls, too. *@by_device (may be NULL): it came from the device node. */
+/*
+ * Open a userfaultfd. Returns the descriptor, or -errno. @kernel_faults: it must get the faults of system calls, too.
+ * *@by_device (may be NULL): it came from the device node.
+ */
 int uffd_fd_ask(bool kernel_faults, bool *by_device);
 
 /* The managed range, and the mode that AUTO became. */
@@ -53,16 +56,18 @@ enum anonmm_faults uffd_machine_faults(struct machine *m);
 bool uffd_machine_copies(struct machine *m);
 
 /*
- * Let others ask for something: @kick is the word that kswapd sleeps on from now on, and may lie in memory that other processes
- * map. Who sets it to 1 and wakes it (a futex that is not private) has @serve(@ctx) called by kswapd, soon; it is called at
- * other times too. => before uffd_machine_start(); the word stays where it is, also in a fork's child
+ * Let other processes ask for something. From now on kswapd sleeps on the word @kick, which may lie in memory that other
+ * processes map. A process that sets the word to 1 and wakes its sleeper (a futex that is not private) makes kswapd call
+ * @serve(@ctx) soon. kswapd calls @serve at other times, too. => before uffd_machine_start(); the word stays at its address,
+ * also in a fork's child
  */
 void uffd_machine_serve(struct machine *m, _Atomic(uint32_t) *kick, void (*serve)(void *), void *ctx);
 
 /*
- * Before kswapd's work is done because frames are few, @more(false) is asked whether the limit could be raised instead: true:
- * it was. more(true): a fault found no frame at all. true: try again; it may have slept a little. Called by threads of the
- * program in signal mode, signals blocked, by ours otherwise. => before uffd_machine_start()
+ * Let the limit be raised in place of reclaim. @more(false) is called before kswapd's work is done because frames are few; it
+ * returns true if it has raised the limit. @more(true) is called when a fault found no frame at all; it returns true if the
+ * fault may be tried again, and may have slept for some milliseconds. In signal mode threads of the program call @more, with all
+ * signals blocked; in thread mode a thread of ours does. => before uffd_machine_start()
  */
 void uffd_machine_ask(struct machine *m, bool (*more)(bool urgent));
 

@@ -52,8 +52,9 @@ static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 }
 
 /*
- * Wanted while it was on its way out. An accessed bit says so at the next look; where there is none the page would stay where
- * the end of its write has put it, at the tail, to be the first to go again. So it goes to the head.
+ * Was the page on its way out when the program wanted it? With an accessed bit, reclaim sees that at its next look. Without
+ * one, the page would stay at the tail of its list, where the end of its write has put it, and would be the first to go again.
+ * So the caller moves such a page to the head.
  */
 static bool was_going(struct fault *f, const struct page *page)
 {
@@ -61,7 +62,7 @@ static bool was_going(struct fault *f, const struct page *page)
 	       !page_has_any(page, PG_fresh | PG_active | PG_unevictable);
 }
 
-/* Locked memory is unevictable; what is read in order waits for its end on the inactive list. */
+/* Pages of locked memory are unevictable. Pages that are read in order stay on the inactive list, where they end soon. */
 static void choose_list(struct fault *f, struct page *page, bool back)
 {
 	if (f->vma->flags & VM_LOCKED)

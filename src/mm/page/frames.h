@@ -66,7 +66,10 @@ struct node *page_node(struct pager *pager, const struct page *page);
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
 
-/* The same for frames that are lent to a device: down to the last one, and what is owed included. */
+/*
+ * As frame_alloc_run(), for frames whose memory a device gets: also below every watermark, and also those free frames that
+ * are already promised to a device.
+ */
 unsigned frames_take(struct pager *pager, unsigned want, struct page **first);
 
 /* One of this node alone, while it is above its low watermark; else NULL, and kswapd is woken. => nr < nr_nodes */

@@ -17,7 +17,7 @@ static bool area_shares(const struct swap_area *area)
 	return area->dev && area->dev->shares_memory && !area->inherited;
 }
 
-/* What a parent's stores hold of ours: nobody can make that less. */
+/* Frames whose memory the stores of a fork's parent hold. This process cannot take them back. */
 static uint32_t inherited_lent(const struct pager *pager)
 {
 	uint32_t nr = 0;
@@ -28,7 +28,10 @@ static uint32_t inherited_lent(const struct pager *pager)
 	return nr;
 }
 
-/* A quarter of the frames that reclaim can have stay frames, and not too few, whatever the devices want. */
+/*
+ * How many frames @area may have at most. Of the frames that reclaim can free, a quarter stays with the program, and at
+ * least PAGER_MIN_FRAMES, whatever the devices want.
+ */
 static uint32_t most_lent(struct pager *pager, struct swap_area *area)
 {
 	uint64_t stay = inherited_lent(pager) + pager->nr_mlocked;

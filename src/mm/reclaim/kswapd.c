@@ -7,9 +7,12 @@
 #include "mm/mm.h"
 #include "mm/reclaim/scan.h"
 
-#define STUCK_PAGES 1024 /* that it looks at before it gives up again */
+#define STUCK_PAGES 1024 /* pages that kswapd looks at before it gives up again */
 
-/* Where only the newest pages are left the watermark would ask for them, too. */
+/*
+ * Has the node as many free frames as it should? Where the newest pages are almost all that reclaim could take, the min
+ * watermark is enough: the high one would demand those pages, too.
+ */
 static bool node_balanced(const struct node *node, unsigned keeps)
 {
 	bool has_others = keeps == 0 || node_reclaimable(node) > 2 * keeps;
@@ -18,7 +21,7 @@ static bool node_balanced(const struct node *node, unsigned keeps)
 	       reserve_missing(node) == 0;
 }
 
-/* What is under writeback will be free soon: no need to scan for more. */
+/* Will the node have enough free frames when the writes under way have ended? Then there is no need to scan for more. */
 static bool node_will_be_balanced(const struct pager *pager, const struct node *node)
 {
 	return node->nr_free + pager->nr_writeback / pager->nr_nodes >=

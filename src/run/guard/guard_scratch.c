@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that system calls work on instead of managed memory.
+ * Memory that system calls work on in place of managed memory.
  *
- * A call takes a slot, and a region of its own for what is larger. Slots are taken lowest first, so that few are ever touched;
- * those further up give their pages back. A thread that waits in a call keeps its slot, but only what it has touched of it.
+ * A call takes a slot. A call that needs more than a slot takes a region of its own as well. The lowest free slot is taken,
+ * so few slots are ever touched; slots with high numbers give their pages back to the host. A thread that waits in a call keeps
+ * its slot, and with it only the pages of the slot that it has touched.
  *
- * A program may leave a call by longjmp, and nobody tells us. Whoever has a slot therefore has a cookie on its stack; when no
- * slot is left, those are taken back whose cookie has been overwritten. One that is still there proves nothing, and costs nothing.
+ * A program may leave a call by longjmp(), which tells nobody. So a call that has a slot writes a cookie to its own stack. When
+ * no slot is left, every slot whose cookie was overwritten is taken back. A cookie that still stands proves nothing: its slot
+ * stays taken.
  */
 #include "run/guard/guard.h"
 #include "run/raw.h"

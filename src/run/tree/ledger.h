@@ -2,8 +2,9 @@
 /*
  * The ledger of a run: one limit, and what each of its processes has of it.
  *
- * It lies in memory that all of them map (record.h). A process writes to its own slot only; nobody waits for anybody, and no
- * lock is held by anybody, so a process may be stopped or killed at any moment. The free part is what no slot has:
+ * The ledger lies in memory that all processes of the run map (record.h). A process writes to its own slot alone. Nobody waits
+ * for another process, and nobody holds a lock, so a process may be stopped or killed at any moment. The free part of the limit
+ * is what no slot has:
  *
  *      free = limit - sum of share over the slots of processes that live
  *
@@ -17,7 +18,8 @@
  *   - the others come down to such a share too, and from there on slowly to their floors, unless they get hungry.
  * So a working set that is in use is defended by its faults, and one that nobody touches goes.
  *
- * Invariant: the sum of shares is at most the limit, but for floors: what a process cannot go on without it has anyway.
+ * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go on with
+ * less; so many processes with small shares may exceed the limit together.
  */
 #ifndef ANONMM_LEDGER_H
 #define ANONMM_LEDGER_H
