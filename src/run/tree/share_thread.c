@@ -13,6 +13,7 @@
 #define HUNGRY_LOOK_NS (10 * 1000000LL)
 #define PRESSED_LOOK_NS (50 * 1000000LL)
 #define IDLE_LOOK_NS (1000 * 1000000LL)
+#define LOOK_MOST_NS (2000 * 1000000LL) /* who was to kick us may have been killed before it did */
 #define SLOW_NS (200 * 1000000ULL)
 #define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
@@ -173,7 +174,8 @@ static int64_t step(void)
 	lock_drop(&share.lock);
 	if (run.follows)
 		rest_at_most(&step, IDLE_LOOK_NS);
-	return step.rest_ns == INT64_MAX ? -1 : step.rest_ns;
+	rest_at_most(&step, LOOK_MOST_NS);
+	return step.rest_ns;
 }
 
 static void *share_main(void *unused)

@@ -113,7 +113,7 @@ static bool is_hungry(struct process *p)
 	program_settle(p);
 	uint64_t have = program_frames(p);
 
-	return !p->stopped && p->pager.want > have + have / 8;
+	return p->managed && !p->stopped && p->pager.want > have + have / 8;
 }
 
 static uint64_t least_of(struct process *p)
@@ -146,7 +146,7 @@ static void add_up(struct total *total)
 			continue;
 		if (!p || p->state != ALIVE)
 			total->dead += word(&slot_at(i)->share) + 1;
-		else if (p->managed)
+		else /* one that was stopped while it started has a share, too */
 			add_process(total, p, slot_at(i));
 	}
 }
@@ -197,6 +197,13 @@ static void check_slots(void)
 
 static void say_all(void)
 {
+	for (unsigned i = 0; i < world.ledger.top; i++)
+		if (word(&slot_at(i)->owner))
+			world_say("slot %u of process %d: share %lu KiB, floor %lu, hungry %ld ms ago", i,
+				ledger_owner_pid(word(&slot_at(i)->owner)), word(&slot_at(i)->share) / KIB,
+				word(&slot_at(i)->floor) / KIB,
+				((long)world.now_ns - (long)word(&slot_at(i)->hungry_ns)) / (long)MS);
+	world_say("the limit is %lu KiB", limit() / KIB);
 	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
 		struct process *p = &world.processes[i];
 
