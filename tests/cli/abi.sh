@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../common.sh"
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
-command -v abidiff >/dev/null || skip 'abidiff is not installed: scripts/setup check'
+need abidiff
 "$top/scripts/abi" "$ANONMM_BUILD" >"$work/out" 2>&1 || fail "the ABI has changed: $(cat "$work/out")"
 
 # A function that once was and is no more; one that once took another type.

@@ -6,7 +6,7 @@ need bash
 
 cat >"$work/script" <<'SH'
 declare -A table
-for i in $(seq 1 3000); do table[$i]="value $i $((i * i))"; done
+for i in $(seq 1 20000); do table[$i]="value $i $((i * i))"; done
 echo ${#table[@]} ${table[77]}
 for i in 1 2 3 4 5 6 7 8; do
 	x=$(echo "sub $i: ${table[$((i * 100))]}" | tr a-z A-Z)

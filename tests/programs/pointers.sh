@@ -9,6 +9,7 @@ program=$work/pointers
 chmod 711 "$work"
 compiles -O1 -pthread -o "$program" "$(dirname "$0")/pointers.c"
 ulimit -c 0
+SWAPS=no
 all_cases
 
 if as_nobody true; then
