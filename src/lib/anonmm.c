@@ -395,16 +395,16 @@ void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats, size_t size
 
 /* ---- Calls on a space ------------------------------------------------------------------ */
 
-void call_begin(struct call *call, struct anonmm *mm, struct space *space)
+void call_begin(struct api_call *call, struct anonmm *mm, struct space *space)
 {
-	*call = (struct call){.mm = mm, .space = space};
+	*call = (struct api_call){.mm = mm, .space = space};
 	if (mm->kind == ANONMM_UFFD)
 		call->mask = host_block_signals();
 	while (space && call_again(call, space_lock(space, &call->wait)))
 		;
 }
 
-bool call_again(struct call *call, int result)
+bool call_again(struct api_call *call, int result)
 {
 	call->result = result;
 	if (result != -EAGAIN)
@@ -413,7 +413,7 @@ bool call_again(struct call *call, int result)
 	return true;
 }
 
-int call_end(struct call *call)
+int call_end(struct api_call *call)
 {
 	if (call->space)
 		space_unlock(call->space);
@@ -425,7 +425,7 @@ int call_end(struct call *call)
 /* Like a call, but the lock goes with the space. */
 void space_destroy(struct anonmm *mm, struct space *space)
 {
-	struct call call;
+	struct api_call call;
 
 	call_begin(&call, mm, space);
 	while (call_again(&call, space_exit(space, &call.wait)))

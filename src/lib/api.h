@@ -47,7 +47,7 @@ struct anonmm {
 	LIST_HEAD(, anonmm_space) spaces; /* [L] all that are open, but for the one above */
 };
 
-struct call {
+struct api_call {
 	struct anonmm *mm;
 	struct space *space;
 	struct wait wait;
@@ -56,13 +56,13 @@ struct call {
 };
 
 /* Lock @space (NULL: the call is on the whole pager), with signals blocked where that matters. => call_end() follows */
-void call_begin(struct call *call, struct anonmm *mm, struct space *space);
+void call_begin(struct api_call *call, struct anonmm *mm, struct space *space);
 
 /* Note @result. True: it was -EAGAIN and the wait is over; make the call again. */
-bool call_again(struct call *call, int result);
+bool call_again(struct api_call *call, int result);
 
 /* Unlock the space and give the result. */
-int call_end(struct call *call);
+int call_end(struct api_call *call);
 
 /* @space is open: anonmm_close() will close it. */
 void space_list_add(struct anonmm_space *space);

@@ -160,7 +160,7 @@ void anonmm_file_close(struct anonmm_file *file)
 static int map_file(struct anonmm *mm, struct space *space, uint64_t *addr, uint64_t length, int prot,
 	bool shared, struct anonmm_file *file, uint64_t offset)
 {
-	struct call call;
+	struct api_call call;
 
 	if (offset % PAGE_BYTES || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) || file->mm != mm)
 		return -EINVAL;

@@ -21,7 +21,7 @@ static int fork_soft(struct anonmm_space *parent, struct anonmm_space *child)
 }
 
 /* A free range of @bytes, as far up as there is one. */
-static int take_range(struct call *call, uint64_t bytes, uint64_t *to)
+static int take_range(struct api_call *call, uint64_t bytes, uint64_t *to)
 {
 	struct space *space = call->space;
 	uint64_t at = space_base(space) + space_bytes(space);
@@ -41,7 +41,7 @@ static int take_range(struct call *call, uint64_t bytes, uint64_t *to)
 	return error == -EEXIST ? -ENOMEM : error;
 }
 
-static void give_range_back(struct call *call, uint64_t to, uint64_t bytes)
+static void give_range_back(struct api_call *call, uint64_t to, uint64_t bytes)
 {
 	while (call_again(call, space_munmap(call->space, to, bytes, &call->wait)))
 		;
@@ -50,7 +50,7 @@ static void give_range_back(struct call *call, uint64_t to, uint64_t bytes)
 static int fork_real(struct anonmm *mm, struct space *parent, struct anonmm_space *child)
 {
 	struct fork_place place;
-	struct call call;
+	struct api_call call;
 	int error;
 
 	call_begin(&call, mm, parent);
@@ -108,7 +108,7 @@ void snapshot_destroy(struct anonmm_space *space)
 {
 	uint64_t base = space_base(space->space), bytes = space_bytes(space->space);
 	struct anonmm *mm = space->mm;
-	struct call call;
+	struct api_call call;
 
 	space_destroy(mm, space->space);
 	call_begin(&call, mm, mm->space);

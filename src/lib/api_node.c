@@ -2,7 +2,7 @@
 /* The public library: pages move between memory nodes, and within one. */
 #include "lib/api.h"
 
-static int end(struct call *call)
+static int end(struct api_call *call)
 {
 	int result = call_end(call);
 
@@ -13,7 +13,7 @@ static int end(struct call *call)
 
 int anonmm_migrate(struct anonmm *mm, unsigned from, unsigned to, unsigned pages)
 {
-	struct call call;
+	struct api_call call;
 
 	call_begin(&call, mm, NULL);
 	while (call_again(&call, migrate_pages(mm->pager, from, to, pages, &call.wait)))
@@ -23,7 +23,7 @@ int anonmm_migrate(struct anonmm *mm, unsigned from, unsigned to, unsigned pages
 
 int anonmm_compact(struct anonmm *mm, unsigned node, unsigned pages)
 {
-	struct call call;
+	struct api_call call;
 
 	call_begin(&call, mm, NULL);
 	call.result = compact_node(mm->pager, node, pages);

@@ -58,12 +58,12 @@ void anonmm_space_destroy(struct anonmm_space *space)
 	free(space);
 }
 
-static void begin(struct call *call, struct anonmm_space *space)
+static void begin(struct api_call *call, struct anonmm_space *space)
 {
 	call_begin(call, space->mm, space->space);
 }
 
-static int end(struct call *call)
+static int end(struct api_call *call)
 {
 	int result = call_end(call);
 
@@ -79,7 +79,7 @@ static bool prot_is_known(int prot)
 
 int anonmm_space_mmap(struct anonmm_space *space, uint64_t *addr, uint64_t length, int prot)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!prot_is_known(prot))
 		return -EINVAL;
@@ -91,7 +91,7 @@ int anonmm_space_mmap(struct anonmm_space *space, uint64_t *addr, uint64_t lengt
 
 int anonmm_space_munmap(struct anonmm_space *space, uint64_t addr, uint64_t length)
 {
-	struct call call;
+	struct api_call call;
 
 	begin(&call, space);
 	while (call_again(&call, space_munmap(call.space, addr, length, &call.wait)))
@@ -101,7 +101,7 @@ int anonmm_space_munmap(struct anonmm_space *space, uint64_t addr, uint64_t leng
 
 int anonmm_space_mprotect(struct anonmm_space *space, uint64_t addr, uint64_t length, int prot)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!prot_is_known(prot))
 		return -EINVAL;
@@ -113,7 +113,7 @@ int anonmm_space_mprotect(struct anonmm_space *space, uint64_t addr, uint64_t le
 
 int anonmm_space_mremap(struct anonmm_space *space, uint64_t *addr, uint64_t old_length, uint64_t new_length)
 {
-	struct call call;
+	struct api_call call;
 
 	begin(&call, space);
 	while (call_again(
@@ -124,7 +124,7 @@ int anonmm_space_mremap(struct anonmm_space *space, uint64_t *addr, uint64_t old
 
 int anonmm_space_madvise(struct anonmm_space *space, uint64_t addr, uint64_t length, int advice)
 {
-	struct call call;
+	struct api_call call;
 
 	begin(&call, space);
 	while (call_again(&call, space_madvise(call.space, addr, length, advice, &call.wait)))
@@ -134,7 +134,7 @@ int anonmm_space_madvise(struct anonmm_space *space, uint64_t addr, uint64_t len
 
 static int set_lock(struct anonmm_space *space, uint64_t addr, uint64_t length, bool lock)
 {
-	struct call call;
+	struct api_call call;
 
 	begin(&call, space);
 	while (call_again(&call, space_mlock(call.space, addr, length, lock, &call.wait)))

@@ -27,7 +27,7 @@ int anonmm_swapon(struct anonmm *mm, const char *uri, int priority)
 
 int anonmm_swapoff(struct anonmm *mm, const char *uri)
 {
-	struct call call;
+	struct api_call call;
 
 	call_begin(&call, mm, NULL);
 	while (call_again(&call, pager_swapoff(mm->pager, uri, &call.wait)))

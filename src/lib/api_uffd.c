@@ -30,7 +30,7 @@ static void *pointer(int error, uint64_t addr)
 void *anonmm_mmap(struct anonmm *mm, void *addr, size_t length, int prot)
 {
 	uint64_t place = number(addr);
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space || !prot_is_known(prot))
 		return pointer(-EINVAL, 0);
@@ -42,7 +42,7 @@ void *anonmm_mmap(struct anonmm *mm, void *addr, size_t length, int prot)
 
 int anonmm_munmap(struct anonmm *mm, void *addr, size_t length)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space)
 		return -EINVAL;
@@ -54,7 +54,7 @@ int anonmm_munmap(struct anonmm *mm, void *addr, size_t length)
 
 int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space || !prot_is_known(prot))
 		return -EINVAL;
@@ -67,7 +67,7 @@ int anonmm_mprotect(struct anonmm *mm, void *addr, size_t length, int prot)
 void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new_length)
 {
 	uint64_t place = number(addr);
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space)
 		return pointer(-EINVAL, 0);
@@ -80,7 +80,7 @@ void *anonmm_mremap(struct anonmm *mm, void *addr, size_t old_length, size_t new
 
 int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space)
 		return -EINVAL;
@@ -92,7 +92,7 @@ int anonmm_madvise(struct anonmm *mm, void *addr, size_t length, int advice)
 
 static int set_lock(struct anonmm *mm, void *addr, size_t length, bool lock)
 {
-	struct call call;
+	struct api_call call;
 
 	if (!mm->space)
 		return -EINVAL;

@@ -76,6 +76,7 @@ struct pager {
 	uint32_t nr_locked; /* [L] pages with PG_locked */
 	uint64_t nr_mlocked; /* [L] pages of VMAs with VM_LOCKED, in memory or not */
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
+	uint32_t nr_swapcache; /* [L] pages with PG_swapcache */
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
 	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] numbered as they came: entries name them */

@@ -29,7 +29,7 @@ struct census {
 	struct pager *pager;
 	uint32_t *mapped; /* by pfn */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
-	uint32_t nr_locked, nr_writeback, nr_used;
+	uint32_t nr_locked, nr_writeback, nr_swapcache, nr_used;
 	uint64_t nr_mlocked; /* pages of locked VMAs */
 	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
 	char *buf;
@@ -228,6 +228,7 @@ static void check_page(struct census *c, pfn_t pfn)
 	c->nr_used += page->_count > 0;
 	c->nr_locked += page_has(page, PG_locked);
 	c->nr_writeback += page_has(page, PG_writeback);
+	c->nr_swapcache += page_has(page, PG_swapcache);
 	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
 		wrong(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
 			page->word);
@@ -356,6 +357,8 @@ static void check_sums(struct census *c)
 	if (c->nr_locked != pager->nr_locked || c->nr_writeback != pager->nr_writeback)
 		wrong(c, "%u pages locked and %u under writeback, %u and %u counted", pager->nr_locked,
 			pager->nr_writeback, c->nr_locked, c->nr_writeback);
+	if (c->nr_swapcache != pager->nr_swapcache)
+		wrong(c, "%u pages in the swap cache, %u counted", pager->nr_swapcache, c->nr_swapcache);
 	if (c->nr_mlocked != pager->nr_mlocked)
 		wrong(c, "%llu pages of locked VMAs, %llu counted", (unsigned long long)pager->nr_mlocked,
 			(unsigned long long)c->nr_mlocked);

@@ -197,6 +197,7 @@ static void frames(void **state)
 	WRONG(world.pager->nr_used, world.pager->nr_used + 1, "frames are used");
 	WRONG(world.pager->nr_locked, 1, "pages locked");
 	WRONG(world.pager->nr_writeback, 1, "under writeback");
+	WRONG(world.pager->nr_swapcache, 1, "in the swap cache");
 	WRONG(world.pager->nr_mlocked, 1, "of locked VMAs");
 	/* Lost: neither free nor anybody's. */
 	for (pfn_t pfn = 0; pfn < world.pager->nr_frames; pfn++)

@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-static unsigned copy_show(struct uffd_machine *m, const struct run *run, int *error)
+static unsigned copy_show(struct uffd_machine *m, const struct page_run *run, int *error)
 {
 	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	unsigned done = uffd_copy(m, run->addr, frame_addr(m, run->pfn), run->nr, wake, error);
@@ -25,7 +25,7 @@ static unsigned copy_show(struct uffd_machine *m, const struct run *run, int *er
 }
 
 /* The host may be short of memory for a moment: that is what the caller is about to cure. */
-static void copy_out(struct uffd_machine *m, const struct run *run)
+static void copy_out(struct uffd_machine *m, const struct page_run *run)
 {
 	unsigned done = 0;
 	int error, tries = 0;
@@ -41,7 +41,7 @@ static void copy_out(struct uffd_machine *m, const struct run *run)
 	}
 }
 
-static unsigned copy_hide(struct uffd_machine *m, const struct run *run)
+static unsigned copy_hide(struct uffd_machine *m, const struct page_run *run)
 {
 	if (run->prot & PROT_WRITE) {
 		int error = uffd_write_protect(m, run->addr, run->nr);

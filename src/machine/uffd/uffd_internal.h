@@ -34,7 +34,7 @@
 enum frame_place { PLACE_NONE, PLACE_POOL, PLACE_SHOWN };
 
 /* Neighbours in address and frame. */
-struct run {
+struct page_run {
 	uint64_t addr;
 	pfn_t pfn;
 	unsigned nr;
@@ -46,9 +46,9 @@ struct uffd_machine;
 /* The internal switch: how bytes get from the pool to an address and back. */
 struct uffd_way {
 	/* => frames in the pool. Returns how many pages, from the first, are at their addresses now; all, or *error says why. */
-	unsigned (*show)(struct uffd_machine *, const struct run *, int *error);
+	unsigned (*show)(struct uffd_machine *, const struct page_run *, int *error);
 	/* => frames shown. Returns how many pages, from the first, are in the pool now; the next one is pinned. */
-	unsigned (*hide)(struct uffd_machine *, const struct run *);
+	unsigned (*hide)(struct uffd_machine *, const struct page_run *);
 };
 
 extern const struct uffd_way uffd_way_move, uffd_way_copy;

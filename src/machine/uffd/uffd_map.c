@@ -19,9 +19,9 @@ static const struct uffd_way *way_for(const struct uffd_machine *m, int prot)
 }
 
 /* The longest run from @maps on that can be treated alike. */
-static struct run run_from(const struct uffd_machine *m, const struct mapping *maps, unsigned nr)
+static struct page_run run_from(const struct uffd_machine *m, const struct mapping *maps, unsigned nr)
 {
-	struct run run = {.addr = maps->addr, .pfn = maps->pfn, .nr = 1, .prot = maps->prot};
+	struct page_run run = {.addr = maps->addr, .pfn = maps->pfn, .nr = 1, .prot = maps->prot};
 
 	while (run.nr < nr && run.nr < RUN_PAGES && maps[run.nr].addr == run.addr + run.nr * PAGE_BYTES &&
 		maps[run.nr].pfn == run.pfn + run.nr && maps[run.nr].prot == run.prot &&
@@ -34,7 +34,7 @@ static struct run run_from(const struct uffd_machine *m, const struct mapping *m
  * Clearing in the pool and moving beats copying zeros 4 to 1; where the page would be copied anyway, the zeros are
  * copied instead and the old memory is given back.
  */
-static unsigned show_zeros(struct uffd_machine *m, const struct run *run, int *error)
+static unsigned show_zeros(struct uffd_machine *m, const struct page_run *run, int *error)
 {
 	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	bool has_memory = m->place[run->pfn] == PLACE_POOL;
@@ -64,7 +64,7 @@ static void check_place(struct uffd_machine *m, const struct mapping *map, bool 
 }
 
 /* The pager thread need not wake again who was woken by the request that showed the page. */
-static void note_woken(struct uffd_machine *m, const struct run *run, unsigned done)
+static void note_woken(struct uffd_machine *m, const struct page_run *run, unsigned done)
 {
 	if (!on_pager_thread(&m->real))
 		return;
@@ -72,7 +72,7 @@ static void note_woken(struct uffd_machine *m, const struct run *run, unsigned d
 	m->real.woken_end = run->addr + done * PAGE_BYTES;
 }
 
-static void show_run(struct uffd_machine *m, const struct run *run, struct mapping *maps)
+static void show_run(struct uffd_machine *m, const struct page_run *run, struct mapping *maps)
 {
 	int error = 0;
 	unsigned done;
@@ -101,7 +101,7 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 	struct uffd_machine *m = uffd_of(machine);
 
 	for (unsigned i = 0; i < nr;) {
-		struct run run = run_from(m, maps + i, nr - i);
+		struct page_run run = run_from(m, maps + i, nr - i);
 
 		check_place(m, maps + i,
 			m->place[run.pfn] == PLACE_POOL ||
@@ -113,7 +113,7 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 }
 
 /* Returns how many entries were dealt with: one that is pinned is passed over. */
-static unsigned hide_run(struct uffd_machine *m, const struct run *run, struct mapping *maps)
+static unsigned hide_run(struct uffd_machine *m, const struct page_run *run, struct mapping *maps)
 {
 	unsigned done = way_for(m, run->prot)->hide(m, run);
 
@@ -153,7 +153,7 @@ void uffd_unmap(struct machine *machine, struct mapping *maps, unsigned nr, enum
 				maps[i].result = 0;
 			continue;
 		}
-		struct run run = run_from(m, maps + i, nr - i);
+		struct page_run run = run_from(m, maps + i, nr - i);
 
 		check_place(m, maps + i, m->place[run.pfn] == PLACE_SHOWN, "taken back");
 		i += hide_run(m, &run, maps + i);

@@ -45,15 +45,15 @@ static bool be_patient(int64_t *waited_ns, int64_t limit_ns)
 }
 
 /* One page that stays pinned in the pool. */
-static unsigned show_by_copy(struct uffd_machine *m, const struct run *run, unsigned at, int *error)
+static unsigned show_by_copy(struct uffd_machine *m, const struct page_run *run, unsigned at, int *error)
 {
-	struct run one = {
+	struct page_run one = {
 		.addr = run->addr + at * PAGE_BYTES, .pfn = run->pfn + at, .nr = 1, .prot = run->prot};
 
 	return uffd_way_copy.show(m, &one, error);
 }
 
-static unsigned move_show(struct uffd_machine *m, const struct run *run, int *error)
+static unsigned move_show(struct uffd_machine *m, const struct page_run *run, int *error)
 {
 	bool wake = m->real.faults == ANONMM_FAULTS_THREAD;
 	unsigned done = 0;
@@ -75,7 +75,7 @@ static unsigned move_show(struct uffd_machine *m, const struct run *run, int *er
 	}
 }
 
-static unsigned move_hide(struct uffd_machine *m, const struct run *run)
+static unsigned move_hide(struct uffd_machine *m, const struct page_run *run)
 {
 	unsigned done = 0;
 	int64_t waited_ns = 0;

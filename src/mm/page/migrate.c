@@ -20,14 +20,14 @@ static bool page_is_movable(const struct page *page)
 	return !page_has(page, PG_ksm);
 }
 
-struct hiding {
+struct migrating {
 	struct pager *pager;
 	struct unmap_batch batch;
 };
 
 static bool hide_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
 {
-	struct hiding *h = ctx;
+	struct migrating *h = ctx;
 	pte_t was = pte_load(ptep);
 
 	(void)page;
@@ -54,7 +54,7 @@ static bool entry_one(void *ctx, struct page *page, struct vma *vma, uint64_t ad
 /* Every PTE becomes a migration entry. Drops the lock where the machine must take the page away. -EBUSY: it is pinned */
 static int try_to_migrate(struct pager *pager, struct page *page)
 {
-	struct hiding h = {.pager = pager, .batch = {.nr = 0}};
+	struct migrating h = {.pager = pager, .batch = {.nr = 0}};
 
 	rmap_walk(pager, page, hide_one, &h);
 	if (unmap_batch_run(pager, &h.batch, UNMAP_KEEP) > 0)

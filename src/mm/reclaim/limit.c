@@ -29,18 +29,7 @@ static uint32_t pages_on(const struct pager *pager, enum page_list list)
 	return nr;
 }
 
-/* Pages that have a slot already: they can go without another one. Looks at every frame. */
-static uint32_t cached_pages(const struct pager *pager)
-{
-	uint32_t nr = 0;
-
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
-		for (uint32_t i = 0; i < pager->nodes[n].nr_ready; i++)
-			nr += page_has(&pager->pages[pager->nodes[n].first + i], PG_swapcache);
-	return nr;
-}
-
-/* What is in use beyond @nr frames finds no place on the devices. */
+/* What is in use beyond @nr frames finds no place on the devices. A page of the swap cache needs no other slot to go. */
 static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_leave, uint64_t *room)
 {
 	*must_leave = pager->nr_used > nr ? pager->nr_used - nr : 0;
@@ -48,7 +37,7 @@ static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_l
 		pages_on(pager, LIST_INACTIVE_FILE);
 	if (*must_leave <= *room)
 		return false;
-	*room += cached_pages(pager);
+	*room += pager->nr_swapcache;
 	return *must_leave > *room;
 }
 

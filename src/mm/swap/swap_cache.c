@@ -14,6 +14,7 @@ void add_to_swap_cache(struct pager *pager, struct page *page, swp_entry_t entry
 	slot_set_page(pager, entry, page);
 	page->private = entry_word(entry);
 	page_set(page, PG_swapcache);
+	pager->nr_swapcache++;
 	page_get(page);
 }
 
@@ -38,6 +39,7 @@ void delete_from_swap_cache(struct pager *pager, struct page *page, uint32_t sha
 	assert(!page_has(page, PG_writeback));
 	pager->stats->readahead_misses += page_has(page, PG_readahead);
 	page_clear(page, PG_swapcache | PG_readahead);
+	pager->nr_swapcache--;
 	page->private = 0;
 	/* Frozen at 0 by __remove_mapping(), which took the cache's reference with it. */
 	if (page->_count > 0)
