@@ -207,6 +207,12 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 		snprintf(why, why_len, "%s=%s is not a size", ENV_ADDRESS_SPACE, address_space);
 		return -EINVAL;
 	}
+	if (settings->address_space > RUN_MANAGED_MOST) {
+		snprintf(why, why_len,
+			"%s=%s: more than is possible; give at most 16T, or leave it out for 1T",
+			ENV_ADDRESS_SPACE, address_space);
+		return -EINVAL;
+	}
 	if (faults_parse(getenv(ENV_FAULTS), &settings->faults) < 0) {
 		snprintf(why, why_len, "%s=%s: must be auto, thread or signal", ENV_FAULTS,
 			getenv(ENV_FAULTS));

@@ -102,7 +102,8 @@ extern struct run run;
  * stacks, and the same in every process.
  */
 #define RUN_MANAGED_BASE 0x200000000000ULL
-#define RUN_MANAGED_BYTES (1024 * GIB)
+#define RUN_MANAGED_BYTES (1024 * GIB) /* unless ANONMM_ADDRESS_SPACE says otherwise */
+#define RUN_MANAGED_MOST (16 * 1024 * GIB) /* a space has no more; the guard's filter covers all of it */
 
 static inline bool run_manages(const void *p)
 {

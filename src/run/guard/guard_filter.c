@@ -6,10 +6,10 @@
  * The block compares these with the managed range. Calls without pointers end before an argument is looked at, so the kernel
  * remembers that they always pass, and does not run the filter for them at all.
  *
- * The filter outlives exec, and several would add up. So it is the same in every process: the range and the page
- * of the stub are constants. A process asks first, by a prctl() that does not exist and that the filter answers. An unmanaged
- * program has no memory in the range, hence no pointers into it, and is never trapped. It is refused io_uring, as we are:
- * there the kernel would use addresses that no filter sees.
+ * The filter outlives exec, and several would add up. So it is the same in every process: the page of the stub is a
+ * constant, and the range is the largest that there can be. A process asks first, by a prctl() that does not exist and that
+ * the filter answers. An unmanaged program has no memory in the range, hence no pointers into it, and is never trapped. It is
+ * refused io_uring, as we are: there the kernel would use addresses that no filter sees.
  */
 #include "run/guard/guard.h"
 #include "run/faults.h"
@@ -33,8 +33,8 @@
 
 /* The upper half of a managed address is RANGE_HIGH in all but its last bits. */
 #define RANGE_HIGH ((uint32_t)(RUN_MANAGED_BASE >> 32))
-#define RANGE_HIGH_MASK (~((uint32_t)(RUN_MANAGED_BYTES >> 32) - 1))
-_Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_BYTES - 1)) == 0, "the range is compared by a mask");
+#define RANGE_HIGH_MASK (~((uint32_t)(RUN_MANAGED_MOST >> 32) - 1))
+_Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_MOST - 1)) == 0, "the range is compared by a mask");
 
 #define FIELD(name) ((uint32_t)offsetof(struct seccomp_data, name))
 #define LOW(n) (FIELD(args) + (n)*8)
