@@ -40,9 +40,19 @@ static bool takes_rights(void)
 	return !is_admin() && host_call(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
 }
 
+static long filter_answer(void)
+{
+	return host_call(SYS_prctl, FILTER_PROBE_OPTION, 0, 0, 0, 0);
+}
+
 bool faults_filtered(void)
 {
-	return host_call(SYS_prctl, FILTER_PROBE_OPTION, 0, 0, 0, 0) == -FILTER_PROBE_ANSWER;
+	return filter_answer() == -FILTER_PROBE_ANSWER || faults_filtered_far();
+}
+
+bool faults_filtered_far(void)
+{
+	return filter_answer() == -FILTER_PROBE_FAR;
 }
 
 static bool thread_allowed(void)

@@ -15,10 +15,13 @@ enum anonmm_faults faults_first(bool traces, const char **why);
 bool faults_filters(void);
 /* Whether this process is under the guard's filter already, as what a program in signal mode starts is. */
 bool faults_filtered(void);
+/* Whether that filter covers the largest range that there can be. */
+bool faults_filtered_far(void);
 
 /* How one asks the filter: by a prctl() that does not exist. A number of no call at all would be death in some sandboxes. */
 #define FILTER_PROBE_OPTION 0x616e6f6e
 #define FILTER_PROBE_ANSWER EUCLEAN
+#define FILTER_PROBE_FAR ENOTNAM /* the filter covers RUN_MANAGED_MOST, not only RUN_MANAGED_BYTES */
 
 /* What is next, and why; AUTO: nothing, it would not be safe. */
 enum anonmm_faults faults_next(enum anonmm_faults first, const char **why);

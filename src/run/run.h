@@ -103,7 +103,7 @@ extern struct run run;
  */
 #define RUN_MANAGED_BASE 0x200000000000ULL
 #define RUN_MANAGED_BYTES (1024 * GIB) /* unless ANONMM_ADDRESS_SPACE says otherwise */
-#define RUN_MANAGED_MOST (16 * 1024 * GIB) /* a space has no more; the guard's filter covers all of it */
+#define RUN_MANAGED_MOST (16 * 1024 * GIB) /* a space has no more */
 
 static inline bool run_manages(const void *p)
 {

@@ -6,6 +6,18 @@ need gcc
 find_modes
 compiles -O1 -o "$work/far" "$(dirname "$0")/far.c"
 timeout 20 "$work/far" >"$work/expected" || fail "natively: status $?"
+# A program that is not managed, with memory where a larger range would lie: the usual range leaves it alone.
+compiles -O1 -static -o "$work/hint" "$(dirname "$0")/hint.c"
+for mode in $modes; do
+	unset ANONMM_ADDRESS_SPACE
+	for hint in 280000000000 2ff000000000 300000000000; do
+		managed 16M $mode sh -c "\"$work/hint\" $hint; exit \$?" >"$work/out" 2>"$work/said" ||
+			fail "$mode, not managed, hint $hint: status $?: $(cat "$work/out" "$work/said")"
+	done
+	# A range inside the small filter that is inherited, and a large one above it.
+	managed 16M $mode sh -c "ANONMM_ADDRESS_SPACE=4T exec \"$work/far\"" >"$work/out" 2>"$work/said" ||
+		fail "$mode, a larger range under a small one: status $?: $(cat "$work/out" "$work/said")"
+done
 
 for mode in $modes; do
 	export ANONMM_ADDRESS_SPACE=4T

@@ -6,10 +6,12 @@
  * The block compares these with the managed range. Calls without pointers end before an argument is looked at, so the kernel
  * remembers that they always pass, and does not run the filter for them at all.
  *
- * The filter outlives exec, and several would add up. So it is the same in every process: the page of the stub is a
- * constant, and the range is the largest that there can be. A process asks first, by a prctl() that does not exist and that
- * the filter answers. An unmanaged program has no memory in the range, hence no pointers into it, and is never trapped. It is
- * refused io_uring, as we are: there the kernel would use addresses that no filter sees.
+ * The filter outlives exec, and several would add up. So there are two only: one for ranges of up to RUN_MANAGED_BYTES, as they
+ * are unless ANONMM_ADDRESS_SPACE asks for more, and one for the largest range. The page of the stub is a constant. A process
+ * asks first, by a prctl() that does not exist and that the filter answers; the answer says which filter it is. An unmanaged
+ * program has memory in the range only where it asks the kernel for such an address; a call with a pointer to that memory ends
+ * the program by SIGSYS. That is why the range is not wider than it needs to be. An unmanaged program is refused io_uring, as
+ * we are: there the kernel would use addresses that no filter sees.
  */
 #include "run/guard/guard.h"
 #include "run/faults.h"
@@ -33,7 +35,7 @@
 
 /* The upper half of a managed address is RANGE_HIGH in all but its last bits. */
 #define RANGE_HIGH ((uint32_t)(RUN_MANAGED_BASE >> 32))
-#define RANGE_HIGH_MASK (~((uint32_t)(RUN_MANAGED_MOST >> 32) - 1))
+#define RANGE_HIGH_MASK(bytes) (~((uint32_t)((bytes) >> 32) - 1))
 _Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_MOST - 1)) == 0, "the range is compared by a mask");
 
 #define FIELD(name) ((uint32_t)offsetof(struct seccomp_data, name))
@@ -47,6 +49,7 @@ enum { BLOCK_FUTEX = MASKS, BLOCK_PRCTL, BLOCK_REFUSE, NR_BLOCKS };
 
 struct builder {
 	struct sock_filter code[MOST_CODE];
+	bool far; /* for the largest range */
 	unsigned nr;
 	struct {
 		unsigned at, block;
@@ -154,7 +157,8 @@ static void emit_mask(struct builder *b, unsigned mask)
 			continue;
 		left--;
 		LOAD(b, HIGH(arg));
-		emit(b, BPF_ALU | BPF_AND | BPF_K, RANGE_HIGH_MASK, 0, 0);
+		emit(b, BPF_ALU | BPF_AND | BPF_K,
+			RANGE_HIGH_MASK(b->far ? RUN_MANAGED_MOST : RUN_MANAGED_BYTES), 0, 0);
 		EQUAL(b, RANGE_HIGH, (uint8_t)(3 * left + 1), 0);
 	}
 	RETURN(b, SECCOMP_RET_ALLOW);
@@ -178,7 +182,7 @@ static void emit_prctl(struct builder *b)
 	EQUAL(b, PR_SET_VMA, 0, 1);
 	RETURN(b, SECCOMP_RET_ALLOW);
 	EQUAL(b, FILTER_PROBE_OPTION, 0, 1);
-	RETURN(b, SECCOMP_RET_ERRNO | FILTER_PROBE_ANSWER);
+	RETURN(b, SECCOMP_RET_ERRNO | (b->far ? FILTER_PROBE_FAR : FILTER_PROBE_ANSWER));
 	emit_mask(b, guard_mask(SYS_prctl));
 }
 
@@ -226,12 +230,15 @@ static int install(const struct sock_fprog *program)
 
 int guard_filter_install(void)
 {
-	if (faults_filtered())
+	bool far = run.end - run.base > RUN_MANAGED_BYTES;
+
+	/* Of two filters the one that was added later answers. */
+	if (far ? faults_filtered_far() : faults_filtered())
 		return 0;
 	struct builder *b = own_alloc(sizeof(*b));
 	if (!b)
 		return -ENOMEM;
-	*b = (struct builder){.nr = 0};
+	*b = (struct builder){.far = far};
 	emit_all(b);
 	struct sock_fprog program = {.len = (unsigned short)b->nr, .filter = b->code};
 	int error = b->full ? -E2BIG : install(&program);
