@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel without libc's names in between: what the library and its allocator call where the
- * plain name would come back to an interposer. Results and errno are libc's.
+ * System calls that do not pass by libc's names. The library and its allocator call these functions where the plain
+ * name would lead back to a function that the library interposes. Results and errno are as libc's.
  */
 #ifndef ANONMM_RAW_H
 #define ANONMM_RAW_H
@@ -34,13 +34,20 @@ struct _Unwind_Context;
 int raw__Unwind_Backtrace(int (*each)(struct _Unwind_Context *, void *), void *arg);
 uintptr_t raw__Unwind_GetIP(struct _Unwind_Context *context);
 
-/* Every signal that there is. sigfillset() leaves out those that libc cancels threads and changes their users with. */
+/*
+ * Fill @set with every signal. sigfillset() leaves out two: those by which libc cancels threads and changes their
+ * users.
+ */
 static inline void raw_fill(sigset_t *set)
 {
 	memset(set, 0xff, sizeof(*set));
 }
 
-/* The kernel's signal mask of this thread, whatever it holds: a thread that holds our locks is not to be cancelled. */
+/*
+ * Block every signal of this thread, also those that sigfillset() leaves out: a thread must not be cancelled while it
+ * holds locks of the library. In signal mode SIGBUS and SIGSYS stay unblocked: they are the library's traps, and a
+ * blocked trap kills the process.
+ */
 void raw_block_signals(sigset_t *old);
 void raw_restore_signals(const sigset_t *old);
 

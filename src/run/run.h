@@ -2,8 +2,8 @@
 /*
  * The preload library: an unmodified program's private anonymous memory, managed.
  *
- * One pager, one machine and one space per process, made by a constructor that runs before
- * every other (preload.c). The rest of the library stands in front of libc:
+ * A process has one pager, one machine and one space. A constructor makes them before every other constructor runs
+ * (preload.c). The rest of the library stands in front of libc:
  *
  *      malloc.c, extents.c   malloc on managed extents
  *      mmap.c                the mmap family
@@ -11,20 +11,20 @@
  *      exec.c                exec and spawn: the configuration travels on
  *      shell.c               system and popen in signal mode
  *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
- *      signals.c             SIGBUS and SIGSYS stay ours in signal mode
+ *      signals.c             SIGBUS and SIGSYS stay the library's in signal mode
  *      core*.c               core dumps hold what is in swap
  *      guard*.c              signal mode: system calls on managed buffers
- *      status.c              what others see of us while we run, and may ask
- *      fds.c                 our descriptors stay open
- *      user.c                memory that a program names, which may be anything
+ *      status.c              what other processes see of this one, and may ask of it
+ *      fds.c                 the library's descriptors stay open
+ *      user.c                memory that a program names, which may be invalid
  *      ledger.c, share*.c    one limit for all processes of a run
  *
  * Rules for all code in here:
  *
- *  - While the space lock or the pager lock is held, managed memory is not touched: the fault
- *    would wait for us. call.c sees to it for stacks; arguments are copied before, results after.
- *  - Signals are blocked meanwhile: a handler of the program's could touch managed memory.
- *  - Calls into the system that are interposed here are made raw (raw.h) or by REAL().
+ *  - A thread that holds the space lock or the pager lock does not touch managed memory: its fault would wait for the
+ *    lock that it holds itself. call.c leaves managed stacks. Arguments are copied before, results after.
+ *  - Signals are blocked while a thread holds these locks: a handler of the program could touch managed memory.
+ *  - The library calls the functions that it interposes raw (raw.h) or by REAL(), never by their plain names.
  */
 #ifndef ANONMM_RUN_H
 #define ANONMM_RUN_H
@@ -41,15 +41,16 @@
 #include <spawn.h>
 #include <sys/types.h>
 
-/* What this library offers to the program; everything else is hidden. */
+/* The program sees functions with this mark. Everything else is hidden. */
 #define EXPORT __attribute__((visibility("default")))
 
-/* Thread-local without a call, and without an allocation at first use. */
+/* Thread-local, read without a function call and without an allocation at first use. */
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
 /*
- * libc's own function of the name that we interpose. All are looked up by our constructor: dlsym() takes the dynamic linker's lock,
- * which a crash handler, a fork's child or vfork's child may wait for in vain. A use before that looks up by itself.
+ * libc's own function of the name that the library interposes. The constructor looks up all of them: dlsym() takes
+ * the dynamic linker's lock, and a crash handler, a fork's child or a vfork's child may wait for that lock forever. A
+ * use before the constructor looks up its own name.
  */
 #define REAL(name)                                                                                           \
 	({                                                                                                   \
@@ -62,48 +63,53 @@
 		(__typeof__(&name))found_;                                                                   \
 	})
 
-/* One use of REAL(). The linker gathers them. `used`: else clang would split what only we know to be an array's element. */
+/*
+ * One use of REAL(). The linker gathers all of them into one array. `used`: clang does not know that they are
+ * elements of an array, and would split them.
+ */
 struct real {
 	const char *name; /* [I] */
 	_Atomic(void *) symbol; /* [a] NULL: not looked up, or libc does not have it */
 };
 
+/* libc's function @name. The process ends with 125 where libc does not have it. */
 void *run_symbol(const char *name);
 
 /*
- * Places for devices: ours, and those of our ancestors that we still read from. A fork's child adds its own, so before each
- * fork places are made free (heritage_make_room): a line of forks may be as long as it likes.
+ * Places for devices: this process's own, and those of its ancestors that it still reads from. A fork's child adds
+ * its own devices. heritage_make_room() frees places before each fork, so the number of generations has no limit.
  */
 #define RUN_SWAPS 16
 
-/* One process's managed world. Written by the constructor and by fork's child only; then read by all. */
+/* One process's managed world. Only the constructor and a fork's child write it, before other threads run. */
 struct run {
-	bool active; /* there is managed memory; while false everything passes through to libc */
+	bool active; /* there is managed memory. While false, every call passes through to libc */
 	bool signal_mode;
 	bool guarded; /* signal mode, and system calls on managed memory work */
-	uint64_t base, end; /* the managed range */
+	uint64_t base, end; /* addresses of the managed range */
 	struct machine *machine;
 	struct pager *pager;
 	struct space *space;
-	uint64_t memory; /* the limit */
+	uint64_t memory; /* bytes: the limit at the start */
 	uint64_t address_space; /* bytes of the managed range */
-	const char *swap_uri; /* one or several, as swapdev_open_all() takes them; NULL: none */
-	struct swapdev *swaps[RUN_SWAPS]; /* with holes (NULL); heritage.c knows which are ours */
-	struct governor *governor; /* NULL: the limit is what it was set to */
+	const char *swap_uri; /* one URI or several, as swapdev_open_all() takes them; NULL: no swap */
+	struct swapdev *swaps[RUN_SWAPS]; /* NULL: a free place. heritage.c knows which are inherited */
+	struct governor *governor; /* NULL: this process has no thread that follows the host's memory */
 	bool core; /* core dumps shall hold what is in swap */
-	bool follows; /* the limit follows the host: there is, or will be, a governor */
-	struct record *record; /* where this process counts; never NULL when active */
+	bool follows; /* the limit follows the host (--memory auto) */
+	struct record *record; /* the counters of this process; never NULL when active */
 };
 
 extern struct run run;
 
 /*
- * Where the managed range lies: far from where kernels put programs, their heaps, libraries and
- * stacks, and the same in every process.
+ * Where the managed range lies: far from where kernels put programs, their heaps, libraries and stacks. It is the
+ * same in every process, with one exception: in thread mode the kernel chooses another range where this one cannot be
+ * had, and where a guard's filter was inherited.
  */
 #define RUN_MANAGED_BASE 0x200000000000ULL
 #define RUN_MANAGED_BYTES (1024 * GIB) /* unless ANONMM_ADDRESS_SPACE says otherwise */
-#define RUN_MANAGED_MOST (16 * 1024 * GIB) /* a space has no more */
+#define RUN_MANAGED_MOST (16 * 1024 * GIB) /* a space can be no larger */
 
 static inline bool run_manages(const void *p)
 {
@@ -111,12 +117,13 @@ static inline bool run_manages(const void *p)
 }
 
 /*
- * Open the swap devices and give them to the pager and the machine. @generation: how many forks ago the first process
- * was, as far as areas that can still be written to are concerned. 0 (also when there are to be none) or -errno and words.
+ * Open the swap devices of run.swap_uri and give them to the pager and the machine. @generation: 0 for the first
+ * process, 1 for a fork's child, whose devices are used before those that it inherited.
+ * => 0, also where no swap was asked for; or -errno, with the reason in @why
  */
 int run_add_swap(int generation, char *why, size_t why_len);
 
-/* A line on standard error that starts with "anonmm: ". Allocates nothing. */
+/* Write a line that starts with "anonmm: " to standard error. Allocates nothing. */
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same, then the process ends with 125. */
@@ -124,7 +131,7 @@ void run_die(const char *format, ...) __attribute__((format(printf, 1, 2), noret
 
 /* ---- call.c ------------------------------------------------------------------------------- */
 
-/* Work on the managed space: arguments in, result out. It is copied, so it must hold no pointer into itself. */
+/* Work on the managed space. The structure is copied, so it must hold no pointer into itself. */
 struct call {
 	long (*work)(struct call *);
 	bool space_locked; /* set by call_run_locked() */
@@ -137,18 +144,21 @@ struct call {
 };
 
 /*
- * Run call->work(call) with all signals blocked, on a stack that is not managed. Returns and stores its
- * result. errno is kept. The argument may lie in managed memory.
+ * Run call->work(call) with signals blocked (raw_block_signals), on a stack that is not managed. The result of the
+ * work is returned, and stored in @call. errno is kept. @call may lie in managed memory. => no lock held
  */
 long call_run(struct call *call);
 
-/* As call_run(), with the space locked. */
+/* As call_run(), with the space lock held during the work. */
 long call_run_locked(struct call *call);
 
 void call_space_lock(void);
 void call_space_unlock(void);
 
-/* Try @expression, which says -EAGAIN and why in the variable wait, until it says something else. */
+/*
+ * Evaluate @expression until it is not -EAGAIN. With -EAGAIN it fills the variable `wait`, and the machine waits for
+ * that.
+ */
 #define retry(expression)                                                                                    \
 	({                                                                                                   \
 		struct wait wait;                                                                            \
@@ -158,7 +168,7 @@ void call_space_unlock(void);
 		error_;                                                                                      \
 	})
 
-/* Run work(arg) on a stack of our own if this one is managed. Signals are the caller's business. */
+/* Run work(arg). It runs on a stack of the library's if the caller's stack is managed. Signals are not blocked. */
 void call_off_managed_stack(void (*work)(void *), void *arg);
 
 /* ---- malloc.c, extents.c ------------------------------------------------------------------ */
@@ -167,177 +177,215 @@ void call_off_managed_stack(void (*work)(void *), void *arg);
 int malloc_start(void);
 int extents_create_arenas(unsigned nr, unsigned *first, unsigned *libc_arena);
 
-/* Memory of our own, never managed. NULL: none. */
+/* Memory for the library itself, never managed. NULL: no memory. */
 void *own_alloc(size_t bytes);
 void own_free(void *p);
-/* A copy of what a program may overwrite: its environment is its own (setproctitle). */
+/* A copy of @text from own_alloc(). The environment needs one: a program may overwrite it (setproctitle). */
 char *own_text(const char *text);
 
 /* ---- mmap.c ------------------------------------------------------------------------------- */
 
-/* Pin what the machine or the kernel must find without a fault; 0 or -errno. Addresses outside: 0. */
+/*
+ * Pin memory that the machine or the kernel must access without a fault. 0, also outside the managed range; or
+ * -errno.
+ */
 int maps_pin(const void *addr, size_t len);
 
 /* ---- fork.c ------------------------------------------------------------------------------- */
 
-/* Have our handlers run closest to the fork itself: before anybody else registers. */
+/* Register the fork handlers. Call it before others register theirs: so they run next to the fork itself. */
 void fork_register(void);
-/* End the leases of children that have gone. => space locked */
+/* End the leases of children that need them no more, and close inherited devices that are empty. => space locked */
 void fork_end_leases(void);
+/* Is @fd an end of a lease's pipe? */
 bool fork_owns_fd(int fd);
 
 /* ---- heritage.c --------------------------------------------------------------------------- */
 
 /*
- * In a fork's child: all devices that there are belong to its ancestors. @fd is the end of a pipe that is held until none of
- * those of the parent is of use here.
+ * In a fork's child, before it adds its own devices: all open devices are inherited now. @fd is the write end of the
+ * lease's pipe. It is closed with the last device of the parent. -1: there is none.
  */
 void heritage_begin(int fd);
-/* Leave what nothing here is on any more. Does not wait. => space locked */
+/* Close inherited devices that hold nothing of this process any more. Does not wait. => space locked */
 void heritage_leave_empty(void);
-/* Have places for what a child adds: what is left on inherited devices is taken over, from those with the least. => space locked */
+/*
+ * Free the places that a child's own devices will need: swapoff empties inherited devices, those with the fewest
+ * pages first. Waits. Fewer places than needed are free afterwards if the pages find no room. => space locked
+ */
 void heritage_make_room(void);
+/* Is @fd the write end of an ancestor's lease? */
 bool heritage_owns_fd(int fd);
+/* Is any device inherited? Needs no lock. */
 bool heritage_any(void);
 
 /* ---- exec.c ------------------------------------------------------------------------------- */
 
-/* Remember what to hand on to programs that this one starts. */
+/* Remember the settings in @envp and the path of this library, to pass them on to programs that this one starts. */
 void exec_start(char **envp);
-/* Start the shell with the environment of now. 0 or an errno value. => signal mode: nothing has to be outside of managed memory */
+/*
+ * Start the shell with the program's environment as it is now. The arguments may lie in managed memory.
+ * => 0 and *@pid, or an errno value
+ */
 int exec_spawn_shell(const char *command, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, pid_t *pid);
 
 /* ---- shell.c ------------------------------------------------------------------------------ */
 
-/* In a fork's child. */
+/* In a fork's child: no other thread is in system(). */
 void shell_fork_child(void);
 
 /* ---- share*.c ----------------------------------------------------------------------------- */
 
 /*
- * Take part in the run's limit, if the run has one: *@memory becomes what this process may have for now, @memory_max what it
- * may ever have. Without a ledger both stay as they are.
+ * Claim a slot of the run's ledger. *@memory becomes the first share in bytes, *@memory_max the most that the share
+ * can ever be. Both stay as they are where the run has no ledger or the ledger has no free slot: the process has a
+ * limit of its own.
  */
 void share_enter(uint64_t *memory, uint64_t *memory_max);
-/* The share is the pager's limit from here on, and follows the ledger. 0 or -errno. => before the machine's threads start */
+/* Have the machine ask for a larger share when frames are few. 0 or -ENOMEM. => before the machine's threads start */
 int share_attach(void);
+/* Start the thread that keeps share and limit together. 0 or -errno. => the pager is open */
 int share_start(void);
-/* First thing in a fork's child, and when its pager works again. */
+/* In a fork's child: claim a slot of its own. => before anything else looks at the share */
 void share_fork_child(void);
+/*
+ * In a fork's child: lower the limit to what the child needs, start its thread. 0 or -errno. => the pager works again
+ */
 int share_fork_start(void);
-/* For the process's end. */
+/* The process ends: free its slot. */
 void share_leave(void);
-/* Around an exec: nothing of this memory is left when it succeeds. */
+/* Before an exec: give back the share, because this memory ends with a successful exec. The slot stays claimed. */
 void share_exec_begin(void);
+/* The exec has failed: take the share again. */
 void share_exec_failed(void);
-/* Have room for @bytes that are to stay in memory, if there is. Waits a moment at most. */
+/* Grow the share by @bytes for memory that will be locked, as far as the run's limit allows. Sleeps 100 ms at most. */
 void share_want(uint64_t bytes);
-/* Frames are few: may the limit of this process be raised? true: it was. => as uffd_machine_ask() */
+/*
+ * Raise the limit of this process if free frames are few. true: it was raised. => as @more(false) of
+ * uffd_machine_ask()
+ */
 bool share_more(void);
 
-/* What others are told: the limit that binds this process, and the run's sums. */
+/* What other processes see. Without a ledger all but `shared` are 0. */
 struct share_view {
-	bool shared;
-	uint64_t limit, most, shares, peak;
+	bool shared; /* the processes of the run share one limit */
+	uint64_t limit, most, shares, peak; /* bytes, as in struct ledger; shares: the sum of them */
 	unsigned processes;
 };
 void share_view(struct share_view *view);
+/* Does this process share a limit with others? */
 bool share_is_shared(void);
-/* The limit of this process's pager as it was opened. */
+/* The limit of this process's pager in bytes. */
 uint64_t share_bytes(void);
-/* For the governor; NULL: this process has a limit of its own. */
+/* How the governor reads and sets the run's limit; NULL: this process has a limit of its own. */
 const struct governor_ops *share_governor_ops(void);
-/* Another limit for all. 0, or -errno and words. */
+/* Set the limit that all processes of the run share. 0, or -errno and @why; then the limit is as it was. */
 int share_set_limit(uint64_t bytes, char *why, size_t why_len);
 
 /* ---- signals.c ---------------------------------------------------------------------------- */
 
 int signals_start(void);
-/* Have @action stand behind @sig, SIGBUS or SIGSYS, whatever the program says from now on. 0 or -errno. */
+/* Make @action the handler of @sig, SIGBUS or SIGSYS. The program cannot replace it from now on. 0 or -errno. */
 int signals_take(int sig, const struct sigaction *action);
-/* A signal of these two that is not ours: to the program's handler, or what it has chosen instead. */
+/* A SIGBUS or SIGSYS that is not the library's: do what the program has chosen for it. => the handler of @sig */
 void signals_pass_on(int sig, siginfo_t *info, void *context);
 
 /* ---- core.c, core_stop.c -------------------------------------------------------------------- */
 
-/* Whether a core dump of this process is likely, and is to hold everything. @asked: the value of ENV_CORE */
+/* Does the host allow a core dump of this process, and shall it hold what is in swap? @asked: the value of ENV_CORE */
 bool core_wanted(const char *asked);
-/* How much the limit may be raised for one, given @swap_bytes of swap. => before the pager is opened */
+/* Bytes by which the limit may be raised for a core dump, with @swap_bytes of swap. => before the pager is opened */
 uint64_t core_room(uint64_t memory, uint64_t swap_bytes);
-/* From here on signals that end a process with a core dump pass by here. */
+/* From now on a signal whose default action is a core dump comes to core.c first. */
 void core_start(void);
-/* Is @sig such a signal, whose action is to be set by core_sigaction()? */
+/* Is @sig such a signal? Then core_sigaction() must set its action. */
 bool core_watches(int sig);
-/* sigaction() for these: default is ours, and shown as default. */
+/* As sigaction(). The handler of core.c stands in for the default action, and *@old shows it as the default. */
 int core_sigaction(int sig, const struct sigaction *action, struct sigaction *old);
-/* This process is about to die of @sig, by default: all that it has must be at its address. */
+/* This process is about to die of the default action of @sig: stop its threads and bring in all of its memory. */
 void core_bring_in(int sig);
-/* In thread mode a thread needs a stack on which to learn that its own has overflowed. */
+/*
+ * In thread mode: give the thread an alternate stack, so that the handler can run after the thread's stack has
+ * overflowed.
+ */
 void core_thread_enter(void);
 void core_thread_exit(void);
-/* Whether that is what @stack is. */
+/* Is @stack the one from core_thread_enter()? */
 bool core_owns_stack(const stack_t *stack);
 
-/* All other threads of the program stop where they are, for ever; those that cannot in @most_ms go on. Never undone. */
+/* Stop all other threads of the program for ever. A thread that does not stop within @most_ms goes on. */
 void core_stop_threads(unsigned most_ms);
 
 /* ---- guard.c, see guard.h ------------------------------------------------------------------- */
 
-/* System calls on managed memory work from here on. Other results: not here. */
+/* Make system calls on managed memory work from now on. 0, or -errno: the guard does not work on this host. */
 int guard_start(void);
-/* Find what libc has of the calls that are interposed for it. */
+/* Find libc's own functions behind those that the guard interposes. */
 void guard_libc_start(void);
-/* epoll_pwait(), or with no @mask epoll_wait(). */
+/* epoll_pwait(). Without a @mask: epoll_wait(). */
 struct epoll_event;
 int guard_epoll_wait(int fd, struct epoll_event *events, int most, int timeout, const sigset_t *mask);
-/* For execve: have in what the kernel will read. */
+/* Bring in the string @text, as far as it may be read, because execve will read it. */
 void guard_touch_text(const char *text);
 
 /* ---- user.c ------------------------------------------------------------------------------- */
 
 /* May @bytes from @user on be read? Any pointer may be asked about. errno is kept. */
 bool user_readable(const void *user, size_t bytes);
-/* Copy from or to memory of the program's. false: it may not all be accessed, and nothing was copied. */
+/* Copy from or to memory of the program. false: not all of it may be accessed, and nothing was copied. */
 bool user_read(void *to, const void *user, size_t bytes);
 bool user_write(void *user, const void *from, size_t bytes);
-/* May a string be read to its end? And a NULL-terminated array of such strings, as exec takes them? */
+/*
+ * May the string be read to its end? May a NULL-terminated array of strings, as exec takes it, be read with all
+ * strings?
+ */
 bool user_text(const char *text);
 bool user_texts(char *const *texts);
 
 /* ---- status.c ----------------------------------------------------------------------------- */
 
-/* The page, and kswapd's ear on it. 0 or -ENOMEM. => run.record and run.machine exist, no thread of the machine's */
+/*
+ * Make the status page and have kswapd serve its requests. 0 or -ENOMEM. => run.record and run.machine exist; the
+ * machine's threads have not been started
+ */
 int status_start(uint64_t memory_max);
-/* From now on others find it. */
+/* From now on other processes accept the page. */
 void status_show(void);
-/* First thing in a fork's child: it must not touch the parent's page. */
+/* In a fork's child: map a page of its own. => before anything kicks: the parent's page is not the child's to write */
 void status_fork_child(void);
+/* The process ends: remove the file. */
 void status_end(void);
 
 /* ---- dlopen.c --------------------------------------------------------------------------------- */
 
-/* Before any library loads others. */
+/* Find libc's dlopen(). => before any library loads others */
 void dlopen_start(void);
 
 /* ---- touch.c ---------------------------------------------------------------------------------- */
 
 struct status;
-/* The request STATUS_TOUCH, or the next part of it. false: it is to go on later. => kswapd thread */
+/*
+ * Do request number @asked, a STATUS_TOUCH, or go on with it. false: call again later. Never waits. => kswapd thread
+ */
 bool touch_step(struct status *page, uint32_t asked);
 
 /* ---- stats.c ------------------------------------------------------------------------------ */
 
-/* Where the run's file is: what ENV_STATS and ENV_RUN say. */
+/* Remember where the run's file of records is. @path, @which: the values of ENV_STATS and ENV_RUN. */
 void stats_find(const char *path, const char *which);
+/* Is @fd the inherited descriptor of the file of records? */
 bool stats_owns_fd(int fd);
-/* The ledger of the run, mapped; NULL: there is none. */
+/* Map the ledger of the run. NULL: the run has none, or it cannot be mapped. */
 struct ledger *stats_map_ledger(void);
-/* Claim a record for this process: shared with the launcher, or a private one. NULL: no memory. */
+/*
+ * Claim a record for this process. Without a file of records, or a free record in it, the record is private. NULL: no
+ * memory.
+ */
 struct record *stats_claim(void);
-/* In a fork's child: the same address, another record. */
+/* In a fork's child: map another record at the same address. */
 void stats_fork_child(void);
-/* Write down what can only be known now: the process, or its program, ends. */
+/* The process or its program ends: write the end and the final counters into the record. */
 void stats_final(enum record_end end);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * libc's own functions behind those that the guard interposes.
  *
- * All are found at once, by our constructor: later the first call may come from a signal handler, or from the child of a vfork,
- * where nothing may be looked up.
+ * The constructor looks up all of them. Later the first call may come from a signal handler or from a vfork's child,
+ * where dlsym() must not be called.
  */
 #ifndef ANONMM_GUARD_LIBC_H
 #define ANONMM_GUARD_LIBC_H
@@ -43,7 +43,7 @@
 
 #define GUARD_LIBC_MEMBER(name) __typeof__(&(name)) name;
 
-/* What _FORTIFY_SOURCE makes of calls; libc declares them only there. */
+/* _FORTIFY_SOURCE replaces calls by these. libc declares them only then. */
 ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room);
 ssize_t __pread_chk(int fd, void *data, size_t bytes, off_t offset, size_t room);
 ssize_t __pread64_chk(int fd, void *data, size_t bytes, off64_t offset, size_t room);
@@ -53,17 +53,17 @@ ssize_t __recvfrom_chk(
 int __poll_chk(struct pollfd *fds, nfds_t nr, int timeout, size_t room);
 void __chk_fail(void) __attribute__((noreturn));
 
-/* Locks: [I] set once, to the same whoever does it */
+/* Locks: [I] set once. Two threads may do it at once: both write the same values */
 struct guard_libc {
 	GUARD_LIBC(GUARD_LIBC_MEMBER) /* [I] */
-	atomic_bool found; /* set last */
+	atomic_bool found; /* set after all others */
 };
 
 extern struct guard_libc guard_libc;
 
 void guard_libc_find(void);
 
-/* Before our constructor others may call, one thread and no handler. */
+/* A call may come before the constructor. At that time the process has one thread and no handlers. */
 static inline const struct guard_libc *libc_own(void)
 {
 	if (unlikely(!atomic_load_explicit(&guard_libc.found, memory_order_acquire)))
@@ -71,7 +71,7 @@ static inline const struct guard_libc *libc_own(void)
 	return &guard_libc;
 }
 
-/* => as libc's: a program that says more than its buffer holds ends */
+/* End the program if it asks for more @bytes than its buffer has @room for, as libc's checked functions do. */
 static inline void libc_check_room(size_t bytes, size_t room)
 {
 	if (unlikely(bytes > room))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* jemalloc under its private names: see scripts/jemalloc-private.sh. */
+/* jemalloc under private names: see scripts/jemalloc-private.sh. */
 #ifndef ANONMM_JEMALLOC_H
 #define ANONMM_JEMALLOC_H
 
@@ -24,7 +24,7 @@ int jem_mallctl(const char *name, void *old, size_t *old_len, void *new, size_t 
 
 extern const char *jem_malloc_conf;
 
-/* Its handlers of pthread_atfork: take all of its locks, give them back. */
+/* jemalloc's handlers of pthread_atfork. The first takes all locks of jemalloc, the others give them back. */
 void je_jemalloc_prefork(void);
 void je_jemalloc_postfork_parent(void);
 void je_jemalloc_postfork_child(void);

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger of a run: one limit, and what each of its processes has of it.
+ * The ledger of a run: one limit, and the share that each process of the run has of it.
  *
- * The ledger lies in memory that all processes of the run map (record.h). A process writes to its own slot alone. Nobody waits
- * for another process, and nobody holds a lock, so a process may be stopped or killed at any moment. The free part of the limit
- * is what no slot has:
+ * The ledger lies in memory that all processes of the run map (record.h). A process writes to its own slot alone.
+ * Nobody waits for another process, and nobody holds a lock, so a process may be stopped or killed at any moment. The
+ * free part of the limit is what no slot has:
  *
  *      free = limit - sum of share over the slots of processes that live
  *
- *   grow     announce the larger share, then look at the sum: who finds it too large takes the announcement back
- *   shrink   by the process itself (share_thread.c), which is told by a kick: ledger_target() says how far
- *   death    a slot says whose it is, by number and start time: whoever is short frees those of processes that have gone
+ *   grow     A process writes the larger share to its slot, then adds up all slots. If the sum is above the limit, it
+ *            writes the old share back.
+ *   shrink   A process shrinks its own share (share_thread.c) after somebody kicks it. ledger_target() says how far.
+ *   death    A slot names its owner by process number and start time. A process that needs more memory frees the
+ *            slots whose owners no longer exist.
  *
- * A process is hungry for a while after it wanted more and there was none. While somebody is hungry,
- *   - what others have and do not use comes back at once,
- *   - hungry processes come to equal shares of what the others leave,
- *   - the others come down to such a share too, and from there on slowly to their floors, unless they get hungry.
- * So a working set that is in use is defended by its faults, and one that nobody touches goes.
+ * A process is hungry for LEDGER_HUNGRY_NS after it wanted more and the ledger had nothing free. While a process is
+ * hungry:
+ *   - the others give back at once what they have and do not use;
+ *   - hungry processes come to equal shares of what the others leave;
+ *   - a process that is not hungry comes down to an equal share at once, and then slowly to its floor.
+ * So a process keeps a working set that it uses, because its faults make it hungry. It loses one that it does not
+ * touch.
  *
- * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go on with
- * less; so many processes with small shares may exceed the limit together.
+ * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go
+ * on with less; so many processes with small shares may exceed the limit together.
  */
 #ifndef ANONMM_LEDGER_H
 #define ANONMM_LEDGER_H
@@ -29,49 +33,50 @@
 #include <sys/types.h>
 
 #define LEDGER_SLOTS 4096
-#define LEDGER_FLOOR (512 * KIB) /* beside its tables, each process has at least so much */
-#define LEDGER_GRAIN (64 * KIB) /* less is not worth a change */
+#define LEDGER_FLOOR (512 * KIB) /* each process has at least so much, beside its tables and its compressed store */
+#define LEDGER_GRAIN (64 * KIB) /* a share grows by no less */
 #define LEDGER_HUNGRY_NS (500 * 1000000ULL)
 #define LEDGER_NONE LEDGER_SLOTS
 
-/* Locks: [o] its owner writes, all read  [a] atomic, all */
+/* Locks: [I] set by the launcher  [o] the slot's owner writes, all processes read  [a] atomic, all processes write */
 struct ledger_slot {
-	_Atomic(uint64_t) owner; /* [a] ledger_owner(); 0: free */
-	_Atomic(uint64_t) pid_ns; /* [o] where its number means something; 0: not known yet */
+	_Atomic(uint64_t) owner; /* [a] as ledger_owner(); 0: the slot is free */
+	_Atomic(uint64_t) pid_ns; /* [o] namespace of the owner's process number; 0: not written yet */
 	_Atomic(uint64_t) share; /* [o] bytes */
-	_Atomic(uint64_t) floor; /* [o] bytes */
-	_Atomic(uint64_t) used; /* [o] bytes, as they were a moment ago */
-	_Atomic(uint64_t) hungry_ns; /* [o] when it wanted more in vain; 0: it has what it wants */
-	_Atomic(uint32_t) kick; /* [a] 1: somebody wants it to look */
+	_Atomic(uint64_t) floor; /* [o] bytes: the share does not go below it */
+	_Atomic(uint64_t) used; /* [o] bytes, as of the owner's last look */
+	_Atomic(uint64_t) hungry_ns; /* [o] when the owner last wanted more in vain; 0: it has what it wants */
+	_Atomic(uint32_t) kick; /* [a] 1: the owner's thread shall look at the ledger. A futex */
 	uint32_t unused[3];
 };
 
 _Static_assert(sizeof(struct ledger_slot) == 64, "a slot is a cache line");
 
 struct ledger {
-	_Atomic(uint64_t) limit; /* [a] bytes, for all */
-	uint64_t most; /* [I] that the limit may ever become */
-	_Atomic(uint64_t) cap; /* [a] that it may become by itself, where it follows the host */
-	_Atomic(uint64_t) peak; /* [a] the largest sum of shares that was seen */
-	_Atomic(uint32_t) top; /* [a] slots from here on were never used */
-	_Atomic(uint32_t) told; /* [a] whether it was said that the floors do not fit (share.c) */
+	_Atomic(uint64_t) limit; /* [a] bytes, for all processes together */
+	uint64_t most; /* [I] bytes: the limit is never set higher */
+	_Atomic(uint64_t) cap; /* [a] bytes: the governor sets the limit no higher */
+	_Atomic(uint64_t) peak; /* [a] bytes: the largest sum of shares after a share grew */
+	_Atomic(uint32_t) top; /* [a] slots from this number on were never used */
+	_Atomic(uint32_t) told; /* [a] has the user been told that the floors do not fit the limit? (share.h) */
 	uint64_t unused[3];
 	struct ledger_slot slots[LEDGER_SLOTS];
 };
 
 #define LEDGER_BYTES page_align_up(sizeof(struct ledger))
 
+/* Sums over the slots that have an owner. */
 struct ledger_sum {
-	uint64_t shares, floors, used;
-	uint64_t hungry_shares;
-	unsigned processes, hungry;
-	bool others_hungry; /* one that is not @me */
+	uint64_t shares, floors, used; /* bytes */
+	uint64_t hungry_shares; /* bytes: shares of the hungry processes */
+	unsigned processes, hungry; /* processes: those with a floor. An unmanaged program has none */
+	bool others_hungry; /* a process other than @me is hungry */
 };
 
 /*
- * Who owns a slot, in one word: start time (32 bits), number (22 bits, as many as Linux has), and 10 bits of the
- * namespace of that number. A process may be killed when it has claimed a slot and not yet written down its namespace:
- * these bits tell then.
+ * The owner of a slot in one word: from the low end, 32 bits of the start time, the process number (22 bits, as many
+ * as Linux has), and 10 bits of the namespace of that number. A process may be killed after it has claimed a slot and
+ * before it has written pid_ns. The 10 bits then say which namespace the number belongs to.
  */
 uint64_t ledger_owner(pid_t pid, uint64_t pid_ns);
 
@@ -82,30 +87,40 @@ static inline pid_t ledger_owner_pid(uint64_t owner)
 	return (pid_t)(owner >> 32 & ((1U << LEDGER_PID_BITS) - 1));
 }
 
-/* A slot for @owner, its own from before an exec if there is one; LEDGER_NONE: all are taken. Its share stays as it is. */
+/*
+ * Find the slot of @owner. A process keeps its slot, and the share in it, across an exec. Another process gets a free
+ * slot, in which all fields but the owner and pid_ns are 0.
+ * => the number of the slot, or LEDGER_NONE: all slots are taken
+ */
 unsigned ledger_claim(struct ledger *ledger, uint64_t owner, uint64_t pid_ns);
+/* Free @slot. => the caller owns it */
 void ledger_leave(struct ledger *ledger, unsigned slot);
 
-/* Free the slots of processes that have gone. */
+/* Free the slots of processes that no longer exist. @pid_ns: the caller's. Slots of other namespaces stay. */
 void ledger_reap(struct ledger *ledger, uint64_t pid_ns);
 
+/* Add up the slots. */
 void ledger_look(const struct ledger *ledger, unsigned me, uint64_t now_ns, struct ledger_sum *sum);
 
-/* Up to @want bytes more for @me. Returns how many it has got; less than a grain is none. */
+/*
+ * Grow the share of @me by up to @want bytes. Returns the bytes that the share grew by: 0, or at least LEDGER_GRAIN.
+ * While others are hungry, the share does not grow above an equal share.
+ */
 uint64_t ledger_grow(struct ledger *ledger, unsigned me, uint64_t want, uint64_t now_ns);
 
 /*
- * The share that @me should come down to, its share if it may keep it. @needed: as far as nothing has to leave memory.
- * @slowly: it is time for one of the slow steps.
+ * The share in bytes that @me should come down to. It is the present share if @me may keep that. @needed: bytes with
+ * which nothing has to leave memory. @slowly: a process that is not hungry may take one slow step now.
  */
 uint64_t ledger_target(
 	const struct ledger *ledger, unsigned me, uint64_t needed, bool slowly, uint64_t now_ns);
 
+/* Make the owner of @slot look at the ledger. */
 void ledger_kick(struct ledger *ledger, unsigned slot);
-/* Everybody but @me; @hungry: of those, who is. */
+/* Kick every process but @me. @hungry: only those that are hungry. */
 void ledger_kick_others(struct ledger *ledger, unsigned me, bool hungry, uint64_t now_ns);
 
-/* Is @me the first of those who live? Then it does what one must do for all. */
+/* Is @me the lowest slot that has an owner? Its process does what one process must do for all. */
 bool ledger_is_first(const struct ledger *ledger, unsigned me);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* This process's part of the run's limit: what share.c, share_thread.c and share_view.c have in common. */
+/* This process's part of the run's limit: what share.c, share_thread.c and share_view.c share. */
 #ifndef ANONMM_SHARE_H
 #define ANONMM_SHARE_H
 
@@ -10,36 +10,46 @@
 
 #define SHARE_STACK_BYTES (64 * KIB)
 
-/* What ledger->told says: that the floors do not fit. */
+/*
+ * ledger->told: has the user been told that the floors do not fit the limit? TOLD_SOON: the next process that starts,
+ * forks or ends prints it.
+ */
 enum { TOLD_NOTHING, TOLD_SOON, TOLD };
 
-/* Locks: [I] set before threads and by fork's child  [s] lock  [t] the thread's own  [a] atomic */
+/* Locks: [I] set before threads start, and by a fork's child  [s] share.lock  [t] the thread's own  [a] atomic */
 extern struct share {
 	struct ledger *ledger; /* [I] NULL: this process has a limit of its own */
-	struct ledger_slot *slot; /* [I] */
-	unsigned me; /* [I] */
+	struct ledger_slot *slot; /* [I] this process's */
+	unsigned me; /* [I] the number of that slot */
 	struct lock lock;
 	uint64_t
-		bytes; /* [s] the pager's limit; the slot may say more while pages leave, or less while young */
-	uint64_t young_ns; /* [s] since when; 0: not young */
-	uint64_t first_minflt; /* [s] at that time */
-	uint64_t slow_ns, reap_ns; /* [t] when that was done last */
-	uint64_t over_ns; /* [t] since when the floors do not fit; 0: they do */
+		bytes; /* [s] the pager's limit. The slot's share is larger while pages leave, smaller while young */
+	uint64_t young_ns; /* [s] when this child of a fork began; 0: it is not young */
+	uint64_t first_minflt; /* [s] share_minor_faults() at young_ns */
+	uint64_t slow_ns, reap_ns; /* [t] time of the last slow step, and of the last ledger_reap() */
+	uint64_t over_ns; /* [t] since when the floors do not fit the limit; 0: they fit */
 	bool gone; /* [s] the process ends or execs: the thread does not write to the slot any more */
-	bool execs; /* [s] gone, but what the exec reads has to come in still */
-	pid_t parent; /* [s] who pays for the stores that we have inherited; 0: we do */
+	bool execs; /* [s] with gone: the exec still reads memory that must come in, so the share may grow */
+	pid_t parent; /* [s] the process that pays for the stores inherited from it; 0: this process pays */
 	struct host_thread thread; /* [I] */
 	_Atomic(uint64_t) shrunk_ns,
-		shrunk_faults; /* [a] when the limit was last made lower, and the faults until then */
-	_Atomic(unsigned) urgent_waits; /* [a] since memory was got last */
-	uint8_t *stack; /* [I] */
-	uint64_t pid_ns; /* [I] */
+		shrunk_faults; /* [a] time when the limit was last lowered, and share_faults() at that time */
+	_Atomic(unsigned) urgent_waits; /* [a] waits of urgent faults since the share last grew */
+	uint8_t *stack; /* [I] the thread's, SHARE_STACK_BYTES */
+	uint64_t pid_ns; /* [I] as status_pid_ns() */
 } share;
 
-/* A quarter more, so that a process that wants all of it asks a few times only; @least at least. => lock held */
+/*
+ * Grow the share and the pager's limit by a quarter, so that a process that wants all of the limit asks a few times
+ * only. It asks for at least @least bytes, 1 MiB, and what the tables and the floor lack; a quarter counts up to 64
+ * MiB.
+ * => lock held
+ * => true: the share grew, perhaps by less than was asked for
+ * => false: the ledger had nothing free, or the pager refused; nothing has changed
+ */
 bool share_grow(uint64_t least, uint64_t now_ns);
 
-/* Are frames so few that the limit should be higher? */
+/* Are free frames below the low watermark, and would a higher limit help? */
 bool share_is_short(const struct pager_limit *limit, uint64_t now_ns);
 
 uint64_t share_faults(void); /* of the pager, so far */

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a managed process shows of itself while it runs, and where it takes orders: a page of a file that
- * `anonmm ps`, `stat` and `limit` map as well.
+ * What a managed process shows of itself while it runs, and where it takes requests: a page of a file. `anonmm ps`,
+ * `stat`, `limit` and `touch` map the same page.
  *
- *      DIRECTORY/anonmm-UID/PID     DIRECTORY: $XDG_RUNTIME_DIR, /run/user/UID or /tmp, the first that there is
+ *      DIRECTORY/anonmm-UID/PID     DIRECTORY: $XDG_RUNTIME_DIR, /run/user/UID or /tmp, the first that works
  *
- * The directory has mode 0700, the file 0600; both are looked at before they are trusted. The process makes the file when
- * it starts and removes it when it ends. One that was killed leaves it behind: status_is_stale() tells.
+ * The directory has mode 0700 and the file 0600. Whoever opens one checks its owner and mode first. The process makes
+ * the file when it starts and removes it when it ends. A process that was killed leaves the file behind: the reader
+ * compares start_time with that of the process that has the number now.
  *
- * A request: the asker holds a lock on the file (flock), writes request and its argument, moves asked, sets kick and wakes
- * who sleeps on it: the process's kswapd, which does what is asked, writes the answer, moves answered and wakes
- * who sleeps on that. Nobody is interrupted, and no thread exists for it.
+ * A request takes these steps:
+ *
+ *   asker    locks the file (flock), writes request and its arguments, increments asked, sets kick to 1 and wakes its
+ *            sleeper
+ *   kswapd   sleeps on kick. It does what is asked, writes the answer, sets answered to asked and wakes its sleeper
+ *
+ * No thread of the program is interrupted, and no thread exists for requests alone.
  */
 #ifndef ANONMM_STATUS_H
 #define ANONMM_STATUS_H
@@ -25,72 +30,75 @@
 #define STATUS_BYTES PAGE_BYTES
 
 enum status_request {
-	STATUS_LOOK, /* write down what there is to see */
-	STATUS_LIMIT, /* and first set the limit to request_bytes */
-	STATUS_TOUCH, /* go through the pages of [request_from, request_end), or a part of them (touch.c) */
+	STATUS_LOOK, /* write the fields from now_ns on */
+	STATUS_LIMIT, /* set the limit to request_bytes, then as STATUS_LOOK */
+	STATUS_TOUCH, /* go through some pages of [request_from, request_end) (touch.c), then as STATUS_LOOK */
 };
 
 enum touch_what {
-	TOUCH_ARMED, /* show what is in memory and not at its address: that takes no room */
-	TOUCH_ROOM, /* bring in what is out, as long as there is room */
-	TOUCH_ANYHOW, /* bring in what is out; others may go out for it */
-	TOUCH_COUNT, /* only count what is away */
+	TOUCH_ARMED, /* show pages that are in memory and not at their addresses: this takes no frame */
+	TOUCH_ROOM, /* bring in pages that are out, while there are free frames or the limit can grow */
+	TOUCH_ANYHOW, /* bring in pages that are out; other pages may go out for them */
+	TOUCH_COUNT, /* only count the pages that are armed or out */
 };
 
-/* Locks: [I] set before magic  [f] the file's lock  [a] atomic  [k] kswapd, between asked and answered */
+/* Locks: [I] set before magic  [f] the file's lock  [a] atomic  [k] kswapd, after asked and before answered */
 struct status {
 	_Atomic(uint64_t) magic; /* [a] written last */
-	uint64_t bytes; /* [I] of this structure: another build's is not ours to read */
-	uint64_t start_time; /* [I] of the process, as /proc/PID/stat has it */
-	uint64_t pid_ns; /* [I] inode of the process's namespace */
+	uint64_t bytes; /* [I] size of this structure: a reader of another build must not read further */
+	uint64_t start_time; /* [I] of the process, as field 22 of /proc/PID/stat */
+	uint64_t pid_ns; /* [I] inode of the process's PID namespace */
 	int32_t pid; /* [I] */
 	uint32_t faults, copies; /* [I] as in struct record */
-	uint64_t memory_max; /* [I] */
+	uint64_t memory_max; /* [I] bytes: the limit can be set no higher */
 	char name[64]; /* [I] */
 	char swap[256]; /* [I] a device's URI, or "none" */
 
-	_Atomic(uint32_t) kick; /* [a] 1: kswapd is wanted, for this or for its own work */
-	_Atomic(uint32_t) asked, answered; /* [a] */
-	uint32_t request; /* [f] */
-	uint64_t request_bytes; /* [f] */
-	uint64_t request_from, request_end; /* [f] */
+	_Atomic(uint32_t) kick; /* [a] 1: kswapd shall run, for a request or for reclaim. A futex */
+	_Atomic(uint32_t) asked, answered; /* [a] numbers of requests; equal: none is open. answered is a futex */
+	uint32_t request; /* [f] enum status_request */
+	uint64_t request_bytes; /* [f] of STATUS_LIMIT */
+	uint64_t request_from, request_end; /* [f] addresses, of STATUS_TOUCH */
 	uint32_t touch_what; /* [f] enum touch_what */
 
-	uint32_t touch_full; /* [k] 1: there was no room for more */
-	uint64_t touch_at; /* [k] how far it got: where the next request goes on, or the end */
+	uint32_t touch_full; /* [k] 1: there was no frame for the page at touch_at */
+	uint64_t touch_at; /* [k] the next request goes on at this address; request_end: nothing is left */
 	uint64_t touch_pages,
-		touch_refused; /* [k] pages that were brought in, or counted; that could not be */
+		touch_refused; /* [k] pages that were brought in or counted; pages that could not be read */
 
-	int32_t result; /* [k] 0 or -errno */
-	uint32_t follows; /* [k] the limit follows the host (--memory auto) */
+	int32_t result; /* [k] of STATUS_LIMIT: 0 or -errno */
+	uint32_t follows; /* [I] 1: the limit follows the host (--memory auto) */
 	char why[200]; /* [k] result in words */
 	uint64_t now_ns; /* [k] CLOCK_MONOTONIC */
 	uint32_t
-		shared; /* [k] 1: the limit is one for all processes of the run, and limit.bytes a share of it */
+		shared; /* [k] 1: all processes of the run share one limit, and limit.bytes is a share of it */
 	uint32_t run_processes; /* [k] */
-	uint64_t run_limit, run_shares; /* [k] bytes: the limit, and what all have of it */
+	uint64_t run_limit, run_shares; /* [k] bytes: the run's limit, and the sum of all shares */
 	struct pager_limit limit; /* [k] */
 	struct anonmm_stats stats; /* [k] */
 };
 
 _Static_assert(sizeof(struct status) <= STATUS_BYTES, "a status fits its page");
 
-/* The directories to look in, in order, for the files of user @uid. false: there is no @i-th. */
+/* Write to @path the @i-th directory to search for files of user @uid. false: no @i-th exists, or @len is too small. */
 bool status_directory(unsigned i, uid_t uid, char *path, size_t len);
 
-/* An open directory that nobody but @uid can write to, or -errno. @make: make it if need be. */
+/*
+ * Open the directory @path. @make: make it first where it does not exist.
+ * => a descriptor, or -errno. -EACCES: the directory is not @uid's, or its mode lets others in
+ */
 int status_open_directory(const char *path, uid_t uid, bool make);
 
-/* Field 22 of /proc/PID/stat; 0: there is no such process. */
+/* Field 22 of /proc/PID/stat; 0: there is no such process, or /proc does not show it. */
 uint64_t status_start_time(pid_t pid);
 
 /*
- * Has the process @pid gone that started at @started (the low bits of its start time; 0: not known)? One that is dead and
- * that nobody has waited for has gone: its memory is free.
+ * Has process @pid ended, or has its number been given to another process? @started: the low 32 bits of its start
+ * time; 0: not known. A zombie has ended: its memory is free. false also where /proc does not show the process.
  */
 bool status_has_gone(pid_t pid, uint32_t started);
 
-/* The namespace that this process's numbers of processes belong to. */
+/* Inode of this process's PID namespace; 0: not known. */
 uint64_t status_pid_ns(void);
 
 #endif
