@@ -2,11 +2,11 @@
 /*
  * `--faults auto`: signal mode, unless something speaks against it.
  *
- * Signal mode has no hand-off between threads, so it is the faster one wherever faults are frequent (docs/architecture.md has
- * the figures), and it needs no privilege. What speaks against it is what its guard takes or needs: a CPU that the guard
- * knows, seccomp filters, and for an ordinary user no_new_privs, which takes their rights from setuid programs that the program
- * starts. And a debugger stops at every SIGBUS, also at
- * that of its own child between vfork and exec.
+ * Signal mode has no hand-off between threads, so it is faster wherever faults are frequent (docs/architecture.md has
+ * the figures). It needs no privilege. Against it speaks what its guard needs: a CPU that the guard knows, seccomp
+ * filters, and for an ordinary user no_new_privs, which takes the rights of setuid programs that the program starts.
+ * Also, a debugger stops at every SIGBUS. A program that is a debugger would stop its own child between vfork and
+ * exec.
  */
 #include "run/faults.h"
 #include "host/host.h"
@@ -20,7 +20,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-/* Asked with no filter at all: a kernel that takes filters finds a bad address; another finds a bad request, or refuses. */
+/*
+ * Install a filter at address NULL. A kernel that takes filters answers EFAULT. Another kernel answers EINVAL, and a
+ * sandbox refuses.
+ */
 bool faults_filters(void)
 {
 	return host_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == -EFAULT;

@@ -2,13 +2,11 @@
 /*
  * The start and the end of a managed process.
  *
- * The constructor runs before all others of the process (the library is linked with -z initfirst), so
- * that a library which allocates, forks or starts threads from its own constructor finds everything
- * in place. Whatever was allocated still earlier (by the dynamic linker) came from malloc's unmanaged arena,
- * and stays there.
+ * The constructor runs before all other constructors of the process (the library is linked with -z initfirst). Other
+ * libraries may allocate, fork or start threads in their constructors, and need the pager then. Memory that was
+ * allocated still earlier (by the dynamic linker) came from malloc's unmanaged arena, and stays there.
  *
- * Without ANONMM_MEMORY, or with ANONMM_OFF, all calls pass through to libc, and malloc is a
- * plain jemalloc.
+ * Without ANONMM_MEMORY, or with ANONMM_OFF, all calls pass through to libc, and malloc is a plain jemalloc.
  */
 #include "run/run.h"
 #include "host/die.h"
@@ -28,9 +26,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Of the address space: the guard's copies, malloc's own tables, code, stacks. */
+/* Address space that the library needs: the guard's copies, malloc's own tables, code, stacks. */
 #define OUR_ADDRESSES (64 * MIB)
-#define ADDRESSES_MIN (52 * MIB) /* what is managed of 160 MiB */
+#define ADDRESSES_MIN (52 * MIB) /* the managed range under ulimit -v of 160 MiB */
 
 struct run run;
 
@@ -62,7 +60,7 @@ void *run_symbol(const char *name)
 extern struct real __start_anonmm_real[] __attribute__((visibility("hidden")));
 extern struct real __stop_anonmm_real[] __attribute__((visibility("hidden")));
 
-/* What this libc does not have is missed when the program calls it. */
+/* A function that this libc does not have stays NULL: run_symbol() reports it when the program calls it. */
 static void find_symbols(void)
 {
 	for (struct real *real = __start_anonmm_real; real < __stop_anonmm_real; real++)
@@ -100,8 +98,8 @@ void run_die(const char *format, ...)
 }
 
 /*
- * Failed asserts of ours, and whatever else of ours calls abort() (the allocator). These two are this library's alone: the
- * program and libc have libc's.
+ * Failed asserts in this library, and its other calls of abort() (the allocator's). These two functions are hidden:
+ * the program and libc call libc's.
  */
 void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
 	__attribute__((visibility("hidden"), noreturn));
@@ -136,7 +134,10 @@ static int faults_parse(const char *text, enum anonmm_faults *faults)
 	return 0;
 }
 
-/* Under a limit on addresses (ulimit -v): two thirds of what the pool and our own memory leave, so that the program has some, too. */
+/*
+ * Bytes of the managed range. Under a limit on addresses (ulimit -v): two thirds of what the pool and the library
+ * leave, so that a third remains for the program's other mappings.
+ */
 static uint64_t address_space_default(uint64_t memory)
 {
 	struct rlimit limit;
@@ -148,7 +149,7 @@ static uint64_t address_space_default(uint64_t memory)
 	return min_u64(RUN_MANAGED_BYTES, page_align_down((limit.rlim_cur - taken) / 3 * 2));
 }
 
-/* More memory than there are addresses to show it at would be tables for nothing. */
+/* Memory beyond the size of the managed range could never be shown: it would cost tables for nothing. */
 static void settings_fit(struct settings *settings)
 {
 	uint64_t most = max_u64(page_align_up(settings->address_space), ANONMM_MEMORY_MIN);
@@ -157,7 +158,7 @@ static void settings_fit(struct settings *settings)
 	settings->memory_max = min_u64(settings->memory_max, most);
 }
 
-/* The limit and how far it may be raised; with auto as far as the host could ever allow. */
+/* Read the limit, and how high it may be raised. With auto, that is as high as the host could ever allow. */
 static int settings_read_memory(struct settings *settings, char *why, size_t why_len)
 {
 	const char *memory = getenv(ENV_MEMORY), *most = getenv(ENV_MEMORY_MAX);
@@ -228,7 +229,10 @@ static bool needs_range(enum anonmm_faults faults)
 	return faults == ANONMM_FAULTS_SIGNAL;
 }
 
-/* In thread mode nobody handles what a filter traps that was inherited: the memory has to be elsewhere. */
+/*
+ * In thread mode no handler serves the traps of an inherited filter, so the memory must lie outside of the filter's
+ * range.
+ */
 static uint64_t range_base(enum anonmm_faults faults)
 {
 	return needs_range(faults) || !faults_filtered() ? RUN_MANAGED_BASE : 0;
@@ -302,7 +306,7 @@ static int machine_open(const struct settings *settings, uint32_t nr_frames, cha
 	return error;
 }
 
-/* @swap is the pager's and the machine's from now on. */
+/* Give @swap to the pager and the machine. On failure it is closed. */
 static int take_swap(struct swapdev *swap, int priority)
 {
 	unsigned place = 0;
@@ -320,8 +324,8 @@ static int take_swap(struct swapdev *swap, int priority)
 }
 
 /*
- * Each slot has an entry in a table: no more of them than pages to swap, and some for runs to be found. It counts where
- * addresses are few.
+ * Use no more slots than the managed range has pages, and a quarter more so that runs of free slots can be found.
+ * Each slot has an entry in a table, which matters under a limit on addresses.
  */
 static void fit_slots(struct swapdev *dev)
 {
@@ -347,7 +351,7 @@ static int open_swaps(struct swaps *swaps, char *why, size_t why_len)
 	return 0;
 }
 
-/* All of them, the first to be used first; before those of a lower @generation. */
+/* Give all devices to the pager. The first is used first, and all before those of a lower @generation. */
 static int take_swaps(struct swaps *swaps, int generation)
 {
 	int error = 0;
@@ -413,7 +417,10 @@ static void record_describe(const struct settings *settings)
 	run.record->copies = uffd_machine_copies(run.machine);
 }
 
-/* Everything, in order. On failure *why says what; what was opened stays, the process ends or runs without it. */
+/*
+ * Open everything, in order. On failure @why says what failed. What was opened stays open: the process ends, or runs
+ * on without it.
+ */
 static int run_open(char *why, size_t why_len)
 {
 	struct settings settings;

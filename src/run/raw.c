@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Raw calls. Some of them exist for the allocator alone (scripts/jemalloc-private.sh points it here): it
- * gets no break, no configuration from the program's environment, and no thread of its own.
+ * Raw calls. Some of them exist for the allocator alone (scripts/jemalloc-private.sh makes it call them). They give
+ * it no memory from sbrk(), no settings from the program's environment, and no thread of its own.
  */
 #include "run/raw.h"
 #include "run/run.h"

@@ -2,14 +2,16 @@
 /*
  * Core dumps that hold what is in swap.
  *
- * The kernel's dump leaves out pages that are not at their addresses. So where a dump is possible, we stand in the place of the
- * default action of the signals that make one: the other threads are stopped, the limit is raised as far as the host has
- * memory, everything is brought in, and the signal is sent once more, to its default. What found no room is said.
+ * The kernel's dump leaves out pages that are not at their addresses. So where the host allows a dump, a handler
+ * replaces the default action of the signals that make one. The handler stops the other threads, raises the limit as
+ * far as the host has memory, and brings in all pages. Then it restores the default action and sends the signal
+ * again. If pages found no room, it prints how many.
  *
- * The frames for it are among those that the pager reserves from the start (mm/page/reserve.c): addresses, and no memory.
+ * The pager reserves the frames for this from the start (mm/page/reserve.c). Reserved frames take addresses, and no
+ * memory.
  *
- * Not seen: signals that the program blocks while an instruction of its own raises them, and actions that were set past
- * libc. Such a dump is without the pages.
+ * The handler does not run in two cases, and the dump lacks the pages that are out: the program blocks a signal that
+ * one of its own instructions raises, or it sets the signal's action by a raw system call.
  */
 #include "run/run.h"
 #include "base/size.h"
@@ -25,9 +27,9 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#define ROOM_TIMES 16 /* of the limit: a page more in use costs the map of frames a bit */
-#define MARGIN_BYTES (64 * MIB) /* left to the host */
-#define LOOK_BYTES (8 * MIB) /* brought in between two looks at it */
+#define ROOM_TIMES 16 /* at most so many times the limit: a reserved frame costs a bit in the map of frames */
+#define MARGIN_BYTES (64 * MIB) /* memory that is left to the host */
+#define LOOK_BYTES (8 * MIB) /* bytes brought in between two looks at the host's memory */
 #define PASSES 4
 #define STOP_MS 1000
 #define STACK_BYTES (256 * KIB)
@@ -47,7 +49,7 @@ static bool is_text(const char *path, const char *starts)
 	return host_read_text(path, text, sizeof(text)) > 0 && strchr(starts, text[0]);
 }
 
-/* How large the kernel lets it become; a program that it is piped to sets no limit. */
+/* The most bytes that the kernel writes to a core file. A dump that is piped to a program has no limit. */
 static uint64_t core_most(void)
 {
 	struct rlimit limit;
@@ -62,7 +64,7 @@ bool core_wanted(const char *asked)
 	return !(asked && !strcmp(asked, "resident")) && core_most() > 0;
 }
 
-/* Frames need addresses: none where those, or promises of memory, are counted. */
+/* Reserved frames need address space. 0 where the host limits addresses or counts promises of memory. */
 uint64_t core_room(uint64_t memory, uint64_t swap_bytes)
 {
 	struct rlimit addresses, data;
@@ -79,8 +81,8 @@ uint64_t core_room(uint64_t memory, uint64_t swap_bytes)
 /* ---- Bringing in -------------------------------------------------------------------------------- */
 
 struct work {
-	uint64_t out, left; /* pages */
-	bool no_memory; /* the host has none for more */
+	uint64_t out, left; /* pages that were away at the start, and that are still away */
+	bool no_memory; /* the host has no memory for more pages */
 };
 
 static uint64_t count_out(void)
@@ -94,7 +96,7 @@ static uint64_t count_out(void)
 	return nr;
 }
 
-/* What the host and the groups have, less a margin. */
+/* Bytes that the host and the control groups have free, less a margin. */
 static uint64_t host_room(void)
 {
 	struct hostmem mem;
@@ -105,7 +107,7 @@ static uint64_t host_room(void)
 	return room > MARGIN_BYTES ? room - MARGIN_BYTES : 0;
 }
 
-/* By @pages, or as far as there are frames. */
+/* Raise the limit by @pages, or as far as there are reserved frames. */
 static void raise_limit(uint64_t pages)
 {
 	struct pager_limit now;
@@ -133,7 +135,7 @@ static enum fault_result fault(uint64_t addr)
 	return result;
 }
 
-/* Memory that may not be touched has content all the same. It stays readable: nobody will touch it any more. */
+/* Bring in a page of memory that may not be read. It stays readable: the program will not touch it any more. */
 static enum fault_result bring_protected(uint64_t addr)
 {
 	uint64_t run_end;
@@ -168,7 +170,7 @@ static void bring_all(struct work *work)
 	}
 }
 
-/* What was never mapped would be a terabyte of holes in the file. */
+/* Leave unmapped parts of the managed range out of the dump: they would be a terabyte of holes in the file. */
 static void leave_out_holes(void)
 {
 	uint64_t end;
@@ -230,7 +232,7 @@ void core_bring_in(int sig)
 
 /* ---- The handler -------------------------------------------------------------------------------- */
 
-/* The signal as it came, to its default action, when the handler has returned. */
+/* Send the signal again as it came. Its default action runs when the handler has returned. */
 static void on_core(int sig, siginfo_t *info, void *context)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
@@ -278,7 +280,7 @@ int core_sigaction(int sig, const struct sigaction *action, struct sigaction *ol
 	return 0;
 }
 
-/* Those that signal mode has taken come by from its own handlers. */
+/* In signal mode SIGBUS and SIGSYS have handlers already: these call core_bring_in(). */
 void core_start(void)
 {
 	struct sigaction now, own = own_action();

@@ -2,9 +2,10 @@
 /*
  * Stop the threads of a process that is about to die.
  *
- * The kernel stops them in the instant of a fatal signal. Here that comes later, when memory has been brought in, and the program
- * must not go on meanwhile. The signal for it is one that programs cannot block, because libc keeps it to itself (it
- * changes all threads' user with it): a thread that blocks it holds a lock of ours, and will let it go.
+ * Natively the kernel stops all threads at the moment of a fatal signal. Here that happens later, after memory has
+ * been brought in, and the program must not go on meanwhile. So each thread is sent a signal whose handler never
+ * returns. Programs cannot block this signal: libc keeps it for itself, to change the user of all threads. Only a
+ * thread that holds a lock of the library blocks it, and it unblocks the signal when it releases the lock.
  */
 #include "run/run.h"
 #include "host/host.h"

@@ -2,8 +2,9 @@
 /*
  * For debuggers: bring memory in.
  *
- * A debugger that has stopped the program reads past page faults: a page that is out is an error to it. A call of this function in
- * the program makes the program itself touch the pages, within the limit (share/gdb/anonmm.py).
+ * A debugger reads the memory of a stopped program without page faults, so a page that is out is an error to it. The
+ * debugger calls this function in the program (share/gdb/anonmm.py). The program itself then touches the pages,
+ * within the limit.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -26,7 +27,10 @@ static bool is_readable(uint64_t at)
 	return anon && prot & PROT_READ;
 }
 
-/* => a thread of the program's, with our own threads running. How many pages of [from, end) are in memory that may be read. */
+/*
+ * => a thread of the program's, with our own threads running. How many pages of [from, end) are in memory that may be
+ * read.
+ */
 long anonmm_touch(const void *from, const void *end)
 {
 	uint64_t at = page_align_down((uintptr_t)from);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `anonmm touch`: pages come in because somebody outside wants to see them.
+ * `anonmm touch`: bring in pages of this process because another process asks for it.
  *
- * kswapd does it, between two rounds of its other work, and never waits: a page that is on its way is looked at again in the
- * next round. Who asks sends one request after another, each for some hundred pages.
+ * kswapd does it between two rounds of its other work, and never waits: it looks at a page under I/O again in its
+ * next round. The command sends one request after another. Each brings in PAGES_MOST pages at most.
  */
 #include "run/run.h"
 #include "run/tree/status.h"
@@ -12,7 +12,7 @@
 #define COUNT_MOST 65536
 #define POLL_MS 1
 
-static uint32_t begun; /* the request that is under way or was the last; its progress is on the page */
+static uint32_t begun; /* number of the last request that was begun; its progress is on the status page */
 
 static void begin(struct status *page, uint32_t asked)
 {
@@ -50,7 +50,7 @@ static enum fault_result bring_in(uint64_t addr)
 	return handle_mm_fault(run.space, addr, ACCESS_READ, &wait);
 }
 
-/* The page at touch_at, which is away. false: it is not done with. */
+/* Bring in or count the page at touch_at, which is away. false: it is under I/O, try again later. */
 static bool do_page(struct status *page)
 {
 	enum fault_result result = FAULT_DONE;

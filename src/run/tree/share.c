@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * This process's part of the run's limit (ledger.h): the pager's limit is its share, and a thread keeps the two together.
+ * This process's part of the run's limit (ledger.h). The pager's limit is the share; a thread keeps the two together.
  *
- *   more       a fault finds free frames low: the share grows by what is free, at once, in the thread that faulted
- *   hungry     there was nothing free: the others are kicked, and the pager reclaims meanwhile as under any limit
- *   kicked     somebody is hungry, or the limit has changed: this share comes down as far as ledger_target() says. The pager
- *              frees pages in the background; the ledger hears of it as they go
+ *   more       A fault finds few free frames. The share grows at once, in the thread that faulted, by what the ledger
+ *              has free.
+ *   hungry     The ledger has nothing free. The thread kicks the other processes. Meanwhile the pager reclaims, as
+ *              under any limit.
+ *   kicked     Another process is hungry, or the run's limit has changed. This share comes down to ledger_target().
+ *              The pager frees pages in the background, and the slot's share falls as they go.
  *
- * A fork's child has its parent's pages, but they are the parent's memory until one of both writes. So a child is
- * young for a moment: it counts by the faults that it has had, at most by what it has. Most end or exec before it is over.
+ * A fork's child maps its parent's pages, but they are the parent's memory until one of the two writes. So a child is
+ * young for 200 ms: its share grows with the faults that it has had, up to its limit. Most children end or exec
+ * within that time.
  *
- * The first process has the whole limit, so that one that is alone never meets any of this.
+ * The first process takes the whole limit at its start, so a process that is alone never waits for any of this.
  */
 #include "run/run.h"
 #include "run/tree/share.h"
@@ -22,7 +25,7 @@
 #include <sys/resource.h>
 
 #define START_BYTES (LEDGER_FLOOR + 512 * KIB) /* floor of a process that has no tables yet */
-#define START_MODEST (8 * MIB) /* with less than this free a new process asks the others first */
+#define START_MODEST (8 * MIB) /* a new process that gets less asks the others for more */
 #define START_WAIT_NS (1000000LL)
 #define START_WAITS 4
 #define GROW_MOST (64 * MIB)
@@ -43,7 +46,7 @@ uint64_t share_minor_faults(void)
 
 /* ---- Growing ------------------------------------------------------------------------------- */
 
-/* What the limit lacks for the tables, which grow on their own account, and the floor. */
+/* Bytes that the limit lacks for the pager's tables and the floor. The tables grow without asking. */
 static uint64_t lacks(void)
 {
 	struct anonmm_stats stats;
@@ -76,7 +79,7 @@ static void get_hungry(uint64_t now_ns)
 	uint64_t last_ns = atomic_load(&share.slot->hungry_ns);
 
 	atomic_store(&share.slot->hungry_ns, now_ns);
-	/* Each fault comes here while frames are few: most find that the thread has been kicked, by us, just now. */
+	/* Every fault comes here while frames are few. Most find that an earlier one has just kicked the thread. */
 	if (now_ns - last_ns > KICK_NS || !atomic_load(&share.slot->kick))
 		ledger_kick(share.ledger, share.me);
 }
@@ -90,8 +93,9 @@ uint64_t share_faults(void)
 }
 
 /*
- * Pages that leave since the limit is lower are no reason to raise it. But who faults them in as fast as they leave never gets
- * there, and would be kept small for ever, with memory free beside it.
+ * Frames are few while pages leave for a lower limit, which is no reason to raise it again. But a process that faults
+ * pages in as fast as they leave would never reach that limit, and would stay small for ever while the ledger has
+ * memory free.
  */
 static bool is_stuck(uint64_t now_ns)
 {
@@ -159,7 +163,7 @@ void share_want(uint64_t bytes)
 
 /* ---- Taking part ------------------------------------------------------------------------------ */
 
-/* Once for all processes, by the next that starts, forks or ends. */
+/* Print the message once for all processes. Called when a process starts, forks or ends. */
 static void tell_if_too_many(void)
 {
 	uint32_t soon = TOLD_SOON;
@@ -172,7 +176,7 @@ static void tell_if_too_many(void)
 			atomic_load(&share.ledger->limit) / MIB);
 }
 
-/* A slot with the least that works. false: there is none. */
+/* Claim a slot; share and floor are the least that works. false: all slots are taken. */
 static bool claim(uint64_t floor)
 {
 	share.me = ledger_claim(share.ledger, ledger_owner(getpid(), share.pid_ns), share.pid_ns);
@@ -192,7 +196,10 @@ static bool claim(uint64_t floor)
 	return true;
 }
 
-/* All, for the first; half of what is free for others. Where that is little the others are asked for a moment. */
+/*
+ * The first share in bytes. The first process takes all that is free, others take half of it, and at least
+ * START_MODEST. If a process gets less than START_MODEST, it kicks the others and tries again for some milliseconds.
+ */
 static uint64_t first_share(uint64_t floor)
 {
 	struct ledger_sum sum;
@@ -246,7 +253,7 @@ int share_attach(void)
 	return 0;
 }
 
-/* A vfork's child has no share. */
+/* A vfork's child runs in its parent's memory and has no share. */
 static bool is_ours(void)
 {
 	return share.ledger && ledger_owner_pid(atomic_load(&share.slot->owner)) == getpid();
@@ -264,7 +271,7 @@ void share_leave(void)
 	ledger_kick_others(share.ledger, share.me, true, host_now_ns());
 }
 
-/* The slot stays ours: the next program finds it. If that one is not managed, it stands there with nothing. */
+/* The slot stays claimed for the next program. If that program is not managed, the slot has no share and no floor. */
 void share_exec_begin(void)
 {
 	if (!is_ours())

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The thread that keeps this process's share and the pager's limit together; see share.c. Each step looks at what is there, tells the
- * ledger, grows or shrinks, and says how long it may rest; a kick ends the rest.
+ * The thread that keeps this process's share and the pager's limit together; see share.c. A step reads the pager's
+ * counters, writes them to the ledger, grows or shrinks the share, and computes how long the thread may sleep. A kick
+ * ends the sleep.
  */
 #include "run/run.h"
 #include "run/tree/share.h"
@@ -13,7 +14,7 @@
 #define HUNGRY_LOOK_NS (10 * 1000000LL)
 #define PRESSED_LOOK_NS (50 * 1000000LL)
 #define IDLE_LOOK_NS (1000 * 1000000LL)
-#define LOOK_MOST_NS (2000 * 1000000LL) /* who was to kick us may have been killed before it did */
+#define LOOK_MOST_NS (2000 * 1000000LL) /* a process may have been killed before it kicked this one */
 #define SLOW_NS (200 * 1000000ULL)
 #define OVER_NS (1000 * 1000000ULL)
 #define REAP_NS (20 * 1000000ULL)
@@ -38,14 +39,17 @@ static void look(struct step *step)
 	pager_stats(run.pager, &stats);
 	step->metadata = stats.metadata_bytes;
 	step->used = (uint64_t)step->limit.frames_used * PAGE_BYTES + step->metadata;
-	/* Compressed pages stay where they are until they are wanted: they may be three of four frames. */
+	/*
+	 * Reclaim cannot free the compressed store, and a store may take three of four frames: a third more for
+	 * frames.
+	 */
 	uint64_t store = (uint64_t)step->limit.frames_lent * PAGE_BYTES;
 
 	atomic_store(&share.slot->floor, step->metadata + store + store / 3 + LEDGER_FLOOR);
 	atomic_store(&share.slot->used, step->used);
 }
 
-/* What the ledger is told that we have. */
+/* Write to the slot how many bytes this process has. */
 static void account(struct step *step)
 {
 	uint64_t missing = (uint64_t)step->limit.frames_missing * PAGE_BYTES;
@@ -88,13 +92,16 @@ static void feed(struct step *step)
 		share_grow(0, step->now_ns);
 }
 
-/* With less than this pages would have to leave. */
+/* With a limit of fewer bytes, pages would have to leave. */
 static uint64_t needed(const struct step *step)
 {
 	return step->used + step->used / 16 + LEDGER_FLOOR;
 }
 
-/* For longer than a moment the floors take more than there is. This thread has no standard error: others say it. */
+/*
+ * Note when the floors exceed the limit for longer than OVER_NS. This thread has no standard error: share.c prints
+ * it.
+ */
 static void note_too_many(const struct step *step)
 {
 	struct ledger *ledger = share.ledger;
@@ -141,7 +148,7 @@ static void shrink(struct step *step)
 	atomic_store(&share.shrunk_ns, step->now_ns);
 }
 
-/* The parent may go first: then its stores, which we read, are memory of ours. */
+/* A child reads its parent's compressed stores. When the parent has ended, this process pays for them. */
 static void own_stores(struct step *step)
 {
 	if (!share.parent)
@@ -213,7 +220,7 @@ int share_start(void)
 	return share.ledger ? thread_start() : 0;
 }
 
-/* What the parent had and did not use is not the child's. */
+/* The limit that the parent had and did not use is not the child's: lower it to what the child needs. */
 int share_fork_start(void)
 {
 	struct step step = {.now_ns = host_now_ns()};

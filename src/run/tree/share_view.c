@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Looking in from outside: what others are told of the run's limit, and another limit for all; see share.c. */
+/* What other processes see of the run's limit, and how they set another limit for all processes; see share.c. */
 #include "run/run.h"
 #include "run/tree/share.h"
 #include "host/host.h"
 
 #include <stdio.h>
 
-/* The governor's of a run: it looks at all processes, and one of them acts for all. */
+/* Bytes of managed memory in use by all processes of the run. The governor of one process acts for all of them. */
 static uint64_t managed_by_all(void)
 {
 	struct ledger_sum sum;
@@ -62,7 +62,10 @@ void share_view(struct share_view *view)
 	view->processes = sum.processes;
 }
 
-/* One process alone is asked itself whether it can; of several each does what it can. */
+/*
+ * This process checks whether its own pager can live with a smaller limit, and refuses the limit if not. The other
+ * processes shrink as far as they can.
+ */
 int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 {
 	struct ledger *ledger = share.ledger;
@@ -90,7 +93,10 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 		share.bytes = min_u64(share.bytes, bytes);
 		atomic_store(&ledger->limit, bytes);
 	}
-	/* One that is alone has all of it, and asks the ledger: another may be starting. */
+	/*
+	 * A process that is alone takes all of the limit. It asks the ledger, because another process may be
+	 * starting.
+	 */
 	if (!error && sum.processes == 1 && bytes > share.bytes)
 		share_grow(bytes - share.bytes, now_ns);
 	lock_drop(&share.lock);

@@ -2,8 +2,8 @@
 /*
  * This process's record. See record.h.
  *
- * The page of the record stays at one address for the life of the process: a fork's child maps a page
- * of its own over it, so that the core goes on counting where it always did.
+ * The page of the record stays at one address for the life of the process. A fork's child maps a page of its own over
+ * it, so the core goes on counting at the same address.
  */
 #include "run/run.h"
 #include "host/text.h"
@@ -30,7 +30,10 @@ static bool is_records(int fd)
 	       header.magic == RECORD_MAGIC && header.id == records_id;
 }
 
-/* The launcher has gone, or is not to be seen from here: then what was inherited. -1: none. The caller closes it. */
+/*
+ * Open the file of records by its path. Where the launcher has ended or is not visible: a copy of the inherited
+ * descriptor. -1: neither is the right file. The caller closes it.
+ */
 static int open_records(void)
 {
 	int fd = records_path ? raw_open(records_path, O_RDWR | O_CLOEXEC) : -1;
@@ -143,7 +146,7 @@ struct record *stats_claim(void)
 	return record;
 }
 
-/* The child has the parent's memory, but none of its deeds. */
+/* The child starts with the parent's memory. Its events count from 0. */
 static void reset_counters(struct anonmm_stats *stats)
 {
 	struct anonmm_stats old = *stats;

@@ -2,8 +2,9 @@
 /*
  * This process's status page. See status.h.
  *
- * Like the record, it stays at one address for the life of the process: kswapd sleeps on a word of it. A fork's child maps
- * a page of its own over it. Where no file can be made the page is a private one, and nobody finds us.
+ * The page stays at one address for the life of the process, because kswapd sleeps on a word of it. A fork's child
+ * maps a page of its own over it. Where no file can be made the page is private, and other processes do not find this
+ * one.
  */
 #include "run/run.h"
 #include "host/host.h"
@@ -22,7 +23,7 @@
 
 static struct status *page; /* [I] */
 static char directory[200]; /* [I] "": there is no file */
-static _Atomic(pid_t) owner; /* whose file it is: not that of a vfork's child */
+static _Atomic(pid_t) owner; /* the process whose file it is; a vfork's child has another number */
 
 /* ---- The file --------------------------------------------------------------------------------- */
 
@@ -32,8 +33,8 @@ static int remove_at(int dir, const char *name)
 }
 
 /*
- * A file by our number that is there already was left by somebody who has gone, or by this very process before an
- * exec; unless numbers mean something else there: then it stays.
+ * A file with this process's number was left by a process that has ended, or by this process before an exec.
+ * Exception: a file of another PID namespace, where the number means another process. That one stays.
  */
 static bool is_left_over(int dir, const char *name)
 {
@@ -190,7 +191,7 @@ void status_show(void)
 	atomic_store(&page->magic, STATUS_MAGIC);
 }
 
-/* The parent's page is not ours to touch: another one takes its place before anything kicks. */
+/* The page is the parent's until another page takes its place. => nothing has set kick since the fork */
 void status_fork_child(void)
 {
 	struct status inherited = *page;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Where status files are, and whose: what the library and the commands must agree on. See status.h. */
+/*
+ * Where status files lie, and which process a file belongs to. The library and the commands both call these
+ * functions, so that they agree. See status.h.
+ */
 #include "run/tree/status.h"
 #include "host/host.h"
 #include "host/text.h"
@@ -11,8 +14,8 @@
 #include <sys/stat.h>
 
 /*
- * As it was at the first call, which is the library's at its start: later the environment is the program's, in memory that may
- * be out, and so may be getenv() itself (bash has its own). The child of a fork must touch neither.
+ * The value at the first call, which the library makes at its start. Later the environment belongs to the program and
+ * may lie in managed memory, and getenv() may be the program's own (bash has one). A fork's child must touch neither.
  */
 static const char *runtime_directory(void)
 {
@@ -91,7 +94,9 @@ uint64_t status_start_time(pid_t pid)
 	return read_stat(pid, text, sizeof(text)) ? start_time_of(text) : 0;
 }
 
-/* Its first thread alone may be dead while others go on: then it is a zombie with more than one thread. */
+/*
+ * A process whose first thread has ended while others go on is shown as a zombie with more than one thread: it lives.
+ */
 static bool is_zombie(const char *text)
 {
 	const char *state = stat_field(text, 3), *threads = stat_field(text, 20);
