@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a call of the program's becomes work on its space.
+ * How a call of the program becomes work on its space.
  *
- * A thread that holds the space lock must not fault on managed memory: the fault would wait for the
- * very thread that makes it. Two things could make it fault without meaning to, a signal handler
- * and its own stack (a coroutine's, or a thread's that was given memory from malloc). So signals
- * are blocked, and a managed stack is left for one of ours. Stacks of ours are few, and kept.
+ * A thread that holds the space lock must not fault on managed memory: the fault would wait for the lock that its own
+ * thread holds. Two things could make it fault unintentionally: a signal handler, and its own stack (of a coroutine,
+ * or of a thread whose stack came from malloc). So signals are blocked, and the work runs on a stack of the library's
+ * if the thread's own is managed. Such stacks are few. They are kept for the next call.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -16,7 +16,7 @@
 #define STACK_BYTES (256 * KIB)
 #define STACKS_KEPT 16
 
-/* Lies at the low end of a stack of ours. Everything that the switch itself needs is in here. */
+/* Lies at the low end of a stack of the library's, and holds everything that the switch of stacks needs. */
 struct own_stack {
 	ucontext_t back, here;
 	void (*work)(void *);
@@ -49,7 +49,7 @@ static void stack_put(struct own_stack *stack)
 	raw_munmap(stack, STACK_BYTES);
 }
 
-/* makecontext() hands over ints: two of them are a pointer. */
+/* makecontext() passes ints: a pointer is two of them. */
 static void stack_entry(unsigned high, unsigned low)
 {
 	struct own_stack *stack = (void *)(uintptr_t)((uint64_t)high << 32 | low);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Libraries that are loaded with RTLD_DEEPBIND (php's modules are) see libc before us: their free() would get what our malloc() gave.
- * So nothing is loaded that way.
+ * A library that is loaded with RTLD_DEEPBIND (as php's modules are) sees libc's functions before the preload
+ * library's. Its free() would be libc's, and would get pointers of the preload library's malloc(). So dlopen() here
+ * clears that flag.
  *
- * libc's dlopen() looks at its return address for the caller's search path, so the call must be a jump, and no frame of ours
- * be in between. Compilers promise no such thing.
+ * libc's dlopen() finds the caller's search path by its return address. So the call must be a jump, with no stack
+ * frame in between. A compiler does not promise to make one: the jump is written in assembler.
  */
 #include "run/run.h"
 
 static void *dlopen_first(const char *file, int flags);
 
-/* Before dlopen_start() somebody's call may come by dlopen_first(): the search path is ours then. */
+/* A call before dlopen_start() goes through dlopen_first(). libc uses the preload library's search path for it. */
 __attribute__((used, visibility("hidden"))) void *(*dlopen_of_libc)(const char *, int) = dlopen_first;
 
 static void *dlopen_first(const char *file, int flags)

@@ -2,14 +2,13 @@
 /*
  * exec and spawn: what a managed program starts is managed too.
  *
- * The configuration is in the environment. A program that passes an environment of its own, even an
- * empty one, passes ours on nevertheless: the limit is not the program's to drop. Whoever wants a
- * program unmanaged says ANONMM_OFF=1 in its environment. (system() and popen(), in
- * shell.c, use the program's own environment as it is.) Static and privileged programs run unmanaged: the dynamic linker does
- * not look at us there.
+ * The configuration is in the environment. A program may pass an environment of its own, even an empty one. The
+ * settings are added to it, because the program must not drop the limit. ANONMM_OFF=1 in the environment makes a
+ * program unmanaged. (system() and popen(), in shell.c, pass the program's own environment as it is.) Static and
+ * privileged programs run unmanaged, because the dynamic linker does not load the library there.
  *
- * After vfork, and inside posix_spawn, the child runs in the parent's memory until it execs: the same
- * pager serves it. Nothing here allocates, because vfork's child must not.
+ * After vfork, and inside posix_spawn, the child runs in the parent's memory until it execs, and the same pager
+ * serves it. A vfork's child must not allocate, so the exec functions do not.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -27,11 +26,10 @@
 #define SETTINGS_MAX 16
 #define PRELOAD "LD_PRELOAD="
 
-static char *settings[SETTINGS_MAX]; /* [I] "ANONMM_...=..." as this program got them */
+static char *settings[SETTINGS_MAX]; /* [I] "ANONMM_NAME=VALUE" as this program got them */
 static unsigned nr_settings; /* [I] */
-static char *own_path; /* [I] of this library */
+static char *own_path; /* [I] of this library's file */
 
-/* The file that this library was loaded from, by the first entry of LD_PRELOAD that the launcher wrote. */
 void exec_start(char **envp)
 {
 	Dl_info info;
@@ -121,7 +119,10 @@ static void env_complete(char *const *envp, char **out, char *preload)
 	}
 }
 
-/* What the program names may be bad at any depth: then the kernel gets it as it is, and says so. */
+/*
+ * Is the program's environment to be completed? A bad pointer in it goes to the kernel as it is, and the kernel
+ * reports it.
+ */
 static bool env_is_ours(char *const *envp)
 {
 	return run.active && own_path && nr_settings && user_texts(envp) && !env_has(envp, ENV_OFF "=");
@@ -151,7 +152,10 @@ static void touch_texts(char *const *texts)
 		guard_touch_text(text);
 }
 
-/* In signal mode the kernel cannot bring in what it reads: have it in, as far as that lasts. */
+/*
+ * In signal mode the kernel cannot bring in what it reads. Bring it in now; reclaim may take it away before the
+ * kernel reads.
+ */
 static void touch_all(const char *path, char *const *argv, char *const *envp)
 {
 	if (!run.active || !run.signal_mode)
@@ -170,7 +174,7 @@ static void before_exec(void)
 	share_exec_begin();
 }
 
-/* It failed: the process, and its record, go on. */
+/* The exec has failed: the process, its record and its share go on. */
 static int after_exec(int result)
 {
 	if (run.active && atomic_load(&run.record->pid) == getpid())
@@ -180,7 +184,7 @@ static int after_exec(int result)
 	return result;
 }
 
-/* @call again, while something that the kernel was to read went before it was read. */
+/* Make @call. Make it again while it fails because a page went away before the kernel read it. */
 #define exec_with(path, argv, env, call)                                                                     \
 	({                                                                                                   \
 		int tries_ = 0, result_;                                                                     \
@@ -281,8 +285,8 @@ EXPORT int execle(const char *path, const char *arg, ...)
 /* ---- spawn ------------------------------------------------------------------------------ */
 
 /*
- * libc's child has reset all handlers, ours included, and has all signals blocked: in signal mode nothing that it or the
- * kernel looks at may be managed.
+ * libc's child has reset all handlers, the library's included, and has blocked all signals. So in signal mode nothing
+ * that the child or the kernel reads may be managed.
  */
 struct spawning {
 	bool search; /* posix_spawnp */
@@ -309,8 +313,9 @@ static void spawn_work(void *p)
 }
 
 /*
- * An array of strings, and the strings, in one piece that is not managed. NULL: no memory. Another thread may change the array and
- * the strings meanwhile, as in an environment: what fits is copied, and the kernel's copy would be no better.
+ * Copy an array of strings, and the strings, to one piece of memory that is not managed. NULL: no memory. Another
+ * thread may change the array and the strings meanwhile, as in an environment. What fits is copied; the kernel's copy
+ * would be no better.
  */
 static char **own_texts(char *const *texts)
 {
@@ -359,7 +364,7 @@ static int spawn_by_copies(struct spawning *s)
 	return s->error;
 }
 
-/* What cannot be copied the kernel cannot read either. */
+/* Can all strings be read? If not, the kernel could not read them either. */
 static bool can_copy(const struct spawning *s)
 {
 	return user_text(s->path) && user_texts(env_or_none(s->argv)) && user_texts(s->env);
@@ -408,7 +413,9 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 	return spawn(&spawning, pid);
 }
 
-/* The environment stays as it is: whoever has taken our settings out of it means it. */
+/*
+ * The environment stays as it is: a program that has removed the settings from its own environment did so on purpose.
+ */
 int exec_spawn_shell(const char *command, const posix_spawn_file_actions_t *actions,
 	const posix_spawnattr_t *attr, pid_t *pid)
 {

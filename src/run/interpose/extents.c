@@ -7,16 +7,16 @@
  *   libc             native, at most LIBC_BYTES    libc and the dynamic linker, for themselves
  *   1 ..             the managed space             the program's threads
  *
- * jemalloc's metadata, caches and locks stay native for all of them (metadata_use_hooks is off): a fault
- * must never need what it holds.
+ * jemalloc's metadata, caches and locks stay native for all arenas (metadata_use_hooks is off). The allocator may
+ * hold its locks during a fault, so a fault must never need memory behind them.
  *
- * Why libc has an arena of its own: between fork's last handler and the fork itself, and again in the child before its
- * first handler, libc touches its FILEs and tables while nothing of the managed memory can be brought in.
- * It also keeps stdio's buffers where any system call may use them. When its arena is full, libc shares the program's.
+ * libc has an arena of its own because it touches its FILEs and tables between fork's last handler and the fork
+ * itself, and in the child before its first handler. No managed memory can be brought in then. The arena also keeps
+ * stdio's buffers in native memory, where any system call may use them. When it is full, libc shares the program's
+ * arenas.
  *
- * Address space that an arena has once got is kept ("retained") and given out again, purged of its
- * pages: mapping costs more than a page table that stays. Extents follow each other in the
- * space, so that they are few mappings.
+ * An arena keeps address space that it once got ("retained"), without pages, and uses it again: mapping costs more
+ * than a page table that stays. Extents follow each other in the space, so that they are few mappings.
  */
 #include "run/run.h"
 #include "run/raw.h"

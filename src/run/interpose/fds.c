@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors of ours stay open, whatever the program closes.
+ * The library's descriptors stay open, whatever the program closes.
  *
- * Programs close descriptors that are not theirs (shells, daemons: "all from 3 on"), and think nothing of
- * it. To them ours look closed already: close() says EBADF. Where dup2() or dup3() aims at one of
- * them the program asked for that very number, which is taken: EBUSY, as the kernel says for a race there.
+ * Programs close descriptors that they did not open: shells and daemons close "all from 3 on". The library's
+ * descriptors look closed to the program: close() fails with EBADF. dup2() and dup3() to such a number fail with
+ * EBUSY, as the kernel fails in a race for a number.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -49,14 +49,16 @@ EXPORT int dup3(int fd, int wanted, int flags)
 	return REAL(dup3)(fd, wanted, flags);
 }
 
-/* Numbers that could be ours lie below this. */
+/* The library's descriptors have smaller numbers than this. */
 static unsigned ours_end(void)
 {
 	long end = sysconf(_SC_OPEN_MAX);
 	return end > 0 && end < 65536 ? (unsigned)end : 65536;
 }
 
-/* The stretches between ours. CLOSE_RANGE_UNSHARE, if asked for, works with the first. */
+/*
+ * Close the ranges between the library's descriptors. CLOSE_RANGE_UNSHARE, if asked for, works with the first range.
+ */
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
 	unsigned end = ours_end();

@@ -2,18 +2,20 @@
 /*
  * fork: both processes go on with all of the memory.
  *
- * The work is done in handlers of pthread_atfork, not in a wrapper of fork(), so that forks from
- * inside libc (daemon, forkpty) are no different. Ours are registered before anybody else's, which makes
- * them the last before the fork and the first after it; nobody's handler meets a frozen pager.
+ * Handlers of pthread_atfork do the work, not a wrapper of fork(), so that forks from inside libc (daemon, forkpty)
+ * are no different. The library's handlers are registered before all others. So they run last before the fork and
+ * first after it, and no other handler meets a frozen pager.
  *
- *   before   CPU pairing undone, libc's list of FILEs and the allocator locked (their holders may fault), signals blocked
- *            space locked, pager frozen, what is on the devices leased to the child
- *   parent   thawed. The lease ends when the child, and all that it forks, have ended or become other programs:
- *            they hold the write end of a pipe that is closed on exec, and nobody else does; or when nothing that they name is
- *            on the parent's devices any more (heritage.c)
- *   child    devices are the parent's, read-only; a new one takes what the child swaps out; new threads; thawed
+ *   before   Undo the CPU pairing. Lock libc's list of FILEs and the allocator, because a thread that holds their
+ *            locks may fault. Block signals, lock the space, freeze the pager, and lease to the child what is on the
+ *            devices.
+ *   parent   Thaw the pager. The lease ends when the child, and all its descendants, have ended or become other
+ *            programs, or have nothing on the parent's devices any more (heritage.c). They hold the write end of a
+ *            pipe until then. It is closed on exec, and nobody else holds it.
+ *   child    The parent's devices become read-only. A new device takes what the child swaps out. Start new threads,
+ *            thaw.
  *
- * Between "before" and the thaw no managed memory is touched. libc's own memory is not managed (extents.c).
+ * No managed memory is touched between "before" and the thaw. libc's own memory is not managed (extents.c).
  */
 #include "run/run.h"
 #include "host/fd.h"
@@ -38,14 +40,14 @@ void _IO_list_resetlock(void);
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
-/* Children that are watched one by one. While there are more, new ones share the youngest lease: it ends with the last of them. */
+/* Leases at one time. Further children share the youngest lease, which ends with the last of them. */
 #define LEASES_MAX 64
 #define LEASE_CHECK_MS 100
-#define LEASES_ROOM 192 /* numbers for these below a low limit of descriptors */
+#define LEASES_ROOM 192 /* descriptor numbers that are kept for leases where the limit of descriptors is low */
 
 struct lease {
 	struct swap_lease *swap;
-	int fd; /* readable end: hangs up when nobody holds the other */
+	int fd; /* read end of the pipe: it hangs up when nobody holds the write end. -1: the lease never ends */
 };
 
 /* Locks: [S] space lock */
@@ -53,12 +55,12 @@ static struct lease leases[LEASES_MAX]; /* [S] the first nr_leases */
 static _Atomic(unsigned) nr_leases; /* changed under [S] */
 static int64_t next_check_ms; /* [S] */
 
-/* The fork that is being made. [S] */
+/* The fork that is under way. All [S] */
 static struct {
 	sigset_t signals;
 	struct lease lease;
 	bool joined; /* the lease is one of leases[] */
-	int child_end; /* -1: none, and the lease is for ever */
+	int child_end; /* write end of the pipe, for the child; -1: none, and the lease never ends */
 	int lease_error; /* 0: there is a lease */
 	int error;
 } forking = {.child_end = -1};
@@ -91,8 +93,8 @@ static int lease_new(void)
 }
 
 /*
- * Another writing end of the youngest lease's pipe. Where /proc does not show it that lease is for ever, which costs slots and
- * nothing else.
+ * Open one more write end of the youngest lease's pipe, by /proc. Where that fails the lease never ends, which costs
+ * slots and nothing else.
  */
 static int lease_share(struct lease *youngest)
 {
@@ -170,7 +172,10 @@ static void lease_keep(void)
 	atomic_store(&nr_leases, nr + 1);
 }
 
-/* The child holds its end until it reads nothing of the parent's, or ends; and is nobody's lessor yet. */
+/*
+ * In the child: drop the parent's leases. Hold the write end until this process reads nothing of the parent's any
+ * more.
+ */
 static void lease_hold(void)
 {
 	unsigned nr = atomic_load(&nr_leases);
@@ -214,7 +219,7 @@ static void thaw(void)
 	raw_restore_signals(&signals);
 }
 
-/* In the child what fails here fails later there, where it can be said. */
+/* Prepare the devices. An error ends the child, which prints the reason (fork_child). */
 static int devices_prepare(void)
 {
 	int error = 0;
@@ -270,7 +275,7 @@ static void fork_parent(void)
 	_IO_list_unlock();
 }
 
-/* Without one it can go on, as long as memory and what it has inherited suffice. */
+/* Open the child's own swap. Without one the child goes on, as long as its memory suffices. */
 static void child_swap(void)
 {
 	char why[512];
@@ -280,9 +285,9 @@ static void child_swap(void)
 }
 
 /*
- * Devices first: the machine's threads take their descriptors along when they start. Starting a thread
- * allocates (its thread-local storage), hence the allocator is whole again by now; and what
- * it allocates must not be managed, nor must our own wrappers have a part in it: inactive meanwhile.
+ * Devices come first: the machine's threads inherit their descriptors when they start. Starting a thread allocates
+ * its thread-local storage, so the allocator must work again by now. That storage must not be managed, and the
+ * interposed functions must pass through to libc. => run.active is false
  */
 static int child_go_on(void)
 {
@@ -336,7 +341,7 @@ void fork_register(void)
 		REAL(__register_atfork)(fork_before, fork_parent, fork_child, __dso_handle);
 }
 
-/* What pthread_atfork() is in every object. */
+/* pthread_atfork() is linked into every object, and calls this. */
 EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
 {
 	fork_register();
@@ -355,7 +360,10 @@ static void fork_work(void *arg)
 	result->error = errno;
 }
 
-/* The stack of the caller may be managed: no frame of the fork itself may be on it. */
+/*
+ * The caller's stack may be managed, and no managed memory may be touched during the fork. So the fork runs on
+ * another stack.
+ */
 EXPORT pid_t fork(void)
 {
 	struct fork_result result;
@@ -379,7 +387,7 @@ static void bare_fork_work(void *arg)
 		fork_parent();
 }
 
-/* fork without handlers: ours are not among those that it is meant to leave out. */
+/* _Fork() runs no fork handlers. The library's run all the same: both processes need them. */
 EXPORT pid_t _Fork(void)
 {
 	struct fork_result result;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that libc makes by itself, and that do not pass by pthread_create(). They have all signals blocked, so that in signal
- * mode neither a fault nor a trapped call can be served in them.
+ * Threads that libc makes by itself, without the interposed pthread_create(). They have all signals blocked. So in
+ * signal mode neither a fault nor a trapped call could be served in them.
  *
- *   notifications (SIGEV_THREAD)   run the program's function: ours comes before it, and makes the thread like any other
- *   aio_read and its like          use the program's buffers inside of libc: with managed memory they are refused, as by
- *                                  a libc that does not have them
+ *   notifications (SIGEV_THREAD)   The thread runs the program's function. A function here runs first, and prepares
+ *                                  the thread like any other.
+ *   aio_read and its like          libc's thread uses the program's buffers. With managed memory these calls fail
+ *                                  with ENOSYS, as in a libc that does not have them.
  */
 #include "run/run.h"
 
@@ -41,7 +42,10 @@ static bool needs_us(const struct sigevent *event)
 	return run.active && run.signal_mode && event && event->sigev_notify == SIGEV_THREAD;
 }
 
-/* What a timer calls stays for as long as the process: nobody says when the last call was. NULL: no memory. */
+/*
+ * Fill @copy so that notify() is called in place of the program's function. The notification of a timer is never
+ * freed, because nobody knows when the timer's last call is. NULL: no memory.
+ */
 static struct notification *take_over(struct sigevent *copy, const struct sigevent *event, bool once)
 {
 	struct notification *notification = own_alloc(sizeof(*notification));

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a fork's child has from its ancestors: devices that it reads from, and for each an end of a pipe by which the
- * owner knows that somebody still does.
+ * What a fork's child has from its ancestors: devices that it reads from, and for each the write end of a pipe. While
+ * the end is open, the owner of the device knows that somebody still reads there.
  *
- * A device that nothing of this process is on any more is left: it is closed, its place is free, and with the last
- * device of an ancestor its pipe's end is closed. And before a fork there must be places for what the child adds.
- * Where they are lacking, what is left on an inherited device is taken over, by the pager's swapoff: it comes in, and
- * goes out to our own. Those with the fewest pages go first, so a line of forks of any length has RUN_SWAPS devices
- * at each step, and a page is moved once in several generations.
+ * When a device holds nothing of this process any more, it is closed and its place is free. The pipe's end is closed
+ * with the last device of that ancestor.
+ *
+ * Before a fork, places must be free for the devices that the child will add. If they are not, the pager's swapoff
+ * empties inherited devices: pages come in, and go out to this process's own devices later. The device with the
+ * fewest pages goes first. So a process has at most RUN_SWAPS devices after any number of generations, and a page
+ * moves once in several.
  */
 #include "run/run.h"
 #include "run/raw.h"
 
-/* Locks: [S] space lock. By the place in run.swaps: the end, plus 1; 0: the device is ours, or has no end */
-static _Atomic(int) ends[RUN_SWAPS]; /* changed under [S] */
+/* Locks: [S] space lock. The arrays are indexed by the place in run.swaps */
+static _Atomic(int) ends[RUN_SWAPS]; /* changed under [S]. Descriptor of the pipe's end, plus 1; 0: it has none */
 static bool inherited[RUN_SWAPS]; /* [S] */
 static _Atomic(unsigned) nr_inherited; /* changed under [S] */
 
@@ -47,7 +49,7 @@ void heritage_begin(int fd)
 		raw_close(fd);
 }
 
-/* The device at @place is closed. */
+/* The pager has closed the device at @place: free the place. */
 static void forget(unsigned place)
 {
 	int end = atomic_exchange(&ends[place], 0);
@@ -72,11 +74,11 @@ void heritage_leave_empty(void)
 		if (!error)
 			forget(i);
 		else if (error == -EAGAIN)
-			pager_swapoff_cancel(run.pager); /* somebody is inside: the next time */
+			pager_swapoff_cancel(run.pager); /* the device is in use: try again at the next call */
 	}
 }
 
-/* The one with the fewest pages of ours, of those that were not @tried. RUN_SWAPS: there is none */
+/* The inherited device with the fewest pages of this process, of those not @tried. RUN_SWAPS: there is none */
 static unsigned smallest(const bool tried[RUN_SWAPS])
 {
 	unsigned best = RUN_SWAPS;
@@ -95,7 +97,7 @@ static unsigned smallest(const bool tried[RUN_SWAPS])
 	return best;
 }
 
-/* How many places a child's devices, as many as ours, will lack. */
+/* How many places are lacking for a child's devices, which are as many as this process's own. */
 static unsigned places_lacking(void)
 {
 	unsigned ours = 0, all = 0;

@@ -2,13 +2,13 @@
 /*
  * malloc and its family: jemalloc, on arenas of ours (extents.c).
  *
- * A thread is bound to a managed arena when it allocates for the first time after the start. What it
- * has cached from before remains valid wherever it came from: every pointer is jemalloc's, and jemalloc finds its arena by address.
+ * A thread is bound to a managed arena when it allocates for the first time after the start. Pointers that it cached
+ * before stay valid: every pointer is jemalloc's, and jemalloc finds its arena by address.
  *
- * Decay: pages that were freed go back after DIRTY_DECAY_MS. They are frames that live pages could have,
- * and the pager would write them to swap like any other; giving back and taking again costs two
- * traps and a cleared page. A quarter of a second keeps a loop of malloc and free warm, and is short
- * beside the time in which a limit that is too small hurts.
+ * Decay: pages that were freed go back after DIRTY_DECAY_MS. Live pages could have their frames, and the pager would
+ * write them to swap like any other page. Giving a page back and taking it again costs two traps and a cleared page.
+ * A quarter of a second keeps a loop of malloc and free warm. It is short beside the time after which a small limit
+ * hurts.
  */
 #include "run/run.h"
 #include "run/raw.h"

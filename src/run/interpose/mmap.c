@@ -2,17 +2,16 @@
 /*
  * The mmap family.
  *
- * Managed is what is private, anonymous, and neither a stack, nor executable from birth, nor wants huge pages or
- * an address below 4 GiB. Everything else is the kernel's, as it was. A hint of an address outside
- * the managed range is not followed: an address was never promised.
+ * A mapping is managed if it is private and anonymous. Exceptions: stacks, mappings that are executable when they are
+ * made, and mappings that ask for huge pages or for an address below 4 GiB. The kernel makes all other mappings, as
+ * natively. A hint at an address outside the managed range is not followed: mmap() does not promise to follow hints.
  *
- * With MAP_FIXED the address decides. Outside the managed range the kernel does it. Inside, what cannot
- * be managed (a file over a reservation) is *foreign*: the space only knows that these addresses
- * are taken, the kernel has the mapping. When it goes, the addresses become part of the
- * reservation again.
+ * With MAP_FIXED the address decides. The kernel makes mappings outside the managed range. Inside, a mapping that
+ * cannot be managed (a file over a reservation) is *foreign*: the space only knows that these addresses are taken,
+ * and the kernel has the mapping. When it is unmapped, the addresses become part of the reservation again.
  *
- * A call on a range goes piece by piece: below, inside and above the managed range; inside, by the kind of
- * what is mapped there. As with the kernel's own calls, pieces that were done stay done when a later one fails.
+ * A call on a range goes piece by piece: below, inside and above the managed range. Inside, it goes by the kind of
+ * each mapping. As with the kernel's own calls, pieces that were done stay done when a later one fails.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -100,7 +99,7 @@ static long madvise_piece(struct call *call, enum space_kind kind, uint64_t addr
 	return retry(space_madvise(run.space, addr, len, call->flags, &wait));
 }
 
-/* Half of the limit may be locked: of the share, which may be made larger for it. */
+/* At most half of the limit may be locked. If that does not suffice, ask for a larger share and try again. */
 static int lock_pages(uint64_t addr, uint64_t len, bool lock)
 {
 	int error = retry(space_mlock(run.space, addr, len, lock, &wait));
@@ -157,12 +156,12 @@ static long msync_work(struct call *call)
 
 /* ---- Ranges ----------------------------------------------------------------------------- */
 
-/* The same call on memory that is not ours. */
+/* The same call, on memory outside the managed range. */
 typedef long (*native_fn)(const struct call *call, uint64_t addr, uint64_t len);
 
 /*
- * Split [call->addr, + len) at the ends of the managed range. @call->work does what is inside, with the space
- * locked. Checks that belong to every call of the family come first, as the kernel has them.
+ * Split [call->addr, call->addr + len) at the ends of the managed range. @call->work does the part inside, with the
+ * space locked. The check that every call of the family makes comes first, as in the kernel.
  */
 static long range_call(struct call *call, native_fn outside)
 {

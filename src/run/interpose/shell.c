@@ -2,13 +2,13 @@
 /*
  * system() and popen() in signal mode.
  *
- * libc's own hand `environ` itself to a child that runs in our memory, without handlers and with all signals blocked: what it or
- * the kernel reads there must not be managed (exec.c). To put another environment into `environ` for the moment would be seen by
- * all threads. So the shell is spawned here, with a copy of the environment that nobody else sees. In thread mode, and where
- * nothing is managed, libc's own run.
+ * libc's functions pass `environ` itself to a child that runs in this process's memory, without handlers and with all
+ * signals blocked. What the child or the kernel reads must not be managed then (exec.c). Setting `environ` to another
+ * environment for that time will not do: all threads would see it. So the functions here spawn the shell, with a copy
+ * of the environment that nobody else sees. In thread mode, and where nothing is managed, libc's own functions run.
  *
- * A stream of popen() is an ordinary one, and which child belongs to it stands in a table. The table's entries are claimed and given
- * back by one atomic word each, so that a fork's child finds a table that can be used.
+ * A stream of popen() is an ordinary stream. A table says which child belongs to it. One atomic word claims an entry
+ * of the table and gives it back, so a fork's child always finds a table that it can use.
  */
 #include "run/run.h"
 #include "host/host.h"
@@ -25,10 +25,10 @@
 
 #define CHUNK_STREAMS 64
 
-/* Locks: [a] atomic  [o] who has claimed the entry, and whoever has the stream */
+/* Locks: [a] atomic  [o] the thread that has claimed the entry, then the thread that uses the stream */
 struct stream {
-	_Atomic(FILE *) file; /* [a] NULL: free; CLAIMED: not to be seen yet */
-	_Atomic(int) fd; /* [a] ours of the pipe; -1: none */
+	_Atomic(FILE *) file; /* [a] NULL: the entry is free; CLAIMED: the entry is being filled */
+	_Atomic(int) fd; /* [a] the parent's end of the pipe; -1: none */
 	pid_t pid; /* [o] */
 };
 
@@ -69,7 +69,10 @@ static void libc_work(void *p)
 
 /* ---- system() ------------------------------------------------------------------------------ */
 
-/* While any thread is in system() SIGINT and SIGQUIT are ignored; the first one in and the last one out see to it. */
+/*
+ * SIGINT and SIGQUIT are ignored while any thread is in system(). The first thread in and the last one out set the
+ * actions.
+ */
 static struct {
 	struct lock lock;
 	unsigned nr;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signal mode: SIGBUS is the trap of memory, SIGSYS that of system calls, so both are ours.
+ * Signal mode: SIGBUS is the trap of memory, SIGSYS that of system calls. The library handles both.
  *
- * The program may believe that it has installed handlers for them, blocks them, and has an alternate stack:
- * what it says is remembered and shown back. In truth our handlers stay, neither is ever blocked while
- * the program runs, and the alternate stack of every thread is ours (large enough, never managed); the
- * program's own SA_ONSTACK handlers run there. One that is not ours goes to the program's handler.
+ * The program may install handlers for them, block them, and set an alternate stack. What it sets is remembered, and
+ * shown when it asks. In truth the library's handlers stay installed, neither signal is ever blocked while the
+ * program runs, and each thread's alternate stack is the library's: it is large enough and never managed. The
+ * program's own SA_ONSTACK handlers run there, too. A SIGBUS or SIGSYS that is not a trap goes to the program's
+ * handler.
  *
  * In thread mode everything passes through.
  */
@@ -20,11 +21,11 @@
 static const int ours[] = {SIGBUS, SIGSYS};
 #define NR_OURS ARRAY_SIZE(ours)
 
-/* What the program thinks they do. Whoever sets it last wins, as in libc. */
+/* The actions that the program has set. The last thread to set one wins, as in libc. */
 static struct sigaction program_action[NR_OURS];
 
-static THREAD_LOCAL bool program_blocks[NR_OURS]; /* what it thinks of its mask */
-static THREAD_LOCAL stack_t program_stack; /* and of its alternate stack */
+static THREAD_LOCAL bool program_blocks[NR_OURS]; /* has the program blocked it in its mask? */
+static THREAD_LOCAL stack_t program_stack; /* the alternate stack that the program has set */
 static THREAD_LOCAL bool has_program_stack;
 
 static bool mask_is_ours(void)
@@ -32,7 +33,7 @@ static bool mask_is_ours(void)
 	return run.active && run.signal_mode;
 }
 
-/* Its place in the tables above, or -1. */
+/* The place of @sig in the tables above, or -1. */
 static int number_of(int sig)
 {
 	return sig == SIGBUS ? 0 : sig == SIGSYS ? 1 : -1;
@@ -44,10 +45,13 @@ static void remove_ours(sigset_t *set)
 		sigdelset(set, ours[i]);
 }
 
-/* As much of a set as the kernel reads. */
+/* The kernel reads so many bytes of a set. */
 #define KERNEL_SIGSET_BYTES 8
 
-/* @set without ours, in @copy; @set itself when there is nothing to take out, or the kernel shall say that it is bad. */
+/*
+ * @set without the library's signals, in @copy. @set itself in thread mode, and where it is invalid: the kernel
+ * reports that.
+ */
 static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 {
 	if (!set || !mask_is_ours())
@@ -61,7 +65,9 @@ static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 
 /* ---- The handlers ------------------------------------------------------------------------ */
 
-/* The kernel would have ended the process: let it, at the same instruction. */
+/*
+ * Natively the signal would have ended the process. Restore the default action: the same instruction raises it again.
+ */
 static void die_of(int sig)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};

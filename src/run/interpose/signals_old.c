@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The older calls for signals, in terms of those of today.
+ * The older functions for signals, in terms of the newer ones.
  *
- * libc's own versions reach the kernel without passing by sigaction() and pthread_sigmask() as we export them, and in
- * signal mode a handler of SIGBUS or SIGSYS that is set so would stand in the place of ours. Programs in
- * strict ISO C call one of them without knowing: their signal() is __sysv_signal().
+ * libc's versions reach the kernel without the interposed sigaction() and pthread_sigmask(). In signal mode a handler
+ * of SIGBUS or SIGSYS that a program sets by them would replace the library's. Programs in strict ISO C call one of
+ * them unknowingly: their signal() is __sysv_signal().
  */
 #include "run/run.h"
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads of the program, and the CPUs they believe to run on.
+ * Threads of the program, and the CPUs that they believe to run on.
  *
- * In signal mode a thread needs its alternate stack before it touches managed memory, so its first function is ours.
- * A thread starts with the program's own affinity: its creator may be bound to the pager's CPU for the moment.
+ * In signal mode a thread needs its alternate stack before it touches managed memory, so the library's function runs
+ * first. A thread starts with the program's own affinity: the thread that creates it may be bound to the pager's CPU
+ * at that time.
  *
- * A stack that the program provides may be managed. In thread mode its frames may come and go, but the end where libc keeps
- * the thread's control block and variables is pinned: code that holds our locks uses them (errno). In signal mode
- * the thread gets a stack of libc's instead, as large: libc hands its control block to system calls while all signals
- * are blocked, and a fault there would end the program.
+ * A stack that the program provides may be managed. In thread mode its frames may come and go. The end of the stack
+ * is pinned: libc keeps the thread's control block and variables (errno) there, and code that holds the library's
+ * locks uses them. In signal mode the thread gets a stack of libc's of the same size instead: libc passes the control
+ * block to system calls while all signals are blocked, and a fault there would end the program.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -83,8 +84,8 @@ static int attr_without_stack(const pthread_attr_t *from, pthread_attr_t *to, si
 }
 
 /*
- * While libc creates a thread all signals are blocked, and what it looks at meanwhile must be there without a fault. It
- * writes the thread's number before that.
+ * While libc creates a thread all signals are blocked, and what it looks at meanwhile must be there without a fault.
+ * It writes the thread's number before that.
  */
 struct creation {
 	pthread_t *thread; /* the program's */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that a program names to a call, and that we look at before the kernel does.
+ * Memory that a program names to a call, and that the library accesses before the kernel does.
  *
- * The pointer may be anything. Linux says EFAULT for a bad one, so no look of ours may be the one that ends the program. Two ways
+ * The pointer may be invalid. Linux returns EFAULT for an invalid one, so the library must not crash on it. Two ways
  * tell whether memory may be accessed:
  *
- *   managed           the space knows (guard_valid); the access itself is served as a fault. The kernel would not do: in
- *                     signal mode it cannot reach what is out, and a futex never waits for a fault to be served
- *   everything else   the kernel is asked, a page at a time, by calls that change nothing
+ *   managed           The space knows (guard_valid). The access itself is served as a fault. The kernel cannot be
+ *                     asked: in signal mode it cannot reach a page that is out, and a futex call never waits for a
+ *                     fault to be served.
+ *   everything else   The kernel is asked, a page at a time, by calls that change nothing.
  *
- * Whoever unmaps the memory in another thread meanwhile gets the signal that such a race may have natively, too.
+ * Another thread may unmap the memory after the check. Then the program gets a signal, as such a race may give
+ * natively.
  */
 #include "run/guard/guard.h"
 
@@ -21,7 +23,10 @@
 #define NO_SUCH_HOW UINT32_MAX
 #define KERNEL_SIGSET_BYTES 8
 
-/* The mask is read before the order is found to be none: EFAULT, or EINVAL and nothing has changed. */
+/*
+ * The kernel reads the mask before it checks `how`. So the call fails with EFAULT, or with EINVAL, and changes
+ * nothing.
+ */
 static bool page_can_read(uint64_t at)
 {
 	uint64_t args[6] = {NO_SUCH_HOW, at & ~7UL, 0, KERNEL_SIGSET_BYTES};
@@ -29,7 +34,10 @@ static bool page_can_read(uint64_t at)
 	return guard_issue(SYS_rt_sigprocmask, args) != -EFAULT;
 }
 
-/* An atomic "or 0" on the word: EFAULT, or nothing has changed and at most somebody is woken who looks again. */
+/*
+ * The kernel does an atomic "or 0" on the word. The call fails with EFAULT, or the word stays as it is. At most a
+ * futex waiter of that word is woken, which looks again.
+ */
 static bool page_can_write(uint64_t at)
 {
 	uint32_t nobody_waits = 0;
@@ -46,7 +54,7 @@ size_t user_asked(uint64_t user, size_t len, int prot)
 
 	for (uint64_t at = user; at < end; at = page_align_down(at) + PAGE_BYTES) {
 		if (page_align_down(at) == here)
-			continue; /* this very stack: most structures lie there */
+			continue; /* the page of this very stack frame: most structures lie there */
 		if (prot & PROT_WRITE ? !page_can_write(at) : !page_can_read(at))
 			return at - user;
 	}
@@ -81,7 +89,7 @@ bool user_write(void *user, const void *from, size_t bytes)
 	return true;
 }
 
-/* A page at a time: what lies behind the end of the string is nobody's business. */
+/* Check a page at a time: the page behind the string's end need not be readable. */
 bool user_text(const char *text)
 {
 	for (;;) {

@@ -2,9 +2,9 @@
 /*
  * A program that becomes another user.
  *
- * One with a single thread makes the system call itself, and our threads follow it (host/thread.h says why). One with
- * several has libc see to all of them, ours among them. Capabilities libc leaves to each thread: ours follow whichever
- * thread sets its own.
+ * In a program with a single thread, the functions here make the system call, and the library's threads follow
+ * (host/thread.h says why). In a program with several threads, libc changes all threads, the library's among them.
+ * libc leaves capabilities to each thread: the library's threads follow every thread that sets its own.
  */
 #include "run/run.h"
 #include "run/raw.h"
@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A vfork's child lives in our memory, but our threads are its parent's. */
+/* A vfork's child runs in this memory, but the library's threads are its parent's. */
 static bool is_ours(void)
 {
 	return run.active && atomic_load(&run.record->pid) == getpid();
