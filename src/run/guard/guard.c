@@ -16,17 +16,17 @@
 
 #define TEXT_MOST                                                                                            \
 	(64 * KIB) /* the longest that a call takes is a path's 4096; keys and mount data are more */
-#define PIECE_MOST (64 * MIB) /* beyond it is no buffer, but a wrong length */
+#define PIECE_MOST (64 * MIB) /* a larger length is taken for an error of the program */
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code */
 #endif
 
 #define ACTION_BYTES 32
-#define ACTION_MASK 24 /* where the mask is in it */
+#define ACTION_MASK 24 /* offset of the mask in it */
 #define TOUCH_TRIES 24
-#define TOUCH_GROWS 10 /* up to 4 MiB */
-#define UNKNOWN_BYTES 128 /* of a structure whose size is not known: where its pointers are */
-#define SMALL_PIECE 512 /* a structure: may have pointers of its own */
+#define TOUCH_GROWS 10 /* the bytes touched double so often, up to 4 MiB */
+#define UNKNOWN_BYTES 128 /* of a structure of unknown size, so many bytes are searched for pointers */
+#define SMALL_PIECE 512 /* a piece of at most this size may be a structure that holds pointers */
 
 /* ---- The program's memory ------------------------------------------------------------------------ */
 
@@ -45,7 +45,7 @@ static bool read_here(void *to, uint64_t user, size_t bytes)
 	return true;
 }
 
-/* Bring in what is valid of [user, + bytes). */
+/* Bring in [user, user + valid). */
 static void touch(uint64_t user, size_t valid)
 {
 	for (uint64_t at = user; at < user + valid; at = page_align_down(at) + PAGE_BYTES)
@@ -55,14 +55,14 @@ static void touch(uint64_t user, size_t valid)
 /* ---- How long, and which way ------------------------------------------------------------------- */
 
 struct plan {
-	size_t bytes; /* 0: the call does not look there */
+	size_t bytes; /* 0: the kernel does not access this argument */
 	bool in, out;
 	uint8_t back;
 	uint16_t unit;
-	bool touch; /* not to be copied */
+	bool touch; /* brought in, not copied */
 };
 
-/* Arguments that are ints may have anything in their upper half. */
+/* The bytes of @count items; SIZE_MAX: too many. If @count is an int, its upper half may hold anything. */
 static size_t items(uint64_t count, unsigned bytes)
 {
 	if (count > PIECE_MOST && (uint32_t)count <= PIECE_MOST)
@@ -70,7 +70,7 @@ static size_t items(uint64_t count, unsigned bytes)
 	return count > PIECE_MOST ? SIZE_MAX : count * bytes;
 }
 
-/* 0: it does not end where it may be read, which the kernel shall say. */
+/* Bytes of the string with its end. 0: the string does not end in readable memory. The kernel reports that. */
 static size_t text_bytes(uint64_t user)
 {
 	size_t valid = guard_valid_here(user, TEXT_MOST, PROT_READ);
@@ -93,7 +93,7 @@ static struct plan plan_in(size_t bytes)
 
 static struct plan plan_out(size_t bytes)
 {
-	/* Read as well: the kernel may write less than the structure, whose rest is the program's. */
+	/* Copied in as well: the kernel may write a part of the structure, and the rest must stay the program's. */
 	return (struct plan){.bytes = bytes, .in = true, .out = true, .back = BACK_SUCCESS};
 }
 
@@ -132,7 +132,7 @@ static const struct {
 	{TIOCPKT, 4, true, false},
 };
 
-/* Newer requests say how large their structure is; of the older ones some are known, the others are touched. */
+/* A newer request holds the size of its structure. Of the older requests some are known; the others are touched. */
 static struct plan plan_ioctl(unsigned long request)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(old_ioctls); i++)
@@ -278,7 +278,7 @@ static void prepare_piece(struct guard_call *call, const struct guard_spec *spec
 	};
 }
 
-/* What is not valid is left to the kernel, which says so. */
+/* A buffer that is not valid stays the program's pointer: the kernel reports the error. */
 static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 {
 	struct plan plan = plan_for(call, spec);
@@ -296,13 +296,13 @@ static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 	int prot = (plan.in && plan.back != BACK_SUCCESS ? PROT_READ : 0) | (plan.out ? PROT_WRITE : 0);
 	size_t valid = plan.bytes > PIECE_MOST ? 0 : guard_valid_here(call->arg[spec->arg], plan.bytes, prot);
 
-	/* The kernel, too, writes there only if it can; but for poll, which always writes. */
+	/* The kernel, too, ignores that it cannot write back. poll is the exception. */
 	if (valid < plan.bytes && plan.back == BACK_ALWAYS && spec->kind != KIND_INOUT_ITEMS) {
 		valid = guard_valid_here(call->arg[spec->arg], plan.bytes, PROT_READ);
 		plan.back = BACK_NEVER;
 	}
 	if (valid < plan.bytes && is_data(spec) && valid > 0)
-		call->data = spec; /* a short transfer, where the kernel makes one */
+		call->data = spec; /* a part is valid: the transfer ends short where the kernel's would */
 	if (valid < plan.bytes)
 		return;
 	prepare_piece(call, spec, &plan);
@@ -326,7 +326,7 @@ void guard_prepare(struct guard_call *call)
 
 /* ---- The call, and after ----------------------------------------------------------------------- */
 
-/* false: nothing is there. */
+/* Bring in the valid part of @bytes from @user on. false: no byte is valid and managed. */
 static bool touch_valid(uint64_t user, size_t bytes)
 {
 	size_t valid = run_manages((void *)user) ? guard_valid(user, bytes, PROT_NONE) : 0;
@@ -335,7 +335,7 @@ static bool touch_valid(uint64_t user, size_t bytes)
 	return valid > 0;
 }
 
-/* What a structure points to, if its words are pointers. */
+/* Bring in @bytes behind each word of a structure that is a managed pointer. false: there is none. */
 static bool touch_behind(const uint8_t *structure, size_t structure_bytes, size_t bytes)
 {
 	bool any = false;
@@ -349,7 +349,7 @@ static bool touch_behind(const uint8_t *structure, size_t structure_bytes, size_
 	return any;
 }
 
-/* Around everything that the kernel may have missed. false: nothing is there. */
+/* Bring in @bytes behind every pointer that the kernel may have followed. false: no pointer is valid. */
 static bool touch_more(struct guard_call *call, size_t bytes)
 {
 	bool any = false;

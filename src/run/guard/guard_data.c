@@ -2,9 +2,10 @@
 /*
  * Calls with one buffer, of any length: read, write and their like.
  *
- * Trapped, a buffer that is too long for a piece comes here. It costs a signal, some 3 us. Where a program calls libc's function
- * the same copy is made without: the kernel gets memory of ours, so nothing is trapped. The trap remains for raw calls, for those
- * that libc makes itself (stdio), and for all that is not simple here: memory that is not all valid, a managed socket address.
+ * A trapped call comes here if its buffer is too long for a piece, or is valid in part. The trap costs a signal,
+ * about 3 us. Where a program calls libc's function, the same copy is made without the trap: the kernel gets scratch
+ * memory. The trap remains for raw calls, for calls that libc makes itself (stdio), and for what is not simple:
+ * memory that is not all valid, a managed socket address.
  */
 #include "run/guard/guard.h"
 #include "run/guard/guard_libc.h"
@@ -30,7 +31,7 @@ static bool is_out(const struct data_call *call)
 	return call->nr == SYS_read || call->nr == SYS_pread64 || call->nr == SYS_recvfrom;
 }
 
-/* A part that is looked at stays where it is, so it cannot be waited for the rest. */
+/* With MSG_PEEK the bytes stay in the socket, so a second window would read the same bytes again. */
 static bool waits_for_all(const struct data_call *call)
 {
 	return call->nr == SYS_recvfrom && (call->args[ARG_FLAGS] & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
@@ -86,7 +87,7 @@ long guard_run_data(struct guard_call *trapped)
 	memcpy(call.args, trapped->now, sizeof(call.args)); /* the data is the program's in there, too */
 	size_t valid = data_valid(&call);
 
-	/* Of a message that cannot all be read nothing goes. */
+	/* A message is sent whole or not at all: the kernel reports the part that cannot be read. */
 	if (valid < call.args[ARG_BYTES] && call.nr == SYS_sendto &&
 		!stream_takes_parts((int)call.args[ARG_FD]))
 		valid = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for events, where a program calls libc's functions: without the trap, as in guard_data.c. Where there is no memory to
- * go through, or the program's is not valid, the trap sees to it.
+ * epoll_wait() and poll(), where a program calls libc's functions: a copy without the trap, as in guard_data.c. If
+ * there is no scratch memory, or the program's memory is not valid, the call is made with the program's pointer, and
+ * traps.
  *
- * A program waits in such a call for most of its time. What it keeps meanwhile is a slot of scratch memory, of which only what
- * was touched is there.
+ * A program waits in such a call for most of its time. It keeps a slot of scratch memory meanwhile, of which only the
+ * pages that were touched are in memory.
  */
 #include "run/guard/guard.h"
 #include "run/guard/guard_libc.h"
@@ -20,7 +21,7 @@ static int wait_plain(int fd, struct epoll_event *events, int most, int timeout,
 		    : libc_own()->epoll_wait(fd, events, most, timeout);
 }
 
-/* The kernel, too, writes as many as there is room for that can be written; the result says how many. */
+/* Ask for as many events as fit into the valid part of the program's buffer. The kernel, too, stops there. */
 static int wait_copied(int fd, struct epoll_event *user, int most, int timeout, const sigset_t *mask)
 {
 	size_t bytes = guard_valid((uintptr_t)user, (size_t)most * sizeof(*user), PROT_WRITE);
@@ -52,7 +53,7 @@ EXPORT int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
 
 /* ---- poll ------------------------------------------------------------------------------------------ */
 
-/* What happened is written when a signal ends the wait, too. */
+/* The kernel writes revents also when a signal ends the wait. */
 static int poll_copied(struct pollfd *user, nfds_t nr_fds, int timeout)
 {
 	size_t bytes = nr_fds * sizeof(*user);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * execve reads strings named by arrays: they are brought in, and the call is made again while some have gone meanwhile.
- * A copy would outlive the call in the parent, when the caller is vfork's child.
+ * execve reads strings that are named by arrays. The strings are brought in. The call is made again while it fails
+ * because some went out before the kernel read them. Copies would not do: if a vfork's child makes the call, they
+ * would stay in the parent after it.
  */
 #include "run/guard/guard.h"
 #include "run/raw.h"
@@ -16,7 +17,7 @@
 
 void guard_touch_text(const char *text)
 {
-	volatile size_t len; /* or the look at the text would be thought useless */
+	volatile size_t len; /* volatile: the compiler must not remove the look at the text */
 
 	if (!text || !run_manages(text))
 		return;

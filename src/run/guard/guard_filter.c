@@ -2,16 +2,17 @@
 /*
  * The guard's seccomp filter.
  *
- * A binary search by the call's number ends in one of a few blocks: one for each set of arguments that can be pointers.
- * The block compares these with the managed range. Calls without pointers end before an argument is looked at, so the kernel
- * remembers that they always pass, and does not run the filter for them at all.
+ * A binary search by the call's number ends in one of a few blocks: there is one for each set of arguments that can
+ * be pointers. The block compares these arguments with the managed range. For a call without pointers, the filter
+ * decides before it loads an argument. The kernel remembers that such calls always pass, and does not run the filter
+ * for them.
  *
- * The filter outlives exec, and several would add up. So there are two only: one for ranges of up to RUN_MANAGED_BYTES, as they
- * are unless ANONMM_ADDRESS_SPACE asks for more, and one for the largest range. The page of the stub is a constant. A process
- * asks first, by a prctl() that does not exist and that the filter answers; the answer says which filter it is. An unmanaged
- * program has memory in the range only where it asks the kernel for such an address; a call with a pointer to that memory ends
- * the program by SIGSYS. That is why the range is not wider than it needs to be. An unmanaged program is refused io_uring, as
- * we are: there the kernel would use addresses that no filter sees.
+ * The filter outlives exec, and several filters would add up. So there are only two: one covers RUN_MANAGED_BYTES, and
+ * one covers RUN_MANAGED_MOST for programs whose ANONMM_ADDRESS_SPACE is larger. The page of the stub is a constant. A
+ * process first asks which filter it has: it calls prctl() with an option that does not exist, and the filter answers.
+ * An unmanaged program under the filter has memory in the range only where it asks the kernel for such an address. A
+ * system call with a pointer to that memory then ends the program by SIGSYS. So the range is no wider than needed. The
+ * filter refuses io_uring to all programs: with io_uring the kernel uses addresses that no filter sees.
  */
 #include "run/guard/guard.h"
 #include "run/faults.h"
@@ -33,7 +34,7 @@
 #define MOST_CODE 2048
 #define MOST_FIXUPS 512
 
-/* The upper half of a managed address is RANGE_HIGH in all but its last bits. */
+/* The upper 32 bits of a managed address are RANGE_HIGH, except for the bits that RANGE_HIGH_MASK leaves out. */
 #define RANGE_HIGH ((uint32_t)(RUN_MANAGED_BASE >> 32))
 #define RANGE_HIGH_MASK(bytes) (~((uint32_t)((bytes) >> 32) - 1))
 _Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_MOST - 1)) == 0, "the range is compared by a mask");
@@ -44,7 +45,9 @@ _Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_MOST - 1)) == 0, "the range is c
 #define IP_LOW FIELD(instruction_pointer)
 #define IP_HIGH (IP_LOW + 4)
 
-/* Where a block starts; jumps to it are filled in at the end. */
+/*
+ * Blocks from MASKS on; a smaller number is a mask of arguments. Jumps to a block are filled in when all are written.
+ */
 enum { BLOCK_FUTEX = MASKS, BLOCK_PRCTL, BLOCK_REFUSE, NR_BLOCKS };
 
 struct builder {
@@ -100,7 +103,7 @@ static unsigned block_of(long nr)
 	}
 }
 
-/* Numbers that go to the same block and follow each other. */
+/* Consecutive numbers that go to the same block. A range ends where the next one starts. */
 struct range {
 	uint32_t first;
 	unsigned block;

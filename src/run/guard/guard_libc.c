@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* libc's own functions; see guard_libc.h. */
+/* Find libc's own functions; see guard_libc.h. */
 #include "run/guard/guard_libc.h"
 #include "run/run.h"
 

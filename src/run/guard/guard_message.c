@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls whose buffers are named by a msghdr: an address, a list of buffers, and what comes beside them.
+ * Calls whose buffers are named by a msghdr: a socket address, a list of buffers, and control data.
  *
- * They are interposed for the same reason as those with an iovec, and trapped in the same case (guard_vector.c).
+ * libc's functions are interposed for the same reason as those with an iovec, and trapped in the same case
+ * (guard_vector.c).
  */
 #include "run/guard/guard_vector.h"
 #include "run/guard/guard_libc.h"
@@ -16,7 +17,7 @@
 #define NAME_MOST 4096
 #define CONTROL_MOST (1 * MIB)
 #define SECOND_NS 1000000000LL
-#define TIMEOUT_MOST_S 1000000000ULL /* 30 years: longer is no different */
+#define TIMEOUT_MOST_S 1000000000ULL /* 30 years: a longer timeout makes no difference */
 
 #ifndef MSG_ZEROCOPY
 #define MSG_ZEROCOPY 0x4000000
@@ -32,7 +33,7 @@ struct message {
 	bool out; /* received */
 };
 
-/* A stand-in for a part that is managed. false: it cannot be had, or is not valid. */
+/* Replace a managed part by scratch memory. false: there is none, or the part is too long or not valid. */
 static bool part_take(struct message *m, void **part, size_t bytes, size_t most)
 {
 	if (!*part || !bytes || !run_manages(*part))
@@ -67,7 +68,7 @@ static long message_issue(void *ctx, struct iovec *iov, unsigned nr, size_t tota
 
 	m->hdr->msg_iov = iov;
 	m->hdr->msg_iovlen = vector_add_bad(&m->v, iov, nr, total);
-	if (total) { /* what came with it has gone with the first part */
+	if (total) { /* the control data went with the first part */
 		m->hdr->msg_control = NULL;
 		m->hdr->msg_controllen = 0;
 	}
@@ -80,7 +81,10 @@ static void part_back(void *user, const void *native, size_t bytes, size_t room)
 		memcpy(user, native, min_u64(bytes, room));
 }
 
-/* 0 or -EFAULT: the structure may not be written to. As in the kernel the message is gone then. */
+/*
+ * Copy a received message's parts to the program. -EFAULT: its msghdr is not writable. The message is lost, as
+ * natively.
+ */
 static int message_back(const struct message *m, struct msghdr *user)
 {
 	const struct msghdr *hdr = m->hdr;
@@ -153,7 +157,7 @@ static int64_t now_ns(void)
 	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-/* The kernel, too, looks at the time only between two messages. @end_ns: 0: never */
+/* The kernel, too, looks at the time only between two messages. @end_ns 0: no timeout */
 static long messages_receive_until(
 	int fd, struct mmsghdr *user, unsigned nr, int flags, int64_t end_ns, make_fn make)
 {
@@ -171,7 +175,7 @@ static long messages_receive_until(
 	return nr;
 }
 
-/* What is left of the time goes back to the program, when there was a message. */
+/* Receive until the timeout. The time that is left is written back if there was a message. */
 static long messages_receive(
 	int fd, struct mmsghdr *user, unsigned nr, int flags, struct timespec *timeout, make_fn make)
 {
@@ -252,7 +256,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *hdr, int flags)
 	return libc_own()->recvmsg(fd, hdr, flags);
 }
 
-/* The kernel stops at the first that it cannot read, after those before it. */
+/* The kernel handles messages up to the first that it cannot read. */
 static bool messages_concern_us(const struct mmsghdr *messages, unsigned nr)
 {
 	for (unsigned i = 0; run.guarded && i < nr; i++) {

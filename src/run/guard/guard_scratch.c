@@ -2,13 +2,13 @@
 /*
  * Memory that system calls work on in place of managed memory.
  *
- * A call takes a slot. A call that needs more than a slot takes a region of its own as well. The lowest free slot is taken,
- * so few slots are ever touched; slots with high numbers give their pages back to the host. A thread that waits in a call keeps
- * its slot, and with it only the pages of the slot that it has touched.
+ * A call takes a slot. A call that needs more than a slot takes a region of its own as well. The lowest free slot is
+ * taken, so few slots are ever touched; slots with high numbers give their pages back to the host. A thread that
+ * waits in a call keeps its slot, and with it only the pages of the slot that it has touched.
  *
- * A program may leave a call by longjmp(), which tells nobody. So a call that has a slot writes a cookie to its own stack. When
- * no slot is left, every slot whose cookie was overwritten is taken back. A cookie that still stands proves nothing: its slot
- * stays taken.
+ * A program may leave a call by longjmp(), which tells nobody. So a call that has a slot writes a cookie to its own
+ * stack. When no slot is left, every slot whose cookie was overwritten is taken back. A cookie that still stands
+ * proves nothing: its slot stays taken.
  */
 #include "run/guard/guard.h"
 #include "run/raw.h"
@@ -20,16 +20,16 @@
 
 #define SLOTS 128U
 #define SLOT_BYTES (GUARD_PIECE_BYTES + 64 * KIB)
-#define SLOTS_KEPT 2U /* keep their pages */
-#define SWEEP_EACH 64
-#define SLOT_WARM_BYTES (16 * KIB) /* what the others keep */
+#define SLOTS_KEPT 2U /* the first slots keep all of their pages */
+#define SWEEP_EACH 64 /* of so many shortages, one sweeps */
+#define SLOT_WARM_BYTES (16 * KIB) /* the other slots keep their first bytes */
 
-/* Locks: [a] atomic */
+/* Locks: [a] atomic  [used] the thread that has set used */
 static struct slot {
-	_Atomic(uint32_t) used; /* [a] */
+	_Atomic(uint32_t) used; /* [a] 1: a call has the slot */
 	bool open; /* [used] its memory may be accessed */
-	_Atomic(uint64_t) cookie; /* [a] 0: not to be taken back */
-	_Atomic(uint64_t *) cookie_at; /* [a] set before cookie */
+	_Atomic(uint64_t) cookie; /* [a] 0: the slot is not to be taken back */
+	_Atomic(uint64_t *) cookie_at; /* [a] where the call wrote its cookie. Set before cookie */
 } slots[SLOTS];
 
 static uint8_t *memory; /* [I] */
@@ -48,7 +48,10 @@ int scratch_start(void)
 	return 0;
 }
 
-/* The kernel looks, because the stack with the cookie may be gone. */
+/*
+ * Was the cookie overwritten? The kernel reads it, because its stack may be unmapped. Unmapped counts as not
+ * overwritten.
+ */
 static bool cookie_is_gone(uint64_t *at, uint64_t cookie)
 {
 	uint64_t found = 0;
@@ -58,7 +61,10 @@ static bool cookie_is_gone(uint64_t *at, uint64_t cookie)
 	return guard_issue(SYS_process_vm_readv, args) == sizeof(found) && found != cookie;
 }
 
-/* Not at each shortage: there may be as many threads in calls as there are slots. */
+/*
+ * Take back slots whose calls were left. Not at each shortage: perhaps every slot belongs to a thread that is in a
+ * call.
+ */
 static void sweep(void)
 {
 	if (atomic_fetch_add(&shortages, 1) % SWEEP_EACH)
@@ -84,7 +90,9 @@ static int slot_take(void)
 	return -1;
 }
 
-/* Opened when it is first used: all of them at once would count against a program's RLIMIT_DATA. false: no memory */
+/*
+ * Make a slot accessible when it is first used: all of them at once would count against RLIMIT_DATA. false: no memory
+ */
 static bool slot_open(int nr)
 {
 	uint64_t args[6] = {

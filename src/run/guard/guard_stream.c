@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Transfers of any length through memory of ours.
+ * Transfers of any length through scratch memory.
  *
- * Up to GUARD_PIECE_BYTES of managed memory go in one call. What is longer depends on what is behind the descriptor:
+ * Up to GUARD_PIECE_BYTES of managed memory go in one call. A longer transfer depends on what is behind the
+ * descriptor:
  *
- *   files, disks            window by window, until one is short: as much as was asked for comes, as natively
- *   writes to streams       the same: a write that waits for room goes on as the kernel would, one that may not wait ends short
- *   reads from streams      one window of at most LONG_BYTES: a pipe, a terminal, a socket may always give less
- *   messages                in one piece, whatever it takes
+ *   files, disks            Window by window, until one is short. The program gets as much as it asked for, as
+ *   natively. writes to streams       The same. A write that may wait for room goes on, as in the kernel; one that
+ *   may not wait ends
+ *                           short.
+ *   reads from streams      One window of at most LONG_BYTES: a pipe, a terminal or a socket may always give less.
+ *                           With MSG_WAITALL window by window.
+ *   messages                In one piece, of any size.
  *
- * Buffers of the program's that are not managed go as they are, in between.
+ * Buffers of the program that are not managed go to the kernel as they are, in between.
  */
 #include "run/guard/guard.h"
 #include "run/raw.h"
@@ -25,10 +29,10 @@
 struct transfer {
 	const struct stream *stream;
 	unsigned at; /* the first iovec that is not done */
-	size_t offset; /* what is done of it */
-	struct iovec *window; /* what goes now; managed parts replaced */
-	unsigned nr;
-	uint8_t *memory; /* of the window's managed parts, one after the other */
+	size_t offset; /* bytes of it that are done */
+	struct iovec *window; /* the parts of the next call; managed ones are replaced by parts of memory */
+	unsigned nr; /* parts in the window */
+	uint8_t *memory; /* scratch memory for the window's managed parts, one after the other */
 	size_t memory_bytes;
 };
 
@@ -51,7 +55,7 @@ static enum nature nature_of(int fd)
 	socklen_t len = sizeof(type);
 
 	if (fstat(fd, &st))
-		return NATURE_MESSAGES; /* it fails anyway */
+		return NATURE_MESSAGES; /* the call itself will fail */
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
 		return NATURE_FILE;
 	if (!S_ISSOCK(st.st_mode))
@@ -66,7 +70,7 @@ bool stream_takes_parts(int fd)
 	return nature_of(fd) != NATURE_MESSAGES;
 }
 
-/* The next part: as much as there is memory for. Returns its bytes. */
+/* Fill the window with as much as there is scratch memory for. Returns its bytes. */
 static size_t window_fill(struct transfer *t)
 {
 	const struct stream *stream = t->stream;
@@ -93,7 +97,7 @@ static size_t window_fill(struct transfer *t)
 	return bytes;
 }
 
-/* @done bytes of the window went: to where they belong, and on. */
+/* The call transferred @done bytes of the window: copy them to the program if it reads, and advance. */
 static void window_done(struct transfer *t, size_t done)
 {
 	const struct stream *stream = t->stream;
@@ -135,7 +139,10 @@ static long run_windows(struct transfer *t, bool loop)
 	return total ? (long)total : result;
 }
 
-/* A message's result may be longer than its buffers (MSG_TRUNC): the last result stands for itself then. */
+/*
+ * With MSG_TRUNC the result may be larger than the buffers. A message is one window, so its result is returned as it
+ * is.
+ */
 long stream_run(const struct stream *stream)
 {
 	struct transfer t = {.stream = stream};

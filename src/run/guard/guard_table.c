@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known of system calls: which arguments are pointers, which way the bytes go, and how many.
+ * What is known of system calls: which arguments are pointers, which way the bytes go, and how many bytes there are.
  *
- * Three kinds are not trapped, though they take pointers:
+ * Three kinds of calls are not trapped, though they take pointers:
  *
- *   the mmap family       addresses, not buffers. Raw calls of it are as unseen as in thread mode
- *   clone and its like    return twice; the kernel writes to thread control blocks, which are not managed (threads.c)
- *   set_robust_list,      made by libc before the thread's mask and alternate stack stand; the kernel only remembers the address,
- *   rseq, set_tid_address and it is that of a thread control block
+ *   the mmap family         They take addresses, not buffers. Raw calls of them are not seen, as in thread mode.
+ *   clone and its like      They return twice. The kernel writes to thread control blocks, which are not managed
+ *                           (threads.c).
+ *   set_robust_list, rseq,  libc makes them before a thread has its signal mask and alternate stack. The kernel only
+ *   set_tid_address         remembers an address in the thread control block.
  *
- * A call that is not here may have pointers anywhere: its arguments are touched (KIND_TOUCH).
+ * In a call that is not in the table any argument may be a pointer: all are treated as KIND_TOUCH.
  */
 #include "run/guard/guard.h"
 

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which memory of the program's a call may work on.
+ * Which memory of the program a call may work on.
  *
- * To look takes the pager lock, for which signals must be blocked: two calls into the kernel, which cost more than the read() that
- * they are for. So a thread remembers some ranges, for as long as no VMA has gone or was given other rights (space_changes()). Most
- * programs read and write where they did before.
+ * To look at the VMAs a thread takes the pager lock, for which signals must be blocked. That is two calls into the
+ * kernel, which cost more than the read() that they are for. So each thread remembers some ranges, and uses them
+ * until a VMA goes or gets other rights (space_changes()). Most programs read and write where they did before.
  *
- * Ranges are remembered with signals blocked. A look at them may be interrupted by a handler that has others remembered: the
- * count of those tells.
+ * A thread writes its ranges with signals blocked. A handler may interrupt a thread that reads them, and write
+ * others. The reader finds that out by nr_remembered, and takes the slow way.
  */
 #include "run/guard/guard.h"
 
 #include <sys/mman.h>
 
-#define KNOWN 4 /* several VMAs in turn: a program's events, what it reads to, what it writes */
+#define KNOWN 4 /* a program uses several VMAs in turn: for events, for reading, for writing */
 
 static THREAD_LOCAL struct known {
 	uint64_t start, end;
-	uint64_t changes; /* as they were before the look */
+	uint64_t changes; /* space_changes() before the look at the VMAs */
 	int prot;
 } known[KNOWN];
 static THREAD_LOCAL unsigned nr_remembered;
@@ -51,13 +51,16 @@ static bool is_known(uint64_t user, size_t len, int prot)
 	return found && nr_remembered == before;
 }
 
-/* PROT_NONE is asked for by who looks at no more than one byte of a page: any right does. */
+/* With PROT_NONE any right suffices: the caller looks at one byte of each page. */
 static bool allows(int has, int prot)
 {
 	return prot == PROT_NONE ? has != PROT_NONE : (has & prot) == prot;
 }
 
-/* A file's memory, which may have other rights than it was mapped with, or lie beyond the file's end: *@at becomes where it ends. */
+/*
+ * Check a file's mapping from *@at to @end by asking the kernel: its rights may have changed, and it may reach beyond
+ * the file's end. *@at becomes the first byte that is not valid.
+ */
 static bool foreign_valid(uint64_t *at, uint64_t end, int prot)
 {
 	uint64_t start = *at;
@@ -75,7 +78,7 @@ size_t guard_valid_here(uint64_t user, size_t len, int prot)
 		int has = PROT_NONE;
 		enum space_kind kind = SPACE_IS_FOREIGN;
 
-		if (!run_manages((void *)at)) /* from here on it is not ours to judge */
+		if (!run_manages((void *)at)) /* behind the managed range only the kernel knows */
 			return at - user + user_asked(at, end - at, prot);
 		kind = space_kind_at(run.space, at, &run_end, &has);
 		if (kind == SPACE_ANON && has != PROT_NONE)

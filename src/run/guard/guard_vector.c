@@ -2,9 +2,9 @@
 /*
  * Calls whose buffers are named by an iovec.
  *
- * The filter sees the list's address, not what it names. So these calls are interposed, and where anything in the list is
- * managed, the kernel gets copies. A raw call whose list itself is managed is trapped and comes here as well; a raw call with
- * a native list that names managed memory is not seen.
+ * The filter sees the list's address, not the buffers that the list names. So libc's functions are interposed. Where
+ * a buffer is managed, the kernel gets copies. A raw call whose list itself is managed is trapped, and comes here as
+ * well. A raw call with a native list that names managed memory is not seen.
  */
 #include "run/guard/guard_vector.h"
 #include "run/guard/guard_libc.h"
@@ -29,7 +29,7 @@ bool vector_any_managed(const struct iovec *iov, size_t nr)
 	return false;
 }
 
-/* Up to where it is valid: the kernel stops there, too. */
+/* Cut the list at the first byte that is not valid: the kernel stops there, too. */
 static void list_trim(struct vector *v, int prot)
 {
 	v->bytes = 0;
@@ -130,7 +130,10 @@ long guard_run_vector(struct guard_call *call)
 	return vector_run(call->nr, call->arg, guard_issue);
 }
 
-/* vmsplice gives pages away; ours are not to be given. Copying is what the pipe's reader cannot tell from it. */
+/*
+ * vmsplice gives pages to the pipe. Managed pages cannot be given away, so they are copied: the pipe's reader sees
+ * the same.
+ */
 static long splice_by_copy(int fd, uint64_t iov, size_t nr, unsigned flags, make_fn make)
 {
 	uint64_t query[6] = {(uint64_t)fd, F_GETFL};
@@ -159,7 +162,7 @@ bool vector_concerns_us(const struct iovec *iov, int nr)
 	return user_readable(iov, (size_t)nr * sizeof(*iov)) && vector_any_managed(iov, (size_t)nr);
 }
 
-/* The way from the kernel's arguments back to libc's functions, which are cancellation points. */
+/* Call libc's function for call @nr: it is a cancellation point. The arguments are the kernel's. */
 static long make_libc(long nr, const uint64_t args[6])
 {
 	int fd = (int)args[0], count = (int)args[2], flags = (int)args[5];

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guard's part that knows the CPU: how a trapped thread goes on somewhere else, and the one instruction
- * from which calls are let through.
+ * The part of the guard that depends on the CPU: how a trapped thread goes on in guard_resume, and the one
+ * instruction from which the filter lets calls through.
  *
- * The SIGSYS handler lays a frame with all registers below the program's stack pointer and its red zone, and returns to
- * guard_resume with that as its stack. guard_resume saves the vector registers (a system call keeps them, C code does
- * not), makes the call, and jumps to behind the program's instruction with everything as it was but rax, rcx and r11. Its
- * unwind information says where the program's registers are: a thread can be cancelled, or throw, through it.
+ * The SIGSYS handler writes a frame with all registers below the program's stack pointer and its red zone. It returns
+ * to guard_resume, whose stack begins there. guard_resume saves the vector registers, because C code changes them and
+ * a system call does not. It makes the call, and jumps to the instruction after the program's. All registers are then
+ * as they were, except rax, rcx and r11, as after a system call. The unwind information of guard_resume says where
+ * the program's registers are, so a thread can be cancelled, or throw, through it.
  *
- * A handler of the program's may run on the alternate stack, where our handler's frame is then the next thing below it:
- * there the frame is the handler's local memory. It stays valid, because the stack pointer never goes above it.
+ * If a handler of the program runs on the alternate stack, the SIGSYS handler's own stack frame lies directly below
+ * it. In that case the frame is local memory of the SIGSYS handler. It stays valid after the handler has returned,
+ * because the stack pointer stays below it.
  */
 #include "run/guard/guard.h"
 #include "run/raw.h"
@@ -149,7 +151,7 @@ __asm__(".text\n"
 	"	.cfi_endproc\n"
 	".size guard_plain_syscall, .-guard_plain_syscall\n");
 
-/* As good as any, until there is a filter. */
+/* Any place will do until the filter is installed. */
 void *guard_stub = guard_plain_syscall;
 
 static void find_xsave(void)
@@ -191,7 +193,7 @@ static bool on_alternate_stack(const ucontext_t *uc, uint64_t sp)
 	uint64_t start = (uintptr_t)uc->uc_stack.ss_sp;
 
 	if (uc->uc_stack.ss_flags & SS_DISABLE)
-		return true; /* this thread has none: our handler runs where the program does */
+		return true; /* this thread has none: the SIGSYS handler runs on the program's stack */
 	return sp >= start && sp - start < uc->uc_stack.ss_size;
 }
 
