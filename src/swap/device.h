@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the devices share among themselves: the parts of a URI, a way to say why not, and
- * memory that no program's allocator knows of.
+ * What the devices share among themselves: the parts of a URI, messages about failures, and memory that does not come
+ * from the program's allocator.
  *
- * A URI is SCHEME:PATH?key=value&key=value. Each device takes the keys that it knows;
- * what is left over is an error, so that a misspelt option is never ignored.
+ * A URI is SCHEME:PATH?key=value&key=value. Each device takes the keys that it knows. A key that no device takes is
+ * an error, so a misspelt option is never ignored.
  */
 #ifndef ANONMM_SWAPDEV_DEVICE_H
 #define ANONMM_SWAPDEV_DEVICE_H
@@ -17,11 +17,11 @@
 
 struct swap_uri {
 	char text[256]; /* as it was asked for */
-	char parts[256]; /* the same, cut up */
+	char parts[256]; /* the same text, cut into strings; scheme, path and options point into it */
 	const char *scheme;
 	const char *path;
 	const char *next; /* the URI of the device behind this one; NULL: none */
-	uint64_t memory; /* that the pager has; 0: not known */
+	uint64_t memory; /* bytes of the pager's limit; 0: not known */
 	unsigned nr_options;
 	struct swap_option {
 		const char *key;
@@ -30,36 +30,41 @@ struct swap_uri {
 	} options[SWAP_URI_OPTIONS];
 };
 
-/* Where the one line about a failure goes. */
+/* Where the message about a failure goes, one line. */
 struct swap_why {
 	const char *uri;
 	char *text;
 	size_t len;
 };
 
-/* read() that is no cancellation point: a program's thread may be here because it touched memory. */
+/* read() that is no cancellation point: the caller may be a thread of the program that touched memory. */
 static inline ssize_t device_read(int fd, void *to, size_t bytes)
 {
 	return syscall(SYS_read, fd, to, bytes);
 }
 
-/* Write "swap device 'URI': ..." and return @error, so that a failure is one statement. */
+/* Write "swap device 'URI': MESSAGE" to @why. Returns @error, so that reporting a failure is one statement. */
 int swap_why(struct swap_why *why, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Cut @text into the parts of @uri. 0, or -errno and @why. */
 int swap_uri_parse(const char *text, struct swap_uri *uri, struct swap_why *why);
 
-/* The value of @key, which then counts as known; NULL when it was not given. */
+/* The value of @key, which counts as taken from now on. NULL: the key was not given. */
 const char *swap_uri_take(struct swap_uri *uri, const char *key);
 
-/* As swap_uri_take(), for numbers: *value stays as it is when the key was not given. */
+/* Take @key, whose value is a number. *value stays as it is if the key was not given. 0, or -EINVAL and @why. */
 int swap_uri_take_number(struct swap_uri *uri, const char *key, uint64_t *value, struct swap_why *why);
 
-/* "size=SIZE", whole pages, or a share of @whole. *bytes is 0 when it was not given. */
+/*
+ * Take "size=": whole pages, or a share of @whole bytes. *bytes becomes 0 if the key was not given. 0, or -errno and
+ * @why.
+ */
 int swap_uri_take_size(struct swap_uri *uri, uint64_t whole, uint64_t *bytes, struct swap_why *why);
 
-/* -EINVAL when an option is left that nobody took. @known names those that there are. */
+/* 0, or -EINVAL and @why: an option is left that nobody took. @known names the options that exist, for the message. */
 int swap_uri_finish(const struct swap_uri *uri, const char *known, struct swap_why *why);
 
+/* Open a device. 0 and *out, or -errno and @why; then nothing stays open. */
 typedef int swapdev_opener(struct swap_uri *uri, struct swapdev **out, struct swap_why *why);
 
 swapdev_opener file_open, faulty_open, mem_open, zram_open;
@@ -67,7 +72,7 @@ swapdev_opener file_open, faulty_open, mem_open, zram_open;
 /* Run the done() of every request of @ended. Returns how many. => no lock of the device held */
 unsigned swap_io_end(struct swap_io_list *ended);
 
-/* Does @io name slots that the device has? */
+/* Does the device have all slots that @io names? */
 static inline bool swap_io_fits(const struct swapdev *dev, const struct swap_io *io)
 {
 	return io->nr >= 1 && io->nr <= SWAP_IO_PAGES && io->slot < dev->nr_slots &&
@@ -75,8 +80,8 @@ static inline bool swap_io_fits(const struct swapdev *dev, const struct swap_io 
 }
 
 /*
- * Straight from the kernel, because a preloaded mmap() or malloc() would hand out memory that is
- * itself swapped. Zeroed; NULL when there is none.
+ * Zeroed memory straight from the kernel: a preloaded mmap() or malloc() would return memory that is itself swapped.
+ * NULL: no memory.
  */
 static inline void *device_alloc(size_t bytes)
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A wrapper that makes a device fail, lie, be full and be late. See faulty.h for what it can be asked to do.
+ * A wrapper that makes a device fail, return wrong bytes, be full and be late. See faulty.h for its options.
  *
- * Each request gets a ticket when it is submitted: its fate is decided there, and its done() and owner are kept
- * in it, because the inner device calls ours. A request that is to fail never reaches the inner device. When a request
- * has ended inside and must be late, its ticket waits on the list "late" for a number of polls.
+ * A request gets a ticket when it is submitted. The ticket says whether the request will fail, be corrupted or be
+ * late. It keeps the request's done() and owner, because the inner device calls the wrapper's done(). A request that
+ * fails does not reach the inner device, or only a part of it does (torn). When a late request has ended in the inner
+ * device, its ticket stays on the list "late" for a number of polls.
  *
- * All choices come from the seed and the order of calls: over "mem:" a run can be repeated exactly.
+ * All choices depend on the seed and the order of calls. So a run over "mem:" can be repeated exactly.
  *
- * Tickets are few and made at open. Without one, a request waits in "queue" until another ends.
+ * Tickets are made at open, and are few. A request that finds none waits in "queue" until another one ends.
  */
 #include "swap/faulty.h"
 #include "swap/device.h"
@@ -19,28 +20,28 @@
 
 #define TICKETS 1024
 
-/* How long a poll of the inner device may wait: it does not see what another thread makes late. */
+/* A poll of the inner device waits no longer: it does not notice requests that another thread makes late. */
 #define INNER_WAIT_MS 20
 
-/* Locks: [I] set at open  [F] lock of the device  - none: the ticket's holder */
+/* Locks: [I] set at open  [F] lock of the device  no mark: the thread that has the ticket */
 struct ticket {
 	struct swap_io *io;
 	void (*done)(struct swap_io *);
 	void *owner;
-	void *victim; /* page whose bit is turned; NULL: none */
+	void *victim; /* the page that gets a wrong bit; NULL: none */
 	unsigned bit;
-	unsigned late; /* polls to go; 0: at once */
-	int torn; /* 0, or the error with which it ends after a part of it has moved */
-	uint16_t nr; /* torn: pages of the whole */
+	unsigned late; /* the request ends after so many polls; 0: at once */
+	int torn; /* errno of a request that fails after a part of it has moved; 0: it does not */
+	uint16_t nr; /* torn: pages of the whole request */
 	struct faulty_dev *faulty; /* [I] */
 	TAILQ_ENTRY(ticket) link;
 };
 
 TAILQ_HEAD(ticket_list, ticket);
 
-/* Nth from now, once or for ever. All [F] */
+/* A fault that waits for its request. All [F] */
 struct trap {
-	uint64_t nth; /* requests to go, 1: the next; 0: not armed */
+	uint64_t nth; /* it hits the nth request from now, 1: the next one; 0: not armed */
 	bool forever;
 	int error;
 };
@@ -53,14 +54,14 @@ struct faulty_dev {
 	struct trap corrupt; /* [F] */
 	bool hold[SWAP_DIRS]; /* [F] */
 	unsigned delay; /* [I] */
-	bool torn; /* [I] a part of what is to fail moves first */
+	bool torn; /* [I] a failing request moves a part of its pages first */
 	uint64_t random; /* [F] */
 	uint64_t requests[SWAP_DIRS]; /* [F] */
 	uint64_t dealt; /* [F] */
 	uint32_t limit; /* [F] different slots that can be written */
 	uint32_t used; /* [F] slots written and not discarded */
 	uint8_t *written; /* [F] a bit for each slot */
-	struct swap_io_list queue; /* [F] waits for a ticket */
+	struct swap_io_list queue; /* [F] requests that wait for a ticket */
 	struct ticket_list late[SWAP_DIRS]; /* [F] */
 	struct ticket_list free; /* [F] */
 	struct ticket tickets[TICKETS];
@@ -72,7 +73,7 @@ static struct faulty_dev *faulty_of(struct swapdev *dev)
 	return container_of(dev, struct faulty_dev, dev);
 }
 
-/* xorshift64*: small, seeded, good enough to shuffle. => locked */
+/* xorshift64*: small, seeded, good enough to shuffle. => lock held */
 static uint64_t random_next(struct faulty_dev *faulty)
 {
 	faulty->random ^= faulty->random >> 12;
@@ -81,7 +82,7 @@ static uint64_t random_next(struct faulty_dev *faulty)
 	return faulty->random * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-/* Does the trap close on this request? => locked */
+/* Does the fault hit this request? => lock held */
 static bool trap_closes(struct faulty_dev *faulty, struct trap *trap)
 {
 	if (trap->nth == 0)
@@ -103,7 +104,7 @@ static bool slot_written(const struct faulty_dev *faulty, uint32_t slot)
 	return faulty->written[slot / 8] & (1U << slot % 8);
 }
 
-/* 0, or -ENOSPC when the slots of @io that are new are more than there is room. => locked */
+/* 0, or -ENOSPC: @io writes more new slots than there is room for. => lock held */
 static int take_room(struct faulty_dev *faulty, const struct swap_io *io)
 {
 	uint32_t fresh = 0;
@@ -135,7 +136,7 @@ static void faulty_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
 
 /* ---- A request's way ------------------------------------------------------------------- */
 
-/* Give the request back to its submitter's hands. Returns it; the ticket is free. => locked */
+/* Restore the request's done() and owner and free the ticket. Returns the request. => lock held */
 static struct swap_io *ticket_return(struct ticket *ticket)
 {
 	struct swap_io *io = ticket->io;
@@ -152,7 +153,10 @@ static void turn_bit(struct ticket *ticket)
 		((uint8_t *)ticket->victim)[ticket->bit / 8] ^= (uint8_t)(1U << ticket->bit % 8);
 }
 
-/* The inner device is through with it. Our own poll() ends it, so that its count is right. */
+/*
+ * The inner device has ended the request. The wrapper's poll() will end it, so that the count which poll() returns is
+ * right.
+ */
 static void inner_done(struct swap_io *io)
 {
 	struct ticket *ticket = io->owner;
@@ -168,7 +172,7 @@ static void inner_done(struct swap_io *io)
 	pthread_mutex_unlock(&faulty->lock);
 }
 
-/* @io is to fail: at once, or, torn, when its first pages have moved. => locked */
+/* Make @io fail: at once, or, if torn, after its first pages have moved. => lock held */
 static int tear(struct faulty_dev *faulty, struct ticket *ticket, struct swap_io *io, int error)
 {
 	if (!faulty->torn || io->nr == 1)
@@ -179,7 +183,10 @@ static int tear(struct faulty_dev *faulty, struct ticket *ticket, struct swap_io
 	return 0;
 }
 
-/* What will become of @io: 0, and the ticket says the rest, or an error. => locked */
+/*
+ * Decide what happens to @io. 0: it goes to the inner device, and the ticket says the rest; or the -errno of its
+ * failure. => lock held
+ */
 static int decide(struct faulty_dev *faulty, struct ticket *ticket, struct swap_io *io)
 {
 	faulty->requests[io->dir]++;
@@ -198,7 +205,10 @@ static int decide(struct faulty_dev *faulty, struct ticket *ticket, struct swap_
 	return 0;
 }
 
-/* Tickets for the queue, as far as there are any: what is to work goes to @inner, what is to fail is late or later. => locked */
+/*
+ * Give free tickets to requests of the queue. Those that will not fail go to @inner, the others to "late". => lock
+ * held
+ */
 static void issue(struct faulty_dev *faulty, struct swap_io_list *inner)
 {
 	struct ticket *ticket;
@@ -231,7 +241,7 @@ static void faulty_submit(struct swapdev *dev, struct swap_io_list *list)
 		faulty->inner->ops->submit(faulty->inner, &inner);
 }
 
-/* Move those whose time has come onto @ended. @polls: that have passed since. => locked */
+/* @polls polls have passed: move late requests whose time has come to @ended. => lock held */
 static void collect(struct faulty_dev *faulty, enum swap_dir dir, unsigned polls, struct swap_io_list *ended)
 {
 	struct ticket *ticket, *next;
@@ -250,7 +260,7 @@ static void collect(struct faulty_dev *faulty, enum swap_dir dir, unsigned polls
 	}
 }
 
-/* Let one poll pass for what is late. Returns whether some of it is still to come by polling alone. */
+/* Count one poll for late requests. true: some of them need only more polls to end. */
 static bool poll_late(struct faulty_dev *faulty, enum swap_dir dir, struct swap_io_list *ended)
 {
 	struct swap_io_list inner = STAILQ_HEAD_INITIALIZER(inner);
@@ -266,7 +276,7 @@ static bool poll_late(struct faulty_dev *faulty, enum swap_dir dir, struct swap_
 	return more;
 }
 
-/* One look at what is late, and if that brings nothing one at the inner device. Returns how many ended, or -EBUSY. */
+/* Look at late requests, and if none ends, poll the inner device. Returns how many requests ended, or -EBUSY. */
 static int poll_once(struct faulty_dev *faulty, enum swap_dir dir, int timeout_ms, bool *more)
 {
 	struct swap_io_list ended = STAILQ_HEAD_INITIALIZER(ended);
@@ -287,7 +297,7 @@ static int poll_once(struct faulty_dev *faulty, enum swap_dir dir, int timeout_m
 	return nr == 0 && inner == -EBUSY && !*more ? -EBUSY : nr;
 }
 
-/* Looks again only for what polling alone brings: anything else may be ended by other threads, or held. */
+/* Poll again only while requests need more polls to end. Other requests may be ended by other threads, or be held. */
 static int faulty_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 {
 	struct faulty_dev *faulty = faulty_of(dev);
@@ -300,7 +310,7 @@ static int faulty_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 	return nr;
 }
 
-/* Lateness is counted in polls: only polling makes it pass. */
+/* Late requests end after a number of polls, so a caller must poll, and not sleep on a descriptor. */
 static int faulty_poll_fd(struct swapdev *dev, enum swap_dir dir)
 {
 	(void)dev;
@@ -476,12 +486,15 @@ static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct 
 	faulty->limit = (uint32_t)full;
 	faulty->delay = (unsigned)delay;
 	faulty->torn = torn;
-	/* The generator never leaves 0. */
+	/* The generator would stay at 0 for ever. */
 	faulty->random = seed ? seed : 1;
 	return 0;
 }
 
-/* What is not ours is the inner device's: its name is the path, its options those that are left. */
+/*
+ * Open the inner device: the path of the URI is its name, and the options that the wrapper did not take are its
+ * options.
+ */
 static int open_inner(struct swap_uri *uri, struct faulty_dev *faulty, struct swap_why *why)
 {
 	char text[sizeof(uri->text)];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From the name of a device to the device: one line for each kind that there is. */
+/* From the URI of a device to the device. There is a table with one line for each kind of device. */
 #include "swap/device.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 static const struct swapdev_kind {
 	const char *scheme;
 	swapdev_opener *open;
-	bool in_front; /* takes the device behind it in a list as its own */
+	bool in_front; /* it takes the device behind it in the list as its next device */
 } kinds[] = {
 	{"file", file_open, false},
 	{"zram", zram_open, true},
@@ -35,7 +35,7 @@ static const struct swapdev_kind *kind_of(const struct swap_uri *uri)
 	return NULL;
 }
 
-/* @next: the URI behind it, NULL: none. *took says whether the device has taken it. */
+/* @next: the URI behind @uri; NULL: none. *took: the device has taken it as its next device. */
 static int open_one(const char *text, const char *next, uint64_t memory, struct swapdev **out, bool *took,
 	struct swap_why *why)
 {
@@ -59,7 +59,7 @@ static int open_one(const char *text, const char *next, uint64_t memory, struct 
 	return error;
 }
 
-/* A comma that a scheme follows begins the next one; any other belongs to a path. Returns NULL at the end. */
+/* A comma with a scheme after it begins the next URI. Another comma belongs to a path. NULL: there is no next URI. */
 static char *list_next(char *text)
 {
 	for (char *comma = strchr(text, ','); comma; comma = strchr(comma + 1, ',')) {

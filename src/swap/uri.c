@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Cutting up the name of a swap device, and saying what is wrong with it. */
+/* Cut the URI of a swap device into its parts, and report what is wrong with it. */
 #include "swap/device.h"
 #include "base/size.h"
 

@@ -2,12 +2,13 @@
 /*
  * The file device: slots in an unlinked file or a block device. See file.h for the way of a request.
  *
- * Slot n is the bytes from n * PAGE_BYTES. The file is sparse: on ext4, writing 1 MiB pieces into holes is as fast as
- * into preallocated space, and a disk that is full later fails the write with -ENOSPC either way.
+ * Slot n is the PAGE_BYTES bytes from offset n * PAGE_BYTES. The file is sparse: on ext4, writing pieces of 1 MiB
+ * into holes is as fast as into preallocated space. A disk that fills up later fails the write with -ENOSPC in both
+ * cases.
  *
- * Descriptors. Threads may have different descriptor tables, and a program closes what is not its own. So the
- * device remembers which thread's table has its file (adopt), takes a copy for a fork from there, and never trusts
- * a number without looking at what is behind it.
+ * Descriptors. Threads may have different descriptor tables, and a program may close descriptors that are not its
+ * own. So the device remembers the thread whose table has its file (adopt), and copies the descriptor from there for
+ * a fork. It never uses a number without checking which file is behind it.
  */
 #define _GNU_SOURCE
 #include "swap/file/file.h"
@@ -24,7 +25,7 @@ static struct file_dev *file_of(struct swapdev *dev)
 
 /* ---- One request ---------------------------------------------------------------------- */
 
-/* Neighbours in memory become one iovec: the host then walks one range, not 256. */
+/* Merge pages that are neighbours in memory into one iovec: the host then walks one range, not 256. */
 static void file_io_prepare(struct swap_io *io)
 {
 	unsigned last = 0;
@@ -40,7 +41,7 @@ static void file_io_prepare(struct swap_io *io)
 	io->result = 0;
 }
 
-/* @bytes more are done. Returns whether that was all. */
+/* @bytes more are done. true: nothing is left. */
 static bool file_io_advance(struct swap_io *io, size_t bytes)
 {
 	uint64_t first = io->device_word[1] >> 32;
@@ -64,10 +65,10 @@ bool file_io_settle(struct swap_io *io, long answer)
 {
 	if (answer > 0)
 		return file_io_advance(io, (size_t)answer);
-	/* A thread that exits cancels what it had started: as good as interrupted. */
+	/* The exit of a thread cancels the requests that it started: start them again, as after an interruption. */
 	if (answer == -EINTR || answer == -EAGAIN || answer == -ECANCELED)
 		return false;
-	/* Nothing moved and no error: the file ends before the slot does. */
+	/* Nothing moved and no error: the file ends before the slot's end. */
 	io->result = answer ? (int)answer : -EIO;
 	return true;
 }
@@ -98,7 +99,7 @@ static long futex(_Atomic(uint32_t) *word, int op, uint32_t value, const struct 
 	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
-/* Run the done() of a batch that queue_reap() counted. */
+/* Call done() of a batch that queue_reap() counted in ending. Returns how many there were. */
 static int queue_end(struct file_queue *q, struct swap_io_list *ended)
 {
 	unsigned nr = swap_io_end(ended);
@@ -109,7 +110,7 @@ static int queue_end(struct file_queue *q, struct swap_io_list *ended)
 	return (int)nr;
 }
 
-/* Returns whether there is a batch, which is then counted. => queue lock held */
+/* Reap, and start what is pending. true: @ended is a batch, and counted in ending. => queue lock held */
 static bool queue_reap(struct file_queue *q, struct swap_io_list *ended)
 {
 	q->file->engine->reap(q, ended);
@@ -121,7 +122,7 @@ static bool queue_reap(struct file_queue *q, struct swap_io_list *ended)
 	return true;
 }
 
-/* Other threads' done() are running; one of them may be what the caller waits for. */
+/* Wait until a batch of another thread has ended: the caller's request may be in it. */
 static void queue_watch_ending(struct file_queue *q, uint32_t seen, int timeout_ms)
 {
 	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
@@ -138,7 +139,10 @@ static bool queue_idle(const struct file_queue *q)
 	return q->in_flight == 0 && STAILQ_EMPTY(&q->pending);
 }
 
-/* How long the leader may sleep: when the host refused to start anything, nothing will wake it. => queue lock held */
+/*
+ * How long the leader may sleep. If the host has started nothing, nothing will wake the leader: 1 ms. => queue lock
+ * held
+ */
 static int queue_nap_ms(const struct file_queue *q, int timeout_ms)
 {
 	bool stuck = q->in_flight == 0 && !STAILQ_EMPTY(&q->pending);
@@ -149,8 +153,10 @@ static int queue_nap_ms(const struct file_queue *q, int timeout_ms)
 enum queue_step { QUEUE_ENDED, QUEUE_BUSY, QUEUE_EMPTY, QUEUE_RETRY };
 
 /*
- * Reap; if there is nothing, sleep once and reap again. A batch is counted. No sleep with @timeout_ms 0, and none when
- * nothing is in flight: another thread may have ended everything since the caller looked.
+ * Reap. If that brings nothing, sleep once and reap again. There is no sleep with @timeout_ms 0, and none when
+ * nothing is in flight or pending: another thread may have ended everything since the caller looked.
+ * => QUEUE_ENDED: @ended is a batch, counted in ending. QUEUE_BUSY: there is a leader. QUEUE_EMPTY: nothing to wait
+ *    for. QUEUE_RETRY: the sleep brought no whole request
  */
 static enum queue_step queue_step(struct file_queue *q, struct swap_io_list *ended, int timeout_ms)
 {
@@ -188,7 +194,7 @@ static int file_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 	int left = timeout_ms;
 	enum queue_step step;
 
-	/* A sleep also ends for a piece of a request: the time that is left is still the caller's. */
+	/* A sleep also ends when a piece of a request has ended. The caller then waits for the rest of its time. */
 	while ((step = queue_step(q, &ended, left)) == QUEUE_RETRY) {
 		left = (int)(until - (int64_t)(host_now_ns() / 1000000));
 		if (left <= 0)
@@ -215,7 +221,7 @@ static void file_submit_dir(struct file_dev *file, enum swap_dir dir, struct swa
 	swap_io_end(&refused);
 }
 
-/* The submitter sleeps in the host until the page is there. */
+/* Do a read in the submitter's own thread, which sleeps in the host until the page is there. */
 static void read_alone(struct file_dev *file, struct swap_io *io)
 {
 	long answer;
@@ -263,7 +269,7 @@ static int file_poll_fd(struct swapdev *dev, enum swap_dir dir)
 	return file->engine->event_fd(&file->queue[dir]);
 }
 
-/* Punching holes costs a journal transaction each and makes the next write allocate again: keep the blocks. */
+/* Keep the blocks: punching a hole costs a journal transaction, and the next write would allocate again. */
 static void file_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
 {
 	(void)dev;
@@ -321,7 +327,7 @@ static int engines_open(struct file_dev *file);
 static int file_fork_child(struct swapdev *dev)
 {
 	struct file_dev *file = file_of(dev);
-	/* Where our file still is under its number, the descriptors next to it are too. */
+	/* If the file is still behind its number, the engine's descriptors are behind theirs. */
 	bool intact = file_is_ours(file, file->fd);
 
 	file->engine->abandon(&file->queue[SWAP_READ], intact);
@@ -356,10 +362,10 @@ static int engine_open(struct file_dev *file, const struct file_engine *engine)
 }
 
 /*
- * The engine that was asked for, or the first that works here. aio before uring: they are equally fast, but the
- * completions of io_uring run in the thread that submitted, which may be one of the program's. It makes
- * epoll_wait() return EINTR there, and a thread that cannot be woken (it waits for its vfork child) would keep
- * back a page that others, that child too, wait for.
+ * Open the engine that was asked for, or the first that works here. aio comes before io_uring. They are equally fast,
+ * but completions of io_uring run in the thread that submitted, which may be one of the program's. They make
+ * epoll_wait() return EINTR there. A thread that cannot be woken, because it waits for its vfork child, would also
+ * keep back a page that the child or others wait for.
  */
 static int engines_open(struct file_dev *file)
 {

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside the file device: one file, one queue for each direction, and an engine that moves
- * bytes between the two.
+ * Inside the file device: one file, one queue for each direction, and an engine that moves bytes between memory and
+ * the file.
  *
  * The life of a request:
  *
- *   submit      file_submit    merged, put on queue.pending
- *   start       engine.start   taken from pending as far as the engine has room
- *   reap        engine.reap    a piece has ended: the rest back on pending, or onto "ended"
- *   end         file_poll      done(), with no lock held
+ *   submit      file_submit    Merge pages that are neighbours in memory, put the request on queue.pending.
+ *   start       engine.start   Take requests from pending, as far as the engine has room.
+ *   reap        engine.reap    A piece has ended. Put the request on "ended", or back on pending for the rest.
+ *   end         file_poll      Call done(), with no lock held.
  *
- * Who sleeps: one thread a queue, the leader. Others get -EBUSY. Two rules keep a waiter from
- * sleeping through the end of its request:
- *   - the leader counts its batch in queue.ending before it ceases to be the leader, and
- *     uncounts it after the last done();
- *   - who would become the leader while something is ending waits for that instead.
+ * A read with `alone` set takes another way: file_submit() does it, and calls done() before it returns.
+ *
+ * One thread per queue sleeps for the end of requests: the leader. poll() returns -EBUSY to other threads. Two rules
+ * keep a waiter from sleeping through the end of its request:
+ *   - The leader increments queue.ending before it ceases to be the leader, and decrements it after the last done()
+ *     of its batch.
+ *   - A thread that would become the leader while queue.ending is not 0 waits until it is 0 instead.
  */
 #ifndef ANONMM_SWAPDEV_FILE_H
 #define ANONMM_SWAPDEV_FILE_H
@@ -28,33 +30,33 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-/* Requests in flight at once: 8 give the full rate for 1 MiB each, 128 for 4 KiB each. */
+/* Requests in flight per queue. A disk reaches its full rate with 8 requests of 1 MiB, or with 128 of 4 KiB. */
 #define FILE_DEPTH 128
 
-/* Threads a queue of the fallback has. The disk wants a few at once; more only cost stacks. */
+/* Threads per queue of file_threads.c. A disk needs a few requests at once; more threads only cost stacks. */
 #define FILE_THREADS 4
 
-/* Events that aio takes at once. */
+/* Completions that aio takes from the kernel in one call. */
 #define FILE_AIO_EVENTS 32
 
 struct file_dev;
 
-/* Locks: [I] set at open or in fork_child  [Q] queue lock  [a] atomic  [L] the leader's */
+/* Locks: [I] set at open or in fork_child  [Q] queue lock  [a] atomic  [L] the leader alone */
 struct file_queue {
 	struct file_dev *file; /* [I] */
 	enum swap_dir dir; /* [I] */
 	pthread_mutex_t lock;
-	struct swap_io_list pending; /* [Q] submitted, not yet with the engine */
-	unsigned in_flight; /* [Q] with the engine */
+	struct swap_io_list pending; /* [Q] requests that the engine does not have yet */
+	unsigned in_flight; /* [Q] requests that the engine has */
 	bool leader; /* [Q] a thread sleeps in engine.sleep */
 	_Atomic(uint32_t) ending; /* [a] batches whose done() are running */
 	_Atomic(uint32_t) watchers; /* [a] threads that sleep on ending */
-	union { /* the engine's own */
-		struct io_uring ring; /* [Q], its completion side read by the leader's sleep */
+	union { /* private to the engine */
+		struct io_uring ring; /* [Q]. The leader reads its completion side in sleep, without the lock */
 		struct file_aio {
 			aio_context_t context; /* [I] */
 			int event_fd; /* [I] */
-			unsigned nr_slept; /* [L] events that the leader's sleep brought */
+			unsigned nr_slept; /* [L] completions that the leader's last sleep brought */
 			struct io_event slept[FILE_AIO_EVENTS]; /* [L] */
 		} aio;
 		struct file_threads {
@@ -62,13 +64,13 @@ struct file_queue {
 				struct host_thread thread;
 				struct file_queue *queue;
 			} worker[FILE_THREADS]; /* [I] the first nr */
-			int keep[2]; /* [I] the workers' descriptors */
-			unsigned nr; /* [I] */
+			int keep[2]; /* [I] descriptors that the workers keep: the file and event_fd */
+			unsigned nr; /* [I] workers */
 			int event_fd; /* [I] */
-			bool stop; /* [Q] */
-			pthread_cond_t work; /* pending has one more, or stop */
-			pthread_cond_t news; /* ended has one more */
-			struct swap_io_list ended; /* [Q] settled, not yet reaped */
+			bool stop; /* [Q] the workers shall end */
+			pthread_cond_t work; /* signalled when pending gets a request, and when stop is set */
+			pthread_cond_t news; /* signalled when ended gets a request */
+			struct swap_io_list ended; /* [Q] requests that are over and not yet reaped */
 		} threads;
 	};
 };
@@ -76,26 +78,32 @@ struct file_queue {
 struct file_engine {
 	const char *name;
 
-	/* 0, or -errno: cannot work here. => single-threaded as far as this queue goes */
+	/* 0, or -errno: the engine does not work on this host. => no other thread uses the queue */
 	int (*open)(struct file_queue *);
 	void (*close)(struct file_queue *);
 
 	/*
-	 * In the child of a fork: the queue is the parent's. Let go of it without touching its memory;
-	 * @close_fds: its descriptors are in this process' table, under their numbers.
+	 * In the child of a fork: the queue is the parent's. Drop it without touching memory that it shares with the
+	 * parent. @close_fds: the queue's descriptors are in this process's table, and are to be closed.
 	 */
 	void (*abandon)(struct file_queue *, bool close_fds);
 
-	/* Start what is pending, as far as there is room; what cannot start goes onto @ended. => queue lock held */
+	/*
+	 * Start pending requests, as far as there is room. A request that fails to start goes to @ended. => queue
+	 * lock held
+	 */
 	void (*start)(struct file_queue *, struct swap_io_list *ended);
 
-	/* Move what has ended onto @ended, what must go on back to pending. => queue lock held */
+	/*
+	 * Move requests that are over to @ended, and those of which a part is left back to pending. => queue lock
+	 * held
+	 */
 	void (*reap)(struct file_queue *, struct swap_io_list *ended);
 
-	/* Until there is something to reap, or @timeout_ms have passed, or earlier. => queue lock not held */
+	/* Sleep until there is something to reap, @timeout_ms at most. It may return early. => queue lock not held */
 	void (*sleep)(struct file_queue *, int timeout_ms);
 
-	/* Readable when there is something to reap. */
+	/* A descriptor that is readable while there is something to reap. */
 	int (*event_fd)(struct file_queue *);
 };
 
@@ -104,25 +112,32 @@ extern const struct file_engine file_uring, file_aio, file_threads;
 struct file_dev {
 	struct swapdev dev; /* first */
 	const struct file_engine *engine; /* [I] */
-	const struct file_engine *wish; /* [I] the only one that may be used; NULL: any */
+	const struct file_engine *wish; /* [I] the only engine that may be used; NULL: any */
 	int fd; /* [I] */
 	bool direct; /* [I] O_DIRECT: the host moves bytes while the caller goes on */
-	pid_t owner; /* whose descriptor table has fd; adopt() */
-	int fork_fd; /* the forking thread's copy of fd; -1: none */
-	struct stat identity; /* [I] of fd: to know it again */
+	pid_t owner; /* the thread whose descriptor table has fd. Set by adopt() */
+	int fork_fd; /* a copy of fd in the forking thread's descriptor table; -1: none */
+	struct stat identity; /* [I] of fd: file_is_ours() compares with it */
 	struct file_queue queue[SWAP_DIRS];
 };
 
-/* file_place.c: PATH to an unlinked file, or a block device, of at least @uri's size. Sets fd, direct, nr_slots. */
+/*
+ * file_place.c: open the PATH of @uri as an unlinked file or a block device. Sets fd, direct and nr_slots. 0, or
+ * -errno and @why.
+ */
 int file_place(struct swap_uri *uri, struct file_dev *file, struct swap_why *why);
 
-/* Is @fd, in the calling thread's descriptor table, our file? */
+/* Is @fd, in the calling thread's descriptor table, the device's file? */
 bool file_is_ours(const struct file_dev *file, int fd);
 
-/* Out of the way of a program's own descriptors. Returns the new one; @fd itself when that fails. */
+/* Move @fd to a high number, away from the program's descriptors. Returns the new number; @fd itself if that fails. */
 int file_fd_move_high(int fd);
 
-/* ---- One request, piece by piece: device_word[0] is the next byte on the device, [1] first << 32 | number of iovecs left. */
+/*
+ * ---- One request, piece by piece -------------------------------------------------------------------
+ *
+ * device_word[0]: offset in the file of the next byte. device_word[1]: the next iovec << 32 | number of iovecs left.
+ */
 
 static inline off_t file_io_offset(const struct swap_io *io)
 {
@@ -141,8 +156,8 @@ static inline unsigned file_io_nr_iov(const struct swap_io *io)
 }
 
 /*
- * The host's answer for one piece: bytes moved, or -errno. Returns true when the request is over, with its result;
- * false: the rest has to be started again.
+ * Take the host's answer for one piece: bytes moved, or -errno. true: the request is over, and its result is set.
+ * false: the rest must be started again.
  */
 bool file_io_settle(struct swap_io *io, long answer);
 

@@ -2,15 +2,16 @@
 /*
  * The file device on the kernel's older asynchronous I/O (io_submit).
  *
- * For O_DIRECT it is as fast as io_uring, many containers that refuse io_uring allow it, and its completions come from
- * the interrupt straight into memory: no thread is disturbed for them. That makes it the engine for
- * program threads that submit by themselves and go on. Without O_DIRECT submission would block: not used then.
+ * With O_DIRECT it is as fast as io_uring, and many containers that refuse io_uring allow it. The interrupt writes
+ * completions straight into memory, so no thread is disturbed for them. That makes it the right engine where threads
+ * of the program submit requests and go on. Without O_DIRECT submission would block, so the engine is not used then.
  *
- * A context belongs to the memory of the process, not to a descriptor; only the file and the eventfd are
- * looked up in the submitter's table.
+ * A context belongs to the memory of the process, not to a descriptor. The kernel looks up only the file and the
+ * eventfd in the submitter's descriptor table.
  *
- * The context is made by the first request: whoever has had one waits for it at its end, some 30 ms for an RCU grace period, and most
- * programs and children never swap. Should the host refuse one then, requests are served in submit, one by one.
+ * The first request makes the context. A process that has one waits for its end when it exits: about 30 ms, for an
+ * RCU grace period. Most programs and children never swap, and need not wait. If the host refuses a context, submit
+ * serves the requests itself, one by one.
  */
 #define _GNU_SOURCE
 #include "swap/file/file.h"
@@ -18,10 +19,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* Handed over in one call: small, because submitters may run on a signal stack. */
+/* Requests passed to the host in one call. Small, because submitters may run on a signal stack. */
 #define BATCH 8
 
-/* The page that io_setup() maps begins so. Only ever read here, to save a system call when nothing has ended. */
+/* The start of the page that io_setup() maps. It is only read here, to save a system call when nothing has ended. */
 struct completion_page {
 	uint32_t id, nr;
 	_Atomic(uint32_t) head, tail;
@@ -42,7 +43,7 @@ static bool maybe_ended(struct file_queue *q)
 	return page->magic != COMPLETION_MAGIC || atomic_load(&page->head) != atomic_load(&page->tail);
 }
 
-/* What a child of fork must not see. Its size follows from what the page says of itself; a hint, so errors do not matter. */
+/* Keep the completions from a fork's child. The page says how many there are. Errors do not matter: this is a hint. */
 static void keep_from_children(struct file_queue *q)
 {
 	struct completion_page *page = completions(q);
@@ -56,7 +57,7 @@ static int aio_open(struct file_queue *q)
 {
 	if (!q->file->direct)
 		return -EOPNOTSUPP;
-	/* There is no such context; what the host says tells whether we may have one at all. */
+	/* This context does not exist, so the call fails. EINVAL: the host allows aio; another error: it does not. */
 	if (syscall(SYS_io_destroy, 0ul) != 0 && errno != EINVAL)
 		return -errno;
 	q->aio.context = 0;
@@ -113,7 +114,7 @@ static struct swap_io *take_first(struct swap_io_list *list)
 	return io;
 }
 
-/* Returns how many the host took, or -errno for the first. They stay on pending. */
+/* Returns how many requests the host took, or -errno for the first one. They stay on pending. */
 static long submit_batch(struct file_queue *q)
 {
 	struct iocb cbs[BATCH], *ptrs[BATCH];
@@ -131,14 +132,14 @@ static long submit_batch(struct file_queue *q)
 	}
 	if (nr == 0)
 		return 0;
-	/* Another file may have taken the number: a write there would be somebody's loss. 0.2 us against the 60 of a read. */
+	/* Another file may have taken the number, and a write would destroy it. The check costs 0.2 us, a read 60. */
 	if (!file_is_ours(q->file, q->file->fd))
 		return -EBADF;
 	answer = syscall(SYS_io_submit, q->aio.context, nr, ptrs);
 	return answer < 0 ? -errno : answer;
 }
 
-/* Without a context. */
+/* Serve the pending requests without a context. */
 static void serve_at_once(struct file_queue *q, struct swap_io_list *ended)
 {
 	while (!STAILQ_EMPTY(&q->pending)) {
@@ -160,8 +161,7 @@ static void serve_at_once(struct file_queue *q, struct swap_io_list *ended)
 }
 
 /*
- * => the queue lock is held from here to the reaper, so a request that has ended already cannot be touched before it
- * is off pending.
+ * => queue lock held: a request may end at once, and nobody reaps it before it is off pending
  */
 static void aio_start(struct file_queue *q, struct swap_io_list *ended)
 {
@@ -209,7 +209,7 @@ static void aio_reap(struct file_queue *q, struct swap_io_list *ended)
 
 	if (q->aio.nr_slept == 0 && (q->in_flight == 0 || !maybe_ended(q)))
 		return;
-	/* First quiet the eventfd, then look: what ends in between makes it readable again. */
+	/* Clear the eventfd before looking: a request that ends after the look makes it readable again. */
 	if (device_read(q->aio.event_fd, &count, sizeof(count)) < 0)
 		count = 0;
 	do {
@@ -222,7 +222,7 @@ static void aio_reap(struct file_queue *q, struct swap_io_list *ended)
 	} while (nr > 0);
 }
 
-/* Waiting takes the events along; nobody else reaps while there is a leader. */
+/* Sleeping takes completions from the kernel: they wait in slept for reap. Only the leader reaps while it sleeps. */
 static void aio_sleep(struct file_queue *q, int timeout_ms)
 {
 	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};

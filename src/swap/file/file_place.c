@@ -2,10 +2,10 @@
 /*
  * Where the file device's bytes are: PATH becomes an open file without a name, mode 0600.
  *
- *   a directory          a nameless file in it (O_TMPFILE, or made and unlinked at once)
- *   a name that is free  made with O_EXCL and unlinked at once
- *   a block device       used as it is, if nobody else does
- *   anything else        refused: what is there is somebody's
+ *   a directory          a nameless file in it (O_TMPFILE, or created and unlinked at once)
+ *   a name that is free  a file created with O_EXCL and unlinked at once
+ *   a block device       used as it is, if nobody else uses it
+ *   anything else        refused: it may hold somebody's data
  */
 #define _GNU_SOURCE
 #include "swap/file/file.h"
@@ -21,7 +21,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-#define FDS_ROOM 32 /* numbers for these below a low limit */
+#define FDS_ROOM 32 /* descriptor numbers that are kept for devices where the limit of descriptors is low */
 
 #define DEFAULT_BYTES_MAX (16 * GIB)
 
@@ -32,7 +32,7 @@ int file_fd_move_high(int fd)
 
 /* ---- Finding the place --------------------------------------------------------------- */
 
-/* For file systems without O_TMPFILE: a name, for a moment. */
+/* For file systems without O_TMPFILE: create a file with a name, and unlink it at once. */
 static int open_named_once(const char *dir)
 {
 	char name[300];
@@ -68,7 +68,7 @@ static int open_new_name(const char *path)
 	return fd;
 }
 
-/* O_EXCL without O_CREAT: -EBUSY when it is mounted, or swapped on. */
+/* O_EXCL without O_CREAT: -EBUSY if the block device is mounted or used for swap. */
 static int open_block_device(const char *path)
 {
 	int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
@@ -124,7 +124,7 @@ static int check_room(uint64_t bytes, uint64_t room, struct swap_why *why)
 		size_text(bytes, want, sizeof(want)), size_text(room, have, sizeof(have)));
 }
 
-/* Growing beyond this limit would raise SIGXFSZ in the program. */
+/* The limit of file sizes: a write behind it would raise SIGXFSZ in the program. */
 static int check_file_limit(uint64_t bytes, struct swap_why *why)
 {
 	char want[32], have[32];
@@ -195,7 +195,7 @@ static int size_place(struct swap_uri *uri, struct file_dev *file, struct swap_w
 
 /* ---- Direct I/O --------------------------------------------------------------------------- */
 
-/* Some file systems accept the flag and then refuse the I/O: try one page. */
+/* Does O_DIRECT work? Some file systems accept the flag and then refuse the I/O, so try one page. */
 static bool direct_works(int fd)
 {
 	void *page = device_alloc(PAGE_BYTES);
@@ -217,7 +217,10 @@ static bool set_direct(int fd)
 	return false;
 }
 
-/* Without O_DIRECT what is swapped out stays in the page cache: it works, but saves nothing until the host writes it back. */
+/*
+ * Without O_DIRECT, pages that are swapped out stay in the page cache: no memory is saved until the host writes them
+ * back.
+ */
 static int choose_direct(const char *wish, struct file_dev *file, struct swap_why *why)
 {
 	if (strcmp(wish, "off") == 0)

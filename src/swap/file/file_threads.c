@@ -2,8 +2,8 @@
 /*
  * The file device on threads that read and write: for hosts that refuse every kind of asynchronous I/O.
  *
- * The workers are threads of ours (host/thread.h): a program can neither close their file, nor wait for ever for the end of a
- * pipe that they would hold open.
+ * The workers have descriptor tables of their own (host/thread.h). So a program can neither close their file, nor
+ * wait for ever for the end of a pipe that they would hold open.
  */
 #define _GNU_SOURCE
 #include "swap/file/file.h"
@@ -109,7 +109,7 @@ static int start_workers(struct file_queue *q)
 	}
 	for (unsigned i = 0; i < q->threads.nr; i++)
 		host_thread_wait_settled(&q->threads.worker[i].thread);
-	/* One is enough to go on. */
+	/* One worker is enough. */
 	return q->threads.nr ? 0 : error;
 }
 
@@ -152,7 +152,7 @@ static void threads_close(struct file_queue *q)
 	host_close(q->threads.event_fd);
 }
 
-/* The workers did not come along through the fork. */
+/* The workers do not exist in the child. */
 static void threads_abandon(struct file_queue *q, bool close_fds)
 {
 	if (close_fds)

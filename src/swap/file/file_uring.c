@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The file device on io_uring: one ring a direction.
+ * The file device on io_uring: one ring for each direction.
  *
- * Room: a queue has at most FILE_DEPTH requests in flight, and the ring as many entries. So the submission ring is
- * empty whenever the queue lock is free, and the completion ring, twice as large, cannot overflow.
+ * Room: a queue has at most FILE_DEPTH requests in flight, and the ring has as many entries. Every submission is
+ * complete before the queue lock is released, so the submission ring is empty then. The completion ring is twice as
+ * large and cannot overflow.
  *
- * The file is registered with the ring: a thread whose descriptor table has lost our descriptors gets -EBADF for the
- * ring, and can never write to what took the file's number.
+ * The file is registered with the ring. A thread whose descriptor table has lost the descriptors gets -EBADF for the
+ * ring, and can never write to another file that took the file's number.
  *
- * A completion is finished by the thread that submitted it: the host interrupts that thread, in whatever
- * system call it is then. Most calls go on by themselves; epoll_wait() and a few more return EINTR. So it is at its best
- * where only threads of our own submit; engine=auto takes it where aio does not work.
+ * The thread that submitted a request finishes its completion: the host interrupts that thread, whatever system call
+ * it is in. Most calls go on by themselves. epoll_wait() and a few more return EINTR. So this engine is best where
+ * only the library's threads submit. engine=auto takes it where aio does not work.
  */
 #include "swap/file/file.h"
 
 #include <string.h>
 
-/* Asked again this often before a request waits for the next poll(). */
+/* The host is asked so often to start requests, before they wait for the next poll(). */
 #define START_TRIES 64
 
 static void ring_use_high_fd(struct io_uring *ring)
@@ -30,7 +31,7 @@ static int uring_open(struct file_queue *q)
 
 	if (error)
 		return error;
-	/* Without EXT_ARG a wait with a timeout would need the submission ring, and thus its lock. */
+	/* Without EXT_ARG a wait with a timeout would need the submission ring, and so the queue lock. */
 	if (!(q->ring.features & IORING_FEAT_EXT_ARG)) {
 		io_uring_queue_exit(&q->ring);
 		return -ENOSYS;
@@ -49,7 +50,10 @@ static void uring_close(struct file_queue *q)
 	io_uring_queue_exit(&q->ring);
 }
 
-/* The ring's memory is not in this process (dontfork): what is at its addresses now is not ours to unmap. */
+/*
+ * The ring's memory does not exist in the child (MADV_DONTFORK). Its addresses may hold other mappings: do not unmap
+ * them.
+ */
 static void uring_abandon(struct file_queue *q, bool close_fds)
 {
 	if (close_fds)
@@ -80,8 +84,8 @@ static void queue_sqe(struct file_queue *q, struct swap_io *io)
 }
 
 /*
- * Take back what the host did not accept. It reads the tail only inside our own io_uring_enter(), which is over.
- * Newest first, so that pending keeps its order.
+ * Take back the entries that the host did not accept. The host reads the tail only inside io_uring_enter(), which has
+ * returned. The newest entry comes first, so that pending keeps its order.
  */
 static void take_back(struct file_queue *q, int error, struct swap_io_list *ended)
 {
@@ -104,12 +108,12 @@ static void take_back(struct file_queue *q, int error, struct swap_io_list *ende
 	sq->sqe_head = sq->sqe_tail = head;
 }
 
-/* The host's reason not to start: 0 when it is worth asking again later. */
+/* The error with which requests fail that the host did not start. 0: the host may start them later. */
 static int refusal(int answer)
 {
 	if (answer == -EAGAIN || answer == -EBUSY || answer == -EINTR || answer == -ENOMEM)
 		return 0;
-	/* No descriptor, another one's, or not a ring any more. */
+	/* The descriptor is closed, belongs to another file, or is no ring any more. */
 	return -EBADF;
 }
 
@@ -164,7 +168,7 @@ static void uring_sleep(struct file_queue *q, int timeout_ms)
 	/* Not io_uring_wait_cqe_timeout(): it would look at the submission ring without the lock. */
 	answer = io_uring_enter2((unsigned)q->ring.enter_ring_fd, 0, 1,
 		IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (sigset_t *)(void *)&arg, sizeof(arg));
-	/* A thread without the ring's descriptor still sees its memory: look again soon, rather than at once. */
+	/* A thread without the ring's descriptor still sees the ring's memory. It looks again after a short sleep. */
 	if (answer < 0 && answer != -ETIME && answer != -EINTR)
 		syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 200000}, NULL);
 }

@@ -2,11 +2,12 @@
 /*
  * A device in plain memory, for tests and the simulator: mem:?size=SIZE&when=poll|submit&shared=0|1
  *
- * The bytes move when the request is submitted; it ends at the next poll() of its direction, in the
- * order of submission (when=submit: at once). No time passes, no thread runs: the same calls give the same run.
+ * The bytes move when a request is submitted. The request ends at the next poll() of its direction, in the order of
+ * submission; with when=submit it ends at once. No time passes and no thread runs, so the same calls give the same
+ * run.
  *
- * Its memory is its own, not swapped by anybody, and not counted. A child of fork has its copy of it; with shared=1 both see the
- * same, as they would with a file.
+ * The device's memory is its own: nobody swaps it, and it does not count against the limit. A fork's child has a copy
+ * of it. With shared=1 parent and child have the same memory, as with a file.
  */
 #include "swap/device.h"
 
@@ -21,7 +22,7 @@ struct mem_dev {
 	uint8_t *bytes; /* [I] */
 	bool at_once; /* [I] */
 	pthread_mutex_t lock;
-	struct swap_io_list ended[SWAP_DIRS]; /* [Q] moved, done() not yet called */
+	struct swap_io_list ended[SWAP_DIRS]; /* [Q] requests whose bytes have moved; done() comes next */
 };
 
 static struct mem_dev *mem_of(struct swapdev *dev)
@@ -64,7 +65,7 @@ static void mem_submit(struct swapdev *dev, struct swap_io_list *list)
 	swap_io_end(&at_once);
 }
 
-/* Never waits: what is not there yet will not come by waiting. */
+/* Never waits: requests end only by calls. */
 static int mem_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 {
 	struct mem_dev *mem = mem_of(dev);
@@ -84,7 +85,10 @@ static int mem_poll_fd(struct swapdev *dev, enum swap_dir dir)
 	return -1;
 }
 
-/* A request to the host for each slot costs more than the memory is worth: the slot is soon written again. */
+/*
+ * The memory stays: giving it back to the host slot by slot costs more than it saves, as slots are soon written
+ * again.
+ */
 static void mem_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
 {
 	(void)dev, (void)slot, (void)nr;

@@ -24,7 +24,7 @@ struct zcomp_algo {
 	long (*decompress)(void *state, const void *in, size_t bytes, void *page);
 };
 
-/* ---- lz4, and its slow and thorough brother --------------------------------------------- */
+/* ---- lz4, and lz4hc, which is slower and compresses more --------------------------------- */
 
 static size_t lz4_compress_bytes(int level)
 {
@@ -49,7 +49,7 @@ static void *no_state(void *memory, size_t bytes)
 	return memory;
 }
 
-/* The level is how fast: 1 looks closest. */
+/* The level is the acceleration: level 1 compresses best. */
 static size_t lz4_compress(void *state, int level, const void *page, void *out, size_t most)
 {
 	int bytes = LZ4_compress_fast_extState_fastReset(state, page, out, (int)PAGE_BYTES, (int)most, level);
@@ -82,7 +82,7 @@ static size_t lz4hc_compress(void *state, int level, const void *page, void *out
 	return bytes > 0 ? (size_t)bytes : 0;
 }
 
-/* ---- zstd: tables of the size that one page can use --------------------------------------- */
+/* ---- zstd, with tables for one page ------------------------------------------------------- */
 
 static size_t zstd_compress_bytes(int level)
 {
@@ -94,7 +94,7 @@ static size_t zstd_decompress_bytes(void)
 	return ZSTD_estimateDCtxSize();
 }
 
-/* No magic number, no size, no checksum: each page has them elsewhere. */
+/* No magic number, no size, no checksum: the slot has the size, and the core has a checksum of the page. */
 static void *zstd_compress_init(void *memory, size_t bytes, int level)
 {
 	ZSTD_CCtx *state = ZSTD_initStaticCCtx(memory, bytes);
@@ -148,7 +148,7 @@ static void pool_init(struct zcomp_pool *pool)
 	STAILQ_INIT(&pool->waiters);
 }
 
-/* => not locked. Whoever gives a context back wakes this one for it. */
+/* Sleep until zcomp_put() gives this waiter a context. => lock not held */
 static unsigned wait_for_one(struct zcomp_waiter *waiter)
 {
 	uint32_t given;
@@ -158,7 +158,7 @@ static unsigned wait_for_one(struct zcomp_waiter *waiter)
 	return given - 1;
 }
 
-/* Low ones first: the others then cost nothing. */
+/* The free context with the lowest number is taken, so that the others take no memory. */
 struct zcomp_context *zcomp_get(struct zcomp_pool *pool)
 {
 	struct zcomp_waiter waiter = {.given = 0};
@@ -177,7 +177,10 @@ struct zcomp_context *zcomp_get(struct zcomp_pool *pool)
 	return &pool->contexts[at];
 }
 
-/* The waiter may have gone on before it is woken: then the wake-up finds nobody at that address, or one that looks again. */
+/*
+ * The waiter may go on before it is woken. Then nobody sleeps at that address of its stack, or another thread's futex
+ * that looks again when it is woken.
+ */
 void zcomp_put(struct zcomp_context *context)
 {
 	struct zcomp_pool *pool = context->pool;
@@ -294,7 +297,10 @@ static uint8_t *pool_place(struct zcomp *comp, struct zcomp_pool *pool, bool com
 	return at;
 }
 
-/* The library may refuse a level only when it sees the memory: better now than at the first page. */
+/*
+ * Compress and decompress one page. The library may refuse a level only at its first use, and that should fail at
+ * open.
+ */
 static int try_it(struct zcomp *comp, struct swap_why *why)
 {
 	struct zcomp_context *in = &comp->compress.contexts[0], *out = &comp->decompress.contexts[0];

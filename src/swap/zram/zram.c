@@ -2,11 +2,11 @@
 /*
  * Compressed memory as a swap device: "zram:?algo=lz4&level=1&size=SIZE". See zram.h for the way of a page.
  *
- * Without a size the store lives on the pager's memory: it takes what it is granted, and frames make room. With
- * one, it is memory of its own, and that is the most that it takes for content.
+ * Without a size the store lives on the pager's memory: it takes what the pager grants, in place of frames. With a
+ * size it has memory of its own, and its content takes no more than that.
  *
- * Nobody compresses or decompresses under the lock: what is held there is a copy of a few hundred bytes. A reader copies
- * out what is compressed and opens its copy, so objects can be moved at any time.
+ * Nobody compresses or decompresses under the lock. Under the lock, a thread only copies some hundred compressed
+ * bytes. A reader decompresses its copy, so the store can move objects at any time.
  */
 #define _GNU_SOURCE
 #include "swap/zram/zram.h"
@@ -15,26 +15,27 @@
 #include <sys/sysinfo.h>
 
 /*
- * A page that takes more than this is not worth its place: of 4096 bytes a fifth would be saved, for 5 us at each
- * way in and out. It is also where lz4 stops finding anything but numbers that repeat by chance.
+ * A page that compresses to more bytes than this is not kept compressed: it would save a fifth of 4096 bytes at most,
+ * for 5 us in each direction. Near this size lz4 finds nothing but numbers that repeat by chance.
  */
 #define KEEP_MOST 3268
 
-#define SLOTS_PER_PAGE 4 /* of the store: more than heaps compress */
+#define SLOTS_PER_PAGE 4 /* slots for each page of the store: heaps compress less than that */
 
 /*
- * Of the pager's memory, at most (it may have less to give). Alone, the store must be able to hold all that does not fit.
- * With a device behind it half: beyond that frames are lost whose pages are wanted sooner than what the store gains.
+ * The most that the store takes of the pager's memory; the pager may have less to give. A store without a next device
+ * must be able to hold all that does not fit. A store with one takes half: a larger store takes frames whose pages
+ * are needed sooner than the pages that it would hold.
  */
 #define SHARE_ALONE(memory) ((memory) / 4 * 3)
 #define SHARE_IN_FRONT(memory) ((memory) / 2)
 #define SIZE_LEAST (256 * KIB)
 
-/* Until one has been timed; and how many pages there are to one that is. */
+/* Times that are assumed until pages were timed. Of so many pages, one is timed. */
 #define OWN_NS 3000
 #define BEHIND_NS 100000
 #define CLOCK_EVERY 16
-#define DEFAULT_MEMORY (64 * MIB) /* when nobody says how much there is */
+#define DEFAULT_MEMORY (64 * MIB) /* the pager's limit where it is not known */
 
 /* ---- Slots ------------------------------------------------------------------------------ */
 
@@ -144,7 +145,10 @@ void slot_goes_next(struct zram_dev *zram, struct zram_slot *s, uint32_t at)
 	s->at = at;
 }
 
-/* Where does a page of @nr bytes go that @bytes has? As it is (PAGE_BYTES) it is kept only if nobody else takes it. => locked */
+/*
+ * Find a place for a page of @nr bytes at @bytes. A page that is not compressed (@nr is PAGE_BYTES) goes to the next
+ * device if that has room. Results as keep_page(). => lock held
+ */
 static int keep_somewhere(struct zram_dev *zram, uint32_t slot, const void *bytes, size_t nr, uint32_t *at)
 {
 	if (nr < PAGE_BYTES && keep_bytes(zram, slot, bytes, nr))
@@ -164,7 +168,8 @@ static size_t copy_page(struct zcomp_context *context, const void *page)
 }
 
 /*
- * 0; -EXDEV: to slot *@at of the next device; -ENOSPC.
+ * Keep @page as the content of @slot. 0; -EXDEV: it is to be written to slot *@at of the next device; -ENOSPC: no
+ * room.
  */
 static int keep_page(struct zram_dev *zram, uint32_t slot, const void *page, uint32_t *at)
 {
@@ -204,7 +209,7 @@ static void fill_words(void *page, uint64_t word)
 		words[i] = word;
 }
 
-/* The copy that the context has, opened. */
+/* Decompress the context's copy into @page. */
 static int open_copy(struct zram_dev *zram, struct zcomp_context *context, size_t bytes, void *page)
 {
 	if (bytes < PAGE_BYTES)
@@ -213,7 +218,7 @@ static int open_copy(struct zram_dev *zram, struct zcomp_context *context, size_
 	return 0;
 }
 
-/* It was wanted: others are older now. */
+/* @slot was read: it is the newest now. */
 static void was_read(struct zram_dev *zram, uint32_t slot)
 {
 	age_remove(zram, slot_of(zram, slot));
@@ -262,12 +267,12 @@ static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
 
 /* ---- How long things take ---- */
 
-/* Others may write at the same time: then one of the two is lost, which an average can bear. */
+/* Two threads may do this at the same time: one of the two values is lost, which does no harm to an average. */
 void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns)
 {
 	uint32_t now = atomic_load_explicit(average, memory_order_relaxed);
 
-	ns = min_u64(ns, 2ull * now); /* one that was interrupted says little */
+	ns = min_u64(ns, 2ull * now); /* a longer time is that of a thread that was interrupted */
 	atomic_store_explicit(
 		average, (uint32_t)min_u64((now * 7ull + ns) / 8, 100000000), memory_order_relaxed);
 }
@@ -279,7 +284,7 @@ static int serve_page(struct zram_dev *zram, const struct swap_io *io, unsigned 
 				    : keep_page(zram, io->slot + i, io->iov[i].base, at);
 }
 
-/* Now and then with a look at the clock, where the time counts. */
+/* As serve_page(). With a next device, one of CLOCK_EVERY pages is timed. */
 static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
 {
 	if (!zram->next || (io->slot + i) % CLOCK_EVERY)
@@ -294,7 +299,7 @@ static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, uns
 
 /* ---- Requests --------------------------------------------------------------------------------- */
 
-/* No room for page @i: it alone has failed. */
+/* There is no room for page @i: refuse it alone. */
 static void refuse_page(struct zram_dev *zram, struct swap_io *io, unsigned i)
 {
 	pthread_mutex_lock(&zram->lock);
@@ -312,7 +317,7 @@ void zram_walk(struct zram_dev *zram, struct swap_io *io)
 		int error = serve_page_timed(zram, io, i, &at);
 
 		if (error == -EXDEV && !part_add(zram, &part, io, i, at))
-			return; /* somebody else goes on with it, perhaps already */
+			return; /* another thread goes on with @io, perhaps already */
 		if (error == -ENOSPC)
 			refuse_page(zram, io, i);
 		else if (error && error != -EXDEV)
@@ -364,7 +369,7 @@ static void zram_lists_init(struct zram_dev *zram)
 	}
 }
 
-/* ---- What only the next device can do ------------------------------------------------------------ */
+/* ---- What the next device does -------------------------------------------------------------------- */
 
 static int zram_fds(struct swapdev *dev, int *fds, int max)
 {
@@ -381,7 +386,7 @@ static void zram_adopt(struct swapdev *dev)
 		next->ops->adopt(next);
 }
 
-/* Our own batch is in flight even when the pager has nothing in flight. */
+/* The batch of old pages may be in flight although the pager has nothing in flight: wait for it. */
 static int zram_fork_prepare(struct swapdev *dev)
 {
 	struct zram_dev *zram = zram_of(dev);
@@ -402,8 +407,8 @@ static void zram_fork_parent(struct swapdev *dev)
 }
 
 /*
- * What is stored is ours as well: the host copies it when either of us changes it. With nothing in flight others can
- * have the lock only to look.
+ * The child has a copy of the store: the host copies a page of it when parent or child changes it. With nothing in
+ * flight, a thread of the parent that had the lock at the fork was only reading, so the lock may be made anew.
  */
 static int zram_fork_child(struct swapdev *dev)
 {
@@ -465,7 +470,7 @@ static uint64_t host_memory(void)
 	return sysinfo(&info) < 0 ? UINT64_MAX : (uint64_t)info.totalram * info.mem_unit;
 }
 
-/* "size=": memory of its own. Without: a share of the pager's. */
+/* Take "size=", memory of the device's own. Without it the device takes a share of the pager's memory. */
 static int take_memory(struct swap_uri *uri, struct zram_dev *zram, struct swap_why *why)
 {
 	uint64_t memory = uri->memory ? uri->memory : DEFAULT_MEMORY, bytes;

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the compressed device takes: its store, and the tables, contexts and buffers beside it; what it asks of
- * the pager for them, and how memory that it does not need goes back to the host.
+ * The memory of the compressed device: the store, and the tables, contexts and buffers beside it. What the device
+ * asks of the pager for them, and how memory that it does not need goes back to the host.
  */
 #define _GNU_SOURCE
 #include "swap/zram/zram.h"
 
-/* Spare blocks that are kept for the next writes, and what a step gives back at once. */
+/*
+ * The least spare blocks that are kept for the next writes; most blocks that one step gives back; most that it
+ * empties.
+ */
 #define SPARE_BLOCKS 8
 #define TRIM_BLOCKS 64
 #define COMPACT_BLOCKS 32
 
-/* All but the store's blocks. => locked */
+/* The bytes of everything but the store's blocks. => lock held */
 static uint64_t overhead_bytes(const struct zram_dev *zram)
 {
 	uint64_t bytes = page_align_up(sizeof(*zram)) + atomic_load(&zram->comp.used_bytes) +
@@ -24,7 +27,7 @@ static uint64_t overhead_bytes(const struct zram_dev *zram)
 	return bytes;
 }
 
-/* Room for what is written before somebody looks again: a large write, if the store itself is large. */
+/* Room for one request's pages if the store is large, a sixteenth of a smaller store, and 4 blocks at least. */
 uint64_t zram_slack_bytes(const struct zram_dev *zram)
 {
 	uint64_t store = min_u64(zram->most_bytes, zram->likely_bytes);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compressed memory in front of another device: what does not fit, and what nobody has wanted for long, goes on to it.
+ * Compressed memory in front of another device, which takes pages that find no room here, and pages that were not
+ * used for long.
  *
- * Two ways lead there. A page that does not pay, or finds the store full, is written to the next device as part of the
- * request that brought it. Old pages leave in batches from zram_back_step(): opened into pages of our own, written, and
- * only when that has ended well is the slot made to name the next device. Whatever happened to a slot in the
- * meantime wins: it is no longer "leaving" then, and what was written for it is forgotten.
+ * Two ways lead to the next device. First, a page that does not compress, or finds the store full, is written there
+ * as part of its request. Second, old pages leave in batches (zram_back_step): they are decompressed into a buffer
+ * and written. A slot becomes NEXT only after the write has ended well. If the slot was written or discarded
+ * meanwhile, "leaving" is no longer set. Then the slot stays as it is, and its slot on the next device is freed.
  *
- * One batch at a time, so "leaving" says enough.
+ * There is one batch at a time, so one flag per slot suffices.
  */
 #define _GNU_SOURCE
 #include "swap/zram/zram.h"
@@ -30,8 +31,9 @@ static bool next_slot_used(const struct zram_dev *zram, uint32_t at)
 }
 
 /*
- * From where the last one was: what leaves together lies together. When two of three that were ever used are free
- * it goes round among those, so that a device that is written again and again does not grow to its end.
+ * The search begins behind the last slot, so pages that leave together lie together. While more than two thirds of
+ * the slots that were ever used are free, it takes one of those. So a file that is written again and again does not
+ * grow to its end.
  */
 uint32_t next_slot_get(struct zram_dev *zram)
 {
@@ -71,7 +73,7 @@ void next_slot_put(struct zram_dev *zram, uint32_t at)
 
 void progress_end(struct zram_dev *zram, struct swap_io *io, int result)
 {
-	/* A page that is refused is the smaller misfortune. */
+	/* Another error replaces -ENOSPC: a refused page is still in memory. */
 	if (result && (io->result == 0 || io->result == -ENOSPC))
 		io->result = result;
 	if (--io->device_word[WORD_LEFT] == 0)
@@ -90,7 +92,7 @@ unsigned zram_end(struct zram_dev *zram, enum swap_dir dir)
 
 /* ---- Parts ---------------------------------------------------------------------------------- */
 
-/* The pages that the next device has no room for; those that do not say which refuse all. => locked */
+/* Refuse the pages that the next device has no room for: all, if it does not say which. => lock held */
 static void part_refused(struct zram_part *part)
 {
 	for (unsigned i = 0; i < part->io.nr; i++)
@@ -98,7 +100,7 @@ static void part_refused(struct zram_part *part)
 			swap_io_refuse(part->whole, part->io.pfn[i]);
 }
 
-/* The next device is through with it. Who waits for a part gets this one. */
+/* The next device has ended the part. If a request waits for a part, go on with it here. */
 static void part_done(struct swap_io *io)
 {
 	struct zram_part *part = io->owner;
@@ -127,12 +129,15 @@ void part_submit(struct zram_part *part)
 	struct swapdev *next = part->zram->next;
 
 	STAILQ_INSERT_TAIL(&list, &part->io, link);
-	/* What somebody waits for comes alone, or first; what is read ahead may end unseen for long. */
+	/*
+	 * Only reads of one page are timed: somebody waits for them. The end of a read-ahead may be noticed much
+	 * later.
+	 */
 	part->since_ns = part->io.dir == SWAP_READ && part->whole->nr == 1 ? host_now_ns() : 0;
 	next->ops->submit(next, &list);
 }
 
-/* A part for @io's page @i. NULL, and @io is put aside: there is none. */
+/* Take a part for @io, from page @i on. NULL: none is free, and @io waits on zram->waiting. => lock not held */
 static struct zram_part *part_get(struct zram_dev *zram, struct swap_io *io, unsigned i, uint32_t at)
 {
 	enum swap_dir dir = io->dir;
@@ -181,7 +186,7 @@ bool part_add(struct zram_dev *zram, struct zram_part **part, struct swap_io *io
 
 /* ---- Polling ----------------------------------------------------------------------------------- */
 
-/* What the next device ends are parts: what they complete is on our own list. */
+/* The next device ends parts. The requests that they complete are on zram->ended. */
 int zram_poll(struct swapdev *dev, enum swap_dir dir, int timeout_ms)
 {
 	struct zram_dev *zram = zram_of(dev);
@@ -229,7 +234,7 @@ static void back_done(struct swap_io *io)
 	pthread_mutex_unlock(&zram->lock);
 }
 
-/* The store is nearly full, and nothing speaks against it. => locked */
+/* Is the store nearly full, and may a batch begin? => lock held */
 static bool back_is_due(struct zram_dev *zram)
 {
 	uint64_t in_use = (uint64_t)(zram->store.nr_present - zram->store.nr_spare) * zram->store.block_bytes;
@@ -243,7 +248,7 @@ static bool back_is_due(struct zram_dev *zram)
 	return true;
 }
 
-/* The oldest, and for each the slot there that follows the one before. Returns how many. => locked */
+/* Pick the oldest pages, and consecutive slots of the next device for them. Returns how many. => lock held */
 static unsigned back_pick(struct zram_dev *zram)
 {
 	struct zram_back *back = &zram->back;
@@ -268,7 +273,7 @@ static unsigned back_pick(struct zram_dev *zram)
 	return nr;
 }
 
-/* Open what was picked. What cannot be opened stays where it is, and so does what is not there any more. => lock not held */
+/* Decompress the pages that were picked. A page that cannot be read is not leaving any more. => lock not held */
 static void back_fill(struct zram_dev *zram)
 {
 	struct zram_back *back = &zram->back;
@@ -291,7 +296,7 @@ void zram_back_step(struct zram_dev *zram)
 	struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
 	struct zram_back *back = &zram->back;
 
-	zram->next->ops->poll(zram->next, SWAP_WRITE, 0); /* our last batch, perhaps */
+	zram->next->ops->poll(zram->next, SWAP_WRITE, 0); /* may end the last batch */
 	pthread_mutex_lock(&zram->lock);
 	unsigned nr = back_is_due(zram) ? back_pick(zram) : 0;
 
@@ -334,7 +339,7 @@ static size_t parts_bytes(void)
 	return page_align_up(ZRAM_PARTS * SWAP_DIRS * sizeof(struct zram_part));
 }
 
-/* The first one on top of each list: the others cost no memory until they are needed. */
+/* Parts with low numbers are first on the lists: the others take no memory until they are needed. */
 static void parts_init(struct zram_dev *zram)
 {
 	for (unsigned i = ZRAM_PARTS * SWAP_DIRS; i-- > 0;) {
@@ -351,7 +356,7 @@ static void next_free(struct zram_dev *zram)
 	zram->next = NULL;
 }
 
-/* A batch is a small part of the store: its pages are memory too. */
+/* A batch has a 128th of the store's pages, because its buffer takes memory, too. */
 int zram_next_open(struct zram_dev *zram, struct swapdev *next)
 {
 	struct zram_back *back = &zram->back;

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #define BLOCK_LEAST (16 * KIB)
-#define SMALL_STORE (32 * MIB) /* below it half-empty blocks weigh more than finer classes save */
+#define SMALL_STORE (32 * MIB) /* a smaller store has smaller blocks: fewer stay half empty, for coarser classes */
 #define INDEX_BITS 8
 #define WHOLE_PAGES 0 /* the class of pages that are not compressed */
 
-/* Objects in a block of 32 KiB, without WHOLE_PAGES' 8. Steps of 4 to 8 % where compressed pages are. */
+/* Objects in a block of 32 KiB, for all classes but WHOLE_PAGES, which has 8. Usual sizes are in steps of 4 to 8 %. */
 static const uint16_t objects_of_32k[ZSTORE_CLASSES - 1] = {9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
 	22, 23, 24, 26, 28, 30, 32, 35, 38, 42, 46, 52, 60, 70, 84, 100, 128, 180, 256};
 
@@ -21,7 +21,7 @@ static uint32_t owners_bytes(const struct zstore *store, unsigned class)
 	return class == WHOLE_PAGES ? 0 : (uint32_t)(store->classes[class].nr * sizeof(uint32_t));
 }
 
-/* In a block of 16 KiB the same sizes or finer ones: an object number that is odd there is rounded down. */
+/* A block of 16 KiB has half as many objects, rounded down. */
 static void classes_init(struct zstore *store)
 {
 	for (unsigned c = 0; c < ZSTORE_CLASSES; c++) {
@@ -35,7 +35,7 @@ static void classes_init(struct zstore *store)
 	}
 }
 
-/* Whole blocks come and go by themselves: huge pages would keep what was given back. */
+/* Memory without huge pages: blocks go back to the host one by one, and a huge page would keep their memory. */
 static void *alloc_small_pages(size_t bytes)
 {
 	void *p = device_alloc(bytes);
@@ -112,7 +112,7 @@ static unsigned group_of(const struct zclass *class, uint32_t nr_used)
 	return nr_used == class->nr ? ZSTORE_GROUPS : nr_used * ZSTORE_GROUPS / class->nr;
 }
 
-/* After nr_used has changed. */
+/* Move @block to the list of its group. => nr_used has changed */
 static void block_regroup(struct zclass *class, struct zblock *block)
 {
 	unsigned group = group_of(class, block->nr_used);
@@ -126,7 +126,7 @@ static void block_regroup(struct zclass *class, struct zblock *block)
 	block->group = (uint8_t)group;
 }
 
-/* An empty block for @c, NULL: the limit allows none. */
+/* Make a spare or absent block one of class @c. NULL: the limit allows none. */
 static struct zblock *block_get(struct zstore *store, unsigned c)
 {
 	struct zclass *class = &store->classes[c];
@@ -154,7 +154,7 @@ static struct zblock *block_get(struct zstore *store, unsigned c)
 	return block;
 }
 
-/* => empty */
+/* Make @block spare. => it has no objects */
 static void block_release(struct zstore *store, struct zblock *block)
 {
 	struct zclass *class = &store->classes[block->class];
@@ -218,7 +218,7 @@ static unsigned class_for(const struct zstore *store, uint32_t nr)
 	return low;
 }
 
-/* The fullest block that is not full: so that the others become empty. */
+/* A block of the fullest group that has room, so that the emptier ones become empty. NULL: all are full. */
 static struct zblock *block_with_room(const struct zclass *class)
 {
 	for (int g = ZSTORE_GROUPS - 1; g >= 0; g--)
@@ -227,7 +227,7 @@ static struct zblock *block_with_room(const struct zclass *class)
 	return NULL;
 }
 
-/* A place in @block for @owner's object. => not full */
+/* Take a place in @block for an object of @owner. => @block is not full */
 static zhandle object_take(struct zstore *store, struct zblock *block, uint32_t owner)
 {
 	struct zclass *class = &store->classes[block->class];
@@ -293,7 +293,7 @@ static bool class_is_sparse(const struct zclass *class)
 	return nr_free > class->nr + class->nr_used / 8;
 }
 
-/* Into other blocks of its class. => they have room for it */
+/* Move object @i to another block of its class. => one has room */
 static void object_move(struct zstore *store, struct zblock *from, unsigned i)
 {
 	struct zclass *class = &store->classes[from->class];
@@ -313,7 +313,10 @@ static void class_compact(struct zstore *store, struct zclass *class)
 		g++;
 	struct zblock *block = TAILQ_LAST(&class->groups[g], zblock_list);
 
-	/* Off the lists, so that nothing moves into it; giving an object away may put it back on one. */
+	/*
+	 * Take the block off its list, so that nothing moves into it. Giving an object away may put it back on a
+	 * list.
+	 */
 	for (unsigned i = 0, left = block->nr_used; left > 0; i++) {
 		if (!(block->used[i / 64] >> (i % 64) & 1))
 			continue;

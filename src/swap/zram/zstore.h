@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store of small objects that does not fragment: where compressed pages lie.
+ * A store of small objects that does not fragment. It holds the compressed pages.
  *
- * Memory is a row of blocks. A block belongs to one size class and holds so many objects of it; the classes are
- * the sizes that divide a block evenly, so nothing is left at its end:
+ * Memory is a row of blocks. A block in use belongs to one size class and holds objects of that class alone. The
+ * classes are sizes that divide a block evenly, so nothing is left at its end:
  *
- *      | owner 0 | owner 1 | ... | object 0 | object 1 | ...      n owners, n objects
- *      | object 0 | ...                                           pages that are not compressed: owners aside
+ *      | owner 0 | owner 1 | ... | object 0 | object 1 | ...      n owners, n objects | object 0 | object 1 | ...
+ *      pages that are not compressed: struct zblock has the owners
  *
- * An object knows its owner, so that it can be moved: when the free places of a class are more than a block's and an
- * eighth of what it holds, its emptiest block is emptied into others.
+ * The block names the owner of each object, so that an object can be moved. When a class has more free places than a
+ * block and an eighth of its objects, zstore_compact() moves the objects of its emptiest block to other blocks.
  *
- *      absent  ->  in use  ->  spare  ->  absent
- *           block_get   last free   zstore_trim: its memory goes back to the host
+ *      absent  -- block_get -->  in use  -- last object freed -->  spare  -- zstore_trim -->  absent
  *
- * Overhead, that is blocks by sum of the bytes put: a class' step (4 to 8 %), its free places (12.5 % and a block,
- * less in practice), 5 bytes an object.
+ * zstore_trim gives the memory of spare blocks back to the host.
  *
- * No lock of its own: => every function is called with the owner's lock held, except where it says otherwise.
+ * Overhead of the blocks over the bytes put: the step between classes (4 to 8 %), free places (12.5 % and a block,
+ * less in practice), and 5 bytes per object.
+ *
+ * The store has no lock. => every function is called with its owner's lock held, except where the comment says
+ * otherwise
  */
 #ifndef ANONMM_SWAPDEV_ZSTORE_H
 #define ANONMM_SWAPDEV_ZSTORE_H
@@ -25,21 +27,21 @@
 #include "swap/device.h"
 
 #define ZSTORE_CLASSES 33
-#define ZSTORE_OBJECTS 256 /* in a block, at most */
-#define ZSTORE_GROUPS 4 /* by how full a block is */
+#define ZSTORE_OBJECTS 256 /* most objects in a block */
+#define ZSTORE_GROUPS 4 /* groups of a class's blocks, by how full they are */
 #define ZSTORE_BLOCK_MOST (32 * KIB)
 
-/* Block and place in it. */
+/* Number of a block, and number of an object in it. */
 typedef uint32_t zhandle;
 #define ZHANDLE_NONE UINT32_MAX
 
 struct zblock {
-	TAILQ_ENTRY(zblock) link; /* its class' list of its group; none when full */
+	TAILQ_ENTRY(zblock) link; /* in its class's list of its group; on no list when full */
 	uint64_t used[ZSTORE_OBJECTS / 64]; /* a bit for each object */
 	uint16_t nr_used;
 	uint8_t class;
-	uint8_t group; /* ZSTORE_GROUPS: full, on no list */
-	uint32_t page_owners[ZSTORE_BLOCK_MOST / PAGE_BYTES]; /* of objects that are whole pages */
+	uint8_t group; /* ZSTORE_GROUPS: the block is full, and on no list */
+	uint32_t page_owners[ZSTORE_BLOCK_MOST / PAGE_BYTES]; /* owners of objects that are whole pages */
 };
 
 TAILQ_HEAD(zblock_list, zblock);
@@ -48,48 +50,51 @@ struct zclass {
 	uint32_t bytes; /* of an object */
 	uint32_t nr; /* objects in a block */
 	uint32_t nr_used, nr_blocks;
-	struct zblock_list groups[ZSTORE_GROUPS]; /* [0]: up to a quarter full, ... */
+	struct zblock_list groups[ZSTORE_GROUPS]; /* [n]: blocks that are n quarters full, and less than n + 1 */
 };
 
-/* The object of @owner lies at @to from now on. */
+/* Called when the store has moved an object: the object of @owner lies at @to from now on. */
 typedef void zstore_moved(void *context, uint32_t owner, zhandle to);
 
 struct zstore {
 	uint8_t *bytes; /* [I] */
 	size_t block_bytes; /* [I] */
-	uint32_t nr_blocks; /* [I] that can be addressed */
+	uint32_t nr_blocks; /* [I] blocks that have addresses */
 	struct zblock *blocks; /* [I] the array */
-	struct zblock_list spare; /* with memory, empty */
-	uint32_t *absent; /* a stack of numbers: without memory */
-	uint32_t nr_absent;
-	uint32_t touched; /* blocks that were ever used: those above are absent and on no stack */
-	uint32_t nr_present; /* with memory: in use, spare, or being trimmed */
-	uint32_t limit; /* nr_present stays within it */
+	struct zblock_list spare; /* blocks that have memory and no objects */
+	uint32_t *absent; /* a stack of numbers: blocks without memory that were used before */
+	uint32_t nr_absent; /* numbers on the stack */
+	uint32_t touched; /* blocks from this number on were never used: they are absent, and not on the stack */
+	uint32_t nr_present; /* blocks with memory: in use, spare, or being trimmed */
+	uint32_t limit; /* nr_present stays at or below it */
 	uint32_t nr_spare;
-	uint64_t put_bytes, nr_put; /* sum of the objects' bytes as they were put, and how many */
+	uint64_t put_bytes, nr_put; /* sum of the objects' bytes as they were put; number of objects */
 	struct zclass classes[ZSTORE_CLASSES];
 	zstore_moved *moved; /* [I] */
 	void *context; /* [I] */
 };
 
-/* Room for @most_bytes of blocks, none of them present. 0 or -ENOMEM */
+/* Reserve addresses for @most_bytes of blocks. None of them is present, and the limit is 0. 0 or -ENOMEM */
 int zstore_open(struct zstore *store, uint64_t most_bytes, zstore_moved *moved, void *context);
 void zstore_close(struct zstore *store);
 
-/* At most so much memory. Returns what it will be: not less than what is present. */
+/* Limit the blocks to @bytes of memory. Returns the limit that was set: it is never below what is present. */
 uint64_t zstore_limit(struct zstore *store, uint64_t bytes);
 
-/* A copy of @nr bytes, 1 to PAGE_BYTES. ZHANDLE_NONE: the limit allows no further block. */
+/* Store a copy of @nr bytes, 1 to PAGE_BYTES, for @owner. ZHANDLE_NONE: the limit allows no further block. */
 zhandle zstore_put(struct zstore *store, uint32_t owner, const void *bytes, uint32_t nr);
+/* Where the object is. => valid until the lock is dropped: the object may be moved after that */
 void *zstore_at(const struct zstore *store, zhandle handle);
+/* Free the object. @nr: as for zstore_put() */
 void zstore_free(struct zstore *store, zhandle handle, uint32_t nr);
 
-/* Empty one block whose class has too much free. False: none has. At most a block is copied. */
+/* Empty one block of a class that has too many free places. false: no class has. Copies at most a block. */
 bool zstore_compact(struct zstore *store);
 
 /*
- * Give spare blocks back to the host, in three steps, so that the slow one is done without the lock:
- * begin takes up to @max blocks, end has them. Returns how many.
+ * Give spare blocks back to the host, in three steps, so that the slow one runs without the lock. begin takes up to
+ * @max spare blocks, writes their numbers to @blocks, and returns how many there are. run gives their memory back.
+ * end makes them absent.
  */
 unsigned zstore_trim_begin(struct zstore *store, uint32_t blocks[], unsigned max);
 void zstore_trim_run(struct zstore *store, const uint32_t blocks[], unsigned nr); /* => lock not held */
@@ -99,7 +104,7 @@ void zstore_trim_end(struct zstore *store, const uint32_t blocks[], unsigned nr)
 uint64_t zstore_present_bytes(const struct zstore *store);
 uint64_t zstore_table_bytes(const struct zstore *store);
 
-/* NULL, or what does not hold. Slow. */
+/* Check the store's equations. NULL, or a text that says which one does not hold. Slow. */
 const char *zstore_check(const struct zstore *store);
 
 #endif
