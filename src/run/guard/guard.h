@@ -105,7 +105,7 @@ enum guard_kind {
 
 /* What one argument of a call is. */
 struct guard_spec {
-	uint8_t kind, arg, with; /* enum guard_kind; number of the argument; of a second one, if the kind has it */
+	uint8_t kind, arg, with; /* enum guard_kind; number of the argument; of a second one */
 	uint16_t n; /* bytes, of an item or of all */
 };
 
@@ -148,7 +148,7 @@ struct guard_call {
 	struct guard_piece piece[GUARD_SPECS];
 	unsigned nr_pieces;
 	unsigned touched; /* bit n: argument n stays the program's own address */
-	const struct guard_spec *data; /* a buffer that is too large for a piece, or not all valid. NULL: none */
+	const struct guard_spec *data; /* a buffer too large for a piece, or not all valid. NULL: none */
 };
 
 /*

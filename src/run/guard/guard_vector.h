@@ -12,7 +12,7 @@ struct vector {
 	uint64_t args[6];
 	make_fn make;
 	struct scratch scratch;
-	struct iovec *iov; /* a copy in scratch memory, up to the first invalid byte. The buffers are the program's */
+	struct iovec *iov; /* a copy up to the first invalid byte. The buffers are the program's */
 	unsigned nr_iov;
 	size_t bytes; /* of all buffers in iov */
 	struct iovec bad; /* the rest of the buffer that is not all valid. iov_len 0: all buffers are valid */

@@ -43,7 +43,7 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
 /* Leases at one time. Further children share the youngest lease, which ends with the last of them. */
 #define LEASES_MAX 64
 #define LEASE_CHECK_MS 100
-#define LEASES_ROOM 192 /* descriptor numbers that are kept for leases where the limit of descriptors is low */
+#define LEASES_ROOM 192 /* descriptor numbers that are kept for leases below a low limit */
 
 struct lease {
 	struct swap_lease *swap;

@@ -15,7 +15,7 @@
 #include "run/raw.h"
 
 /* Locks: [S] space lock. The arrays are indexed by the place in run.swaps */
-static _Atomic(int) ends[RUN_SWAPS]; /* changed under [S]. Descriptor of the pipe's end, plus 1; 0: it has none */
+static _Atomic(int) ends[RUN_SWAPS]; /* changed under [S]. The pipe's end, plus 1; 0: none */
 static bool inherited[RUN_SWAPS]; /* [S] */
 static _Atomic(unsigned) nr_inherited; /* changed under [S] */
 
@@ -74,7 +74,7 @@ void heritage_leave_empty(void)
 		if (!error)
 			forget(i);
 		else if (error == -EAGAIN)
-			pager_swapoff_cancel(run.pager); /* the device is in use: try again at the next call */
+			pager_swapoff_cancel(run.pager); /* the device is in use: the next call tries again */
 	}
 }
 

@@ -33,7 +33,7 @@
 #include <sys/types.h>
 
 #define LEDGER_SLOTS 4096
-#define LEDGER_FLOOR (512 * KIB) /* each process has at least so much, beside its tables and its compressed store */
+#define LEDGER_FLOOR (512 * KIB) /* each process's least, beside its tables and compressed store */
 #define LEDGER_GRAIN (64 * KIB) /* a share grows by no less */
 #define LEDGER_HUNGRY_NS (500 * 1000000ULL)
 #define LEDGER_NONE LEDGER_SLOTS
@@ -45,7 +45,7 @@ struct ledger_slot {
 	_Atomic(uint64_t) share; /* [o] bytes */
 	_Atomic(uint64_t) floor; /* [o] bytes: the share does not go below it */
 	_Atomic(uint64_t) used; /* [o] bytes, as of the owner's last look */
-	_Atomic(uint64_t) hungry_ns; /* [o] when the owner last wanted more in vain; 0: it has what it wants */
+	_Atomic(uint64_t) hungry_ns; /* [o] when the owner last wanted more in vain; 0: it is content */
 	_Atomic(uint32_t) kick; /* [a] 1: the owner's thread shall look at the ledger. A futex */
 	uint32_t unused[3];
 };
@@ -58,7 +58,7 @@ struct ledger {
 	_Atomic(uint64_t) cap; /* [a] bytes: the governor sets the limit no higher */
 	_Atomic(uint64_t) peak; /* [a] bytes: the largest sum of shares after a share grew */
 	_Atomic(uint32_t) top; /* [a] slots from this number on were never used */
-	_Atomic(uint32_t) told; /* [a] has the user been told that the floors do not fit the limit? (share.h) */
+	_Atomic(uint32_t) told; /* [a] was it said that the floors exceed the limit? (share.h) */
 	uint64_t unused[3];
 	struct ledger_slot slots[LEDGER_SLOTS];
 };

@@ -39,7 +39,7 @@
 /* Page 0 of the file. */
 struct record_header {
 	uint64_t magic;
-	_Atomic(uint32_t) claimed; /* records asked for. A process that asks when RECORD_MAX are taken gets none */
+	_Atomic(uint32_t) claimed; /* records asked for. The first RECORD_MAX askers get one */
 	uint32_t shared; /* 1: the processes share one limit; the ledger lies behind the records */
 	uint64_t id; /* of this run */
 };
@@ -54,7 +54,7 @@ enum record_end {
 struct record {
 	_Atomic(int32_t) pid; /* 0: the record is not filled in yet */
 	_Atomic(uint32_t) end; /* enum record_end */
-	uint64_t vm_hwm_bytes; /* peak of resident memory as the host kernel counts it, at the end; 0: not known */
+	uint64_t vm_hwm_bytes; /* peak of resident memory by the host kernel, at the end; 0: not known */
 	uint64_t limit_bytes;
 	uint32_t faults; /* the enum anonmm_faults that was opened, never AUTO */
 	uint32_t copies; /* 1: the machine copies pages, as without UFFDIO_MOVE */

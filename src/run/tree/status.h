@@ -55,7 +55,7 @@ struct status {
 	char swap[256]; /* [I] a device's URI, or "none" */
 
 	_Atomic(uint32_t) kick; /* [a] 1: kswapd shall run, for a request or for reclaim. A futex */
-	_Atomic(uint32_t) asked, answered; /* [a] numbers of requests; equal: none is open. answered is a futex */
+	_Atomic(uint32_t) asked, answered; /* [a] counts of requests; equal: none is open. Futex: answered */
 	uint32_t request; /* [f] enum status_request */
 	uint64_t request_bytes; /* [f] of STATUS_LIMIT */
 	uint64_t request_from, request_end; /* [f] addresses, of STATUS_TOUCH */

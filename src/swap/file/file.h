@@ -52,7 +52,7 @@ struct file_queue {
 	_Atomic(uint32_t) ending; /* [a] batches whose done() are running */
 	_Atomic(uint32_t) watchers; /* [a] threads that sleep on ending */
 	union { /* private to the engine */
-		struct io_uring ring; /* [Q]. The leader reads its completion side in sleep, without the lock */
+		struct io_uring ring; /* [Q]. The sleeping leader reads completions without it */
 		struct file_aio {
 			aio_context_t context; /* [I] */
 			int event_fd; /* [I] */

@@ -30,7 +30,7 @@ struct zcomp_context {
 
 /* A thread that waits for a context. Lies on its stack. */
 struct zcomp_waiter {
-	_Atomic(uint32_t) given; /* number of the context that it gets, plus 1. The thread sleeps on this word */
+	_Atomic(uint32_t) given; /* number of its context, plus 1. The thread sleeps on this word */
 	STAILQ_ENTRY(zcomp_waiter) link; /* [Q] */
 };
 

@@ -78,7 +78,7 @@ struct zram_dev {
 	uint64_t most_bytes; /* [I] the store's address space: it can never be larger */
 	uint64_t likely_bytes; /* [Z] the most that the pager would grant the store now, at most most_bytes */
 	_Atomic(uint32_t) own_ns[SWAP_DIRS]; /* [a] average time for a page that is kept here */
-	_Atomic(uint32_t) behind_ns; /* [a] average time of a read of the next device, from its start to its end */
+	_Atomic(uint32_t) behind_ns; /* [a] average time of a read of the next device, start to end */
 	bool heir; /* [I] this is a fork's child: pages and slots of the next device are the parent's */
 	pthread_mutex_t lock;
 	struct zstore store; /* [Z] */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define BLOCK_LEAST (16 * KIB)
-#define SMALL_STORE (32 * MIB) /* a smaller store has smaller blocks: fewer stay half empty, for coarser classes */
+#define SMALL_STORE (32 * MIB) /* a smaller store has smaller blocks: half-empty ones weigh more there */
 #define INDEX_BITS 8
 #define WHOLE_PAGES 0 /* the class of pages that are not compressed */
 

@@ -50,7 +50,7 @@ struct zclass {
 	uint32_t bytes; /* of an object */
 	uint32_t nr; /* objects in a block */
 	uint32_t nr_used, nr_blocks;
-	struct zblock_list groups[ZSTORE_GROUPS]; /* [n]: blocks that are n quarters full, and less than n + 1 */
+	struct zblock_list groups[ZSTORE_GROUPS]; /* [n]: n quarters full, and less than n + 1 */
 };
 
 /* Called when the store has moved an object: the object of @owner lies at @to from now on. */
@@ -64,7 +64,7 @@ struct zstore {
 	struct zblock_list spare; /* blocks that have memory and no objects */
 	uint32_t *absent; /* a stack of numbers: blocks without memory that were used before */
 	uint32_t nr_absent; /* numbers on the stack */
-	uint32_t touched; /* blocks from this number on were never used: they are absent, and not on the stack */
+	uint32_t touched; /* blocks from this number on were never used: absent, not on the stack */
 	uint32_t nr_present; /* blocks with memory: in use, spare, or being trimmed */
 	uint32_t limit; /* nr_present stays at or below it */
 	uint32_t nr_spare;
