@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public library: open and close. Each step of open either succeeds or says why not in words,
- * and close undoes the steps in reverse order; a half-open pager is closed by the same code.
+ * The public library: open and close. Each step of open succeeds, or says in words why not. close undoes the steps in
+ * reverse order, and also closes what open has opened before it failed.
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
@@ -25,7 +25,7 @@
 #define SPACE_MAX (16 * 1024 * GIB) /* what space_create() takes */
 #define SPACE_MIN (1 * MIB)
 
-/* The swap devices that the pager does not have yet. */
+/* Swap devices that are open and that the pager does not have yet. */
 struct swaps {
 	struct swapdev *devs[SWAPDEV_CHAIN];
 	unsigned nr;
@@ -56,11 +56,11 @@ __attribute__((format(printf, 2, 3))) static int fail(int error, const char *for
 
 /* ---- Open, step by step ---------------------------------------------------------------- */
 
-/* Up to the field that the first release ended with: its size is what callers mean who say none. */
+/* The size of the structure in the first release. Callers that leave .size 0 mean that size. */
 #define CONFIG_SIZE_0_1 (offsetof(struct anonmm_config, seed) + sizeof(uint64_t))
 #define CONFIG_SIZE_MIN (offsetof(struct anonmm_config, memory) + sizeof(uint64_t))
 
-/* The caller's configuration in this library's words: what it does not have is 0. As clone3() has it. */
+/* Copy the caller's configuration, which may be shorter or longer. Missing fields are 0. clone3() does the same. */
 static int copy_config(const struct anonmm_config *from, struct anonmm_config *to)
 {
 	size_t size = from->size ? from->size : CONFIG_SIZE_0_1;
@@ -115,7 +115,7 @@ static int check_config(const struct anonmm_config *config)
 	return 0;
 }
 
-/* What the configuration comes to. */
+/* The sizes that follow from the configuration. */
 struct sizes {
 	uint64_t memory, memory_max;
 	uint32_t nr_limit, nr_frames;
@@ -210,7 +210,7 @@ static int open_pager(struct anonmm *mm, const struct anonmm_config *config, con
 	return 0;
 }
 
-/* The devices are the pager's from now on; those that it did not take are still the caller's. The first is used first. */
+/* Give the devices to the pager. The first is used first. Those that it did not take stay in @swaps. */
 static int add_swap(struct anonmm *mm, struct swaps *swaps)
 {
 	for (int priority = 0; swaps->nr > 0; priority--) {
@@ -233,7 +233,7 @@ static void close_swap(struct swaps *swaps)
 	}
 }
 
-/* What makes the machine serve: on uffd its one space and its threads; on soft spaces come later. */
+/* Start the machine: on uffd its one space and its threads, on soft its thread. Soft spaces are created later. */
 static int start_machine(struct anonmm *mm, const struct anonmm_config *config)
 {
 	int error;
@@ -311,7 +311,7 @@ int anonmm_open(const struct anonmm_config *given, struct anonmm **out)
 
 /* ---- Close ----------------------------------------------------------------------------- */
 
-/* Readahead and writes of pages that are gone may still be on their way. */
+/* Close the pager. Reads ahead and writes may still be in flight: poll until they have ended. */
 static void close_pager(struct anonmm *mm)
 {
 	while (pager_close(mm->pager) == -EBUSY) {
@@ -422,7 +422,7 @@ int call_end(struct api_call *call)
 	return call->result;
 }
 
-/* Like a call, but the lock goes with the space. */
+/* Like a call, but without call_end(): the lock ends with the space. */
 void space_destroy(struct anonmm *mm, struct space *space)
 {
 	struct api_call call;
@@ -436,7 +436,7 @@ void space_destroy(struct anonmm *mm, struct space *space)
 
 /* ---- KSM ------------------------------------------------------------------------------- */
 
-/* Signals are blocked for the same reason as in a call on a space: the pager lock is held. */
+/* Signals are blocked for the same reason as in a call on a space: ksmd_step() takes the pager lock. */
 int anonmm_ksm_scan(struct anonmm *mm, unsigned pages)
 {
 	uint64_t old;

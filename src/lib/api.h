@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's inside: what src/lib/anonmm.c (open, close), src/lib/api_uffd.c (real memory), src/lib/api_soft.c (spaces and typed
- * access), src/lib/api_fork.c and src/lib/api_file.c share. The public manual is include/anonmm.h.
+ * The inside of the library: what the files of src/lib share. The public manual is include/anonmm.h.
  *
- * A call on a space follows one pattern: the space is locked, the core's function is called until
- * it no longer says -EAGAIN, the space is unlocked:
+ * A call on a space follows one pattern. The space is locked, the core's function is called until it does not return
+ * -EAGAIN, and the space is unlocked:
  *
  *      call_begin(&call, mm, space);
  *      while (call_again(&call, space_munmap(space, addr, length, &call.wait)))
  *              ;
  *      return call_end(&call);
  *
- * On the uffd machine all signals are blocked meanwhile: a handler of the program's that touched
- * managed memory would wait for the space that its own thread has locked.
+ * On the uffd machine all signals are blocked during the call: a handler of the program that touches managed memory
+ * would wait for the space that its own thread has locked.
  */
 #ifndef ANONMM_API_H
 #define ANONMM_API_H
@@ -30,7 +29,7 @@ struct anonmm_space {
 	struct anonmm *mm;
 	struct space *space;
 	struct soft_space *soft; /* NULL: a snapshot of real memory */
-	uint64_t from; /* snapshot: where the range is that it shows */
+	uint64_t from; /* snapshot: first address of the range that it is a copy of */
 	LIST_ENTRY(anonmm_space) link;
 };
 
@@ -40,11 +39,11 @@ struct anonmm {
 	struct machine *machine; /* [I] */
 	struct pager *pager; /* [I] */
 	struct space *space; /* [I] uffd: the one space; soft: NULL */
-	struct governor *governor; /* [I] NULL: the limit is what it was set to */
-	uint64_t memory_max; /* [I] */
-	uint64_t address_space; /* [I] soft: the bytes of each space */
+	struct governor *governor; /* [I] NULL: no ANONMM_MEMORY_AUTO */
+	uint64_t memory_max; /* [I] bytes */
+	uint64_t address_space; /* [I] soft: bytes of each space */
 	pthread_mutex_t spaces_lock;
-	LIST_HEAD(, anonmm_space) spaces; /* [L] all that are open, but for the one above */
+	LIST_HEAD(, anonmm_space) spaces; /* [L] open spaces and snapshots, without the one space of uffd */
 };
 
 struct api_call {
@@ -52,25 +51,25 @@ struct api_call {
 	struct space *space;
 	struct wait wait;
 	int result;
-	uint64_t mask; /* what the thread's was */
+	uint64_t mask; /* uffd: the thread's signal mask before the call */
 };
 
-/* Lock @space (NULL: the call is on the whole pager), with signals blocked where that matters. => call_end() follows */
+/* Block signals (uffd) and lock @space. NULL: the call is on the whole pager. => call_end() follows */
 void call_begin(struct api_call *call, struct anonmm *mm, struct space *space);
 
-/* Note @result. True: it was -EAGAIN and the wait is over; make the call again. */
+/* Store @result. If it is -EAGAIN, wait. true: make the call again. */
 bool call_again(struct api_call *call, int result);
 
-/* Unlock the space and give the result. */
+/* Unlock the space and restore signals. Returns the result that was stored last. */
 int call_end(struct api_call *call);
 
-/* @space is open: anonmm_close() will close it. */
+/* @space is open: from now on anonmm_close() closes it. */
 void space_list_add(struct anonmm_space *space);
 
-/* api_fork.c: the snapshot goes, and its range with it. */
+/* api_fork.c: free the snapshot's space and its range of addresses. */
 void snapshot_destroy(struct anonmm_space *space);
 
-/* Everything in @space goes, and the space with it. => nobody uses it */
+/* Unmap everything in @space and free it. => no other thread uses it */
 void space_destroy(struct anonmm *mm, struct space *space);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * The public library: private mappings of files, and shared anonymous memory.
  *
- * A page of a file is read where a fault first needs it. The file's size is what it was at the open, until
- * anonmm_file_resize() says otherwise: nobody tells a program that a file has changed.
+ * A page of a file is read when a fault first needs it. The file keeps the size that it had at open until
+ * anonmm_file_resize(): nobody tells a program that a file has changed.
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
@@ -24,8 +24,9 @@ struct anonmm_file {
 /* ---- The host's file ------------------------------------------------------------------------ */
 
 /*
- * A mapping of it by the host. Read through process_vm_readv(): a page that is not there any more is an error, not a
- * SIGBUS, and no descriptor is needed; the threads that serve faults have a table of their own.
+ * The file, mapped by the host. It is read by process_vm_readv(): a page behind the file's end is an error then, and
+ * not a SIGBUS. No descriptor is needed, which matters because the threads that serve faults have a descriptor table
+ * of their own.
  */
 struct host_file {
 	void *mapped; /* NULL: the file is empty */
@@ -38,7 +39,7 @@ static int host_file_read(void *ctx, uint64_t index, void *bytes)
 	uint64_t at = index * PAGE_BYTES;
 
 	if (at >= host->bytes)
-		return -EIO; /* it has grown: what is there is not mapped */
+		return -EIO; /* the file has grown since the open: this page is not mapped */
 	struct iovec to = {bytes, PAGE_BYTES}, from = {(char *)host->mapped + at, PAGE_BYTES};
 
 	return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == PAGE_BYTES ? 0 : -EIO;

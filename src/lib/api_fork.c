@@ -3,7 +3,7 @@
  * The public library: fork of a space.
  *
  * On a soft machine the child has the same addresses. On real memory it is a snapshot at other addresses of the same
- * process: its range is taken from the far end of the managed range, as a foreign one of the main space.
+ * process. Its range is taken from the high end of the managed range, and is a foreign range of the main space.
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
@@ -20,7 +20,7 @@ static int fork_soft(struct anonmm_space *parent, struct anonmm_space *child)
 	return error;
 }
 
-/* A free range of @bytes, as far up as there is one. */
+/* Take the highest free range of @bytes. 0 and *@to, or -errno. */
 static int take_range(struct api_call *call, uint64_t bytes, uint64_t *to)
 {
 	struct space *space = call->space;
@@ -103,7 +103,7 @@ void *anonmm_space_pointer(struct anonmm_space *space, const void *p)
 	return (void *)(uintptr_t)(space_base(space->space) + offset);
 }
 
-/* The child's range is free again only after the child is gone. */
+/* The range must not be free before the child's space has ended. */
 void snapshot_destroy(struct anonmm_space *space)
 {
 	uint64_t base = space_base(space->space), bytes = space_bytes(space->space);

@@ -2,8 +2,8 @@
 /*
  * The public library on a soft machine: spaces and typed access.
  *
- * A trapping access runs kswapd at its end; the calls below do the same, so that a program that only
- * maps and advises does not starve reclaim.
+ * An access that traps runs kswapd at its end. The calls below do the same, so that reclaim also runs in a program
+ * that only maps and advises.
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Addresses start here, so that 0 and what is near it is never a valid one. */
+/* Addresses start here, so that 0 and addresses near it are never valid. */
 #define SOFT_BASE (64 * KIB)
 
 int anonmm_space_create(struct anonmm *mm, struct anonmm_space **out)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The public library: swap devices come and go while everything goes on. */
+/* The public library: add and remove swap devices while everything goes on. */
 #include "lib/api.h"
 #include "contract/swapdev.h"
 
-/* The machine's threads have descriptors of their own: none of a device that is opened after them. */
+/*
+ * Can the machine's threads use @dev? They have descriptor tables of their own, without those of a device opened
+ * later.
+ */
 static bool can_reach(const struct anonmm *mm, struct swapdev *dev)
 {
 	int fd;

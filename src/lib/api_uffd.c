@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public library on real memory: the mmap family on the one space of a uffd machine. On a soft
- * machine, where addresses are numbers, each of these is -EINVAL.
+ * The public library on real memory: the mmap family on the one space of a uffd machine. On a soft machine, where
+ * addresses are numbers, these functions fail with -EINVAL.
  */
 #define _GNU_SOURCE
 #include "lib/api.h"
@@ -18,7 +18,7 @@ static uint64_t number(const void *addr)
 	return (uint64_t)(uintptr_t)addr;
 }
 
-/* NULL with errno, as the pointers' callers expect it. */
+/* The result of functions that return a pointer: NULL and errno on failure. */
 static void *pointer(int error, uint64_t addr)
 {
 	if (!error)

@@ -15,9 +15,9 @@
 #include <sys/inotify.h>
 
 #define TICK_NS 1000000000LL
-#define PAUSE_NS (200 * 1000000LL) /* between two looks, however often we are told to look */
-#define STALL_PERMILLE 75 /* of the time stalled for memory: pressure */
-#define TRIGGER "some 150000 2000000" /* the same, in a window that needs no privilege */
+#define PAUSE_NS (200 * 1000000LL) /* the least time between two looks */
+#define STALL_PERMILLE 75 /* stalled for more than this part of the time: pressure */
+#define TRIGGER "some 150000 2000000" /* the same part of 2 s, a window that needs no privilege */
 #define MARGIN_MOST (256 * MIB)
 #define STACK_BYTES (64 * KIB)
 
@@ -25,14 +25,14 @@ enum { WATCH_STOP, WATCH_PRESSURE, WATCH_GROUP_PRESSURE, WATCH_EVENTS, NR_WATCHE
 
 /* Locks: [I] set before the thread starts  [a] atomic  [g] the thread's own */
 struct governor {
-	struct governor_config config; /* [I] but for most */
-	_Atomic(uint64_t) most; /* [a] */
+	struct governor_config config; /* [I]; the field most below counts, not the one in here */
+	_Atomic(uint64_t) most; /* [a] bytes */
 	_Atomic(bool) stop; /* [a] */
 	struct governor_state state; /* [g] */
-	uint64_t limit; /* [g] that we have set */
-	int64_t stalled_us[2]; /* [g] host and group, at the last look */
-	uint64_t looked_ns; /* [g] */
-	struct pollfd watches[NR_WATCHES]; /* [g] but for WATCH_STOP [I] */
+	uint64_t limit; /* [g] bytes: the limit that it set last */
+	int64_t stalled_us[2]; /* [g] of host and group, at the last look */
+	uint64_t looked_ns; /* [g] time of the last look; 0: none yet */
+	struct pollfd watches[NR_WATCHES]; /* [g], WATCH_STOP [I] */
 	struct host_thread thread;
 	uint8_t *stack; /* [I] */
 };
@@ -118,7 +118,7 @@ static bool is_pressed(struct governor *g, const struct hostmem *mem, uint64_t n
 	return host || group || told(&g->watches[WATCH_PRESSURE]) || told(&g->watches[WATCH_GROUP_PRESSURE]);
 }
 
-/* Small changes upwards are not worth the work; downwards every one is. */
+/* Is the change worth the work? Every lower limit is, and one that is higher by more than 2 %. */
 static bool worth_it(uint64_t now, uint64_t wanted)
 {
 	return wanted < now || wanted - now > now / 50;
@@ -155,7 +155,7 @@ static void look(struct governor *g)
 	seen.pressed = is_pressed(g, &mem, seen.now_ns);
 	uint64_t wanted = governor_decide(&g->state, &seen, atomic_load(&g->most));
 
-	/* What is refused (locked memory, full swap) is asked for again when it has changed. */
+	/* If the limit is refused (locked memory, full swap), the next look asks again. */
 	if (worth_it(g->limit, wanted) && set_limit(g, wanted) == 0)
 		g->limit = wanted;
 }
@@ -192,7 +192,7 @@ static int open_events(const struct hostmem *mem)
 	return fd < 0 ? -1 : fd;
 }
 
-/* Where a trigger is not to be had the second's look reads the same figures. */
+/* Open the watches. Where a trigger is refused, the look of each second reads the same figures. */
 static void watch(struct governor *g)
 {
 	char path[2 * HOSTMEM_PATH];
@@ -206,7 +206,7 @@ static void watch(struct governor *g)
 	g->watches[WATCH_EVENTS] = (struct pollfd){.fd = open_events(&mem), .events = POLLIN};
 }
 
-/* A trigger whose group has gone says so for ever. */
+/* Close the triggers of a control group that has ended: they would wake poll for ever. */
 static void drop_dead_watches(struct governor *g)
 {
 	char events[512];

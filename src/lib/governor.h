@@ -2,13 +2,13 @@
 /*
  * The governor: a limit that follows the host (--memory auto, ANONMM_MEMORY_AUTO).
  *
- * Once a second, or when the control group or pressure says that something has changed, it looks at how much there is:
+ * The governor is a thread. Once a second, and when the control group or the host reports a change, it computes:
  *
- *      room  = managed memory in use + what the tightest limit up the tree (or the host) still has
+ *      room  = managed memory in use + what the tightest limit up the tree (or the host) has left
  *      limit = (room - a margin) * share
  *
- * What the process needs besides, and what others take, is in use and not ours: it makes the room smaller by itself.
- * share goes down by 5 % at each sign of pressure, and up again by as much after each CALM_S seconds without.
+ * Unmanaged memory of the process and memory of others is not in the room. share goes down by 5 % at each sign of
+ * pressure, and up by 5 % after each GOVERNOR_CALM_S seconds without pressure.
  */
 #ifndef ANONMM_GOVERNOR_H
 #define ANONMM_GOVERNOR_H
@@ -18,34 +18,34 @@
 struct pager;
 struct governor;
 
-#define GOVERNOR_SHARE_STEP 5
-#define GOVERNOR_SHARE_LEAST 25
+#define GOVERNOR_SHARE_STEP 5 /* percent */
+#define GOVERNOR_SHARE_LEAST 25 /* percent */
 #define GOVERNOR_CALM_S 5
 
-/* What is remembered from one look to the next. */
+/* The state between two looks. */
 struct governor_state {
 	unsigned share; /* percent */
-	uint64_t calm_since_ns;
+	uint64_t calm_since_ns; /* time of the last pressure, or of the last step up */
 };
 
-/* What a look finds. */
+/* What one look finds. */
 struct governor_look {
 	uint64_t now_ns;
-	int64_t slack; /* hostmem.h */
-	uint64_t managed; /* bytes in use by the pager */
-	bool pressed;
+	int64_t slack; /* bytes, as in struct hostmem (host/memory.h) */
+	uint64_t managed; /* bytes of managed memory in use */
+	bool pressed; /* there was pressure since the last look */
 };
 
-/* The limit that should hold now, at most @most bytes. Never less than ANONMM_MEMORY_MIN. */
+/* The limit in bytes that should hold now, ANONMM_MEMORY_MIN to @most. Updates @state. */
 uint64_t governor_decide(struct governor_state *state, const struct governor_look *look, uint64_t most);
 
-/* Before there is a pager. @root: as in hostmem.h */
+/* The first limit, before a pager exists. @root: as in host/memory.h */
 uint64_t governor_first(const char *root, uint64_t most);
 
-/* As much as there could ever be: the host's memory. */
+/* The host's memory in bytes: the limit can never be more. */
 uint64_t governor_most(void);
 
-/* Where the limit is not that of one pager. */
+/* For a limit that is not that of one pager: the run's. */
 struct governor_ops {
 	uint64_t (*managed)(void); /* bytes in use */
 	int (*set)(uint64_t bytes); /* 0 or -errno */
@@ -53,20 +53,20 @@ struct governor_ops {
 
 struct governor_config {
 	struct pager *pager;
-	const struct governor_ops *ops; /* NULL: the pager's */
-	const char *root; /* must outlive it */
+	const struct governor_ops *ops; /* NULL: the limit of @pager */
+	const char *root; /* as in host/memory.h. It must outlive the governor */
 	uint64_t most; /* bytes */
-	bool hidden; /* in a program that knows nothing of us: it has no descriptor there, and cannot be stopped */
+	bool hidden; /* under `anonmm run`: the governor opens no descriptor in the program's table */
 };
 
-/* A thread of its own: signals blocked, descriptors private. 0 or -errno. */
+/* Start the governor's thread, with signals blocked and a descriptor table of its own. 0 or -errno. */
 int governor_start(const struct governor_config *config, struct governor **out);
-/* => not hidden */
+/* End the thread and free the governor. A hidden one ends at its next look: the call takes up to a second. */
 void governor_stop(struct governor *governor);
-/* In a fork's child: the same governor, another thread. */
+/* In a fork's child: start another thread for the same governor. 0 or -errno. */
 int governor_fork_child(struct governor *governor);
 
-/* From now on at most @bytes: somebody has set a limit by hand. */
+/* The limit is at most @bytes from now on: a user has set it. It changes at the next look. */
 void governor_set_most(struct governor *governor, uint64_t bytes);
 
 #endif
