@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `anonmm doctor`: what this host offers, what `anonmm run` makes of it, and what would make it better. */
+/* `anonmm doctor`: print what this host offers, what `anonmm run` does here, and which change would help most. */
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "base/size.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What `anonmm doctor` finds out (doctor_look.c) and says (doctor.c).
+ * What `anonmm doctor` finds out (doctor_look.c) and prints (doctor.c).
  */
 #ifndef ANONMM_DOCTOR_H
 #define ANONMM_DOCTOR_H
@@ -11,14 +11,14 @@
 enum state {
 	STATE_FACT, /* neither good nor bad */
 	STATE_GOOD,
-	STATE_FAIR, /* works, but something would be better */
-	STATE_BAD, /* not here */
+	STATE_FAIR, /* it works, but something else would be better */
+	STATE_BAD, /* it does not work here */
 };
 
 enum section { SECTION_FAULTS, SECTION_SWAP, SECTION_MEMORY, SECTION_PROCESS, NR_SECTIONS };
 
 struct finding {
-	const char *key; /* in JSON */
+	const char *key; /* its name in JSON */
 	const char *title;
 	enum section section;
 	enum state state;
@@ -27,16 +27,16 @@ struct finding {
 
 #define FINDINGS_MAX 32
 
-/* What `anonmm run` would do here, found out by its own code. */
+/* What `anonmm run` would do here. Its own code finds this out. */
 struct choice {
-	int error; /* 0: programs can be managed */
-	enum anonmm_faults faults; /* what auto becomes */
-	const char *faults_why;
+	int error; /* 0: programs can be managed; or -errno */
+	enum anonmm_faults faults; /* the mode that auto stands for */
+	const char *faults_why; /* why that mode */
 	bool copies; /* pages are copied, not moved */
-	char why[512]; /* error: in words */
-	bool signal_works; /* --faults signal would */
-	int swap_error;
-	char swap_why[512];
+	char why[512]; /* error in words */
+	bool signal_works; /* --faults signal works here */
+	int swap_error; /* 0: the default swap opens; or -errno */
+	char swap_why[512]; /* swap_error in words */
 };
 
 struct doctor {
@@ -45,7 +45,7 @@ struct doctor {
 	struct choice choice;
 	struct finding findings[FINDINGS_MAX];
 	unsigned nr;
-	char change[300]; /* the one that would do most; "": none */
+	char change[300]; /* the one change that would help most; "": none */
 };
 
 void doctor_look(struct doctor *doctor);

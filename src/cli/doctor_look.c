@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The examination: each look tries what it tells of, rather than to trust a version number.
+ * The examination. Each look tries the thing itself, and does not trust a version number.
  *
- * Nothing stays behind: what is opened is closed, what is made is made without a name.
+ * Nothing stays behind: what a look opens is closed, and files are made without a name.
  */
 #include "cli/cli.h"
 #include "base/size.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Texts in JSON. */
+/* Write texts in JSON. */
 #include "cli/cli.h"
 
 void json_text(FILE *out, const char *text)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `anonmm limit`: another limit for a running program, and how far it got. */
+/* `anonmm limit`: set another limit for a running program, and wait until it holds. */
 #include "cli/cli.h"
 #include "cli/live.h"
 #include "run/tree/ledger.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Finding and asking managed processes; see live.h. */
+/* Find managed processes and send them requests; see live.h. */
 #include "cli/live.h"
 #include "cli/cli.h"
 #include "host/host.h"
@@ -54,8 +54,9 @@ static bool process_maps(pid_t pid, const char *file)
 enum verdict { IS_LIVE, IS_STALE, IS_NOT_OURS };
 
 /*
- * Stale: its process has gone, or its number is another process's by now, or became another program that is not managed. A
- * file whose process is only just starting is left alone, and one from another namespace, where numbers mean others.
+ * Stale: its process has gone, or its number is another process's by now, or became another program that is not
+ * managed. A file whose process is only just starting is left alone, and one from another namespace, where numbers
+ * mean others.
  */
 static enum verdict judge(const struct status *status, pid_t pid, const char *path)
 {
@@ -90,7 +91,10 @@ static int map_page(int fd, struct live *live)
 	return 0;
 }
 
-/* The file @name in the open directory @dir, which is at @path. -ENOENT: none that can be used; stale ones are removed. */
+/*
+ * The file @name in the open directory @dir, which is at @path. -ENOENT: none that can be used; stale ones are
+ * removed.
+ */
 static int open_at(int dir, const char *path, const char *name, struct live *live)
 {
 	char file[PATH_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Managed processes that are running: found by their status files, and asked (run/status.h). */
+/* Managed processes that are running: find them by their status files, and send them requests (run/tree/status.h). */
 #ifndef ANONMM_LIVE_H
 #define ANONMM_LIVE_H
 
@@ -7,46 +7,49 @@
 
 struct live {
 	pid_t pid;
-	int fd; /* [of the file, to lock it] */
-	struct status *page; /* mapped */
-	struct status seen; /* as it was answered last */
+	int fd; /* the status file, for its lock */
+	struct status *page; /* the status file, mapped */
+	struct status seen; /* a copy of the last answer */
 };
 
-/* false: @text is no number of a process, and that was said. */
+/* Read a process number from @text. false: it is none, and a message was printed. */
 bool live_parse_pid(const char *text, pid_t *pid);
 
-/* The managed process @pid. 0, or -errno and words. */
+/* Open the managed process @pid. 0, or -errno and @why. */
 int live_open(pid_t pid, struct live *live, char *why, size_t why_len);
 void live_close(struct live *live);
 
 /*
- * Those of user @uid, sorted by number: *@all is to be freed after each was closed. Returns how many. Files of
- * processes that have gone are removed meanwhile.
+ * Open all managed processes of user @uid, sorted by number, and remove the files of processes that have ended.
+ * Returns how many there are. The caller closes each one and frees *@all.
  */
 unsigned live_list(uid_t uid, struct live **all);
 
-/* Remove what processes that were killed have left of themselves. */
+/* Remove the status files of processes of @uid that have ended. */
 void live_sweep(uid_t uid);
 
 /*
- * Have @request done and see what there is then. 0: live->seen is the answer, its result among it. -ETIMEDOUT: it did not
- * answer in @timeout_ms (a stopped process does not); seen is what was there. -ESRCH: it has gone.
+ * Send @request and wait for the answer. @bytes: of STATUS_LIMIT.
+ * => 0: live->seen is the answer; seen.result is the result of the request
+ * => -ETIMEDOUT: no answer within @timeout_ms, for example from a stopped process. live->seen is what the page has
+ * now
+ * => -ESRCH: the process has ended
  */
 int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms);
 
-/* STATUS_TOUCH for [from, end): as live_ask(). seen->touch_at says where the next one goes on. */
+/* Send STATUS_TOUCH for [from, end). As live_ask(). The next request goes on at seen.touch_at. */
 int live_touch(struct live *live, enum touch_what what, uint64_t from, uint64_t end, int timeout_ms);
 
-/* The limit that binds the process: its own, or that of its run. */
+/* The limit that binds the process, in bytes: its own, or that of its run. */
 uint64_t live_limit(const struct status *status);
-/* Bytes of managed memory that are resident, and that are in swap. */
+/* Bytes of managed memory that are resident; that are in swap. */
 uint64_t live_resident(const struct status *status);
 uint64_t live_swapped(const struct status *status);
 
-/* Its command line as /proc has it, or the name that it had at its start. */
+/* Write the process's command line from /proc, or the name that it had at its start. */
 void live_command(const struct live *live, char *text, size_t len);
 
 #define LIVE_TIMEOUT_MS 1000
-#define LIVE_TOUCH_MS 10000 /* some hundred pages from a slow disk */
+#define LIVE_TOUCH_MS 10000 /* reading some hundred pages from a slow disk takes that long */
 
 #endif

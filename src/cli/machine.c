@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether this host lets a program be managed: found out by doing it, small and for a moment. */
+/* Can a program be managed on this host? Open a small machine and close it again. */
 #include "cli/cli.h"
 #include "machine/uffd/uffd.h"
 #include "mm/pager.h"

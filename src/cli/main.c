@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `anonmm`: finds the subcommand. */
+/* `anonmm`: find the subcommand and call it. */
 #include "cli/cli.h"
 #include "anonmm.h"
 

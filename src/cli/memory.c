@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How much memory this process could have: the host's, or less where a control group says so. */
+/* How much memory this process could have: the host's, or what its control groups allow if that is less. */
 #include "cli/cli.h"
 #include "host/memory.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is to be started: found as the shell would find it, and able to be managed.
+ * Find the program to start, as the shell would find it, and check that it can be managed.
  *
- * The library is preloaded by the program's dynamic linker. A static program has none, and for a
- * privileged one it ignores us; it would then run without any limit, and nobody would notice. So
- * these are refused beforehand. A script is as good as its interpreter.
+ * The program's dynamic linker preloads the library. A static program has no dynamic linker. For a privileged program
+ * the dynamic linker ignores LD_PRELOAD. Both would run without a limit, and nobody would notice, so they are refused
+ * before they start. For a script, its interpreter is checked.
  */
 #include "cli/cli.h"
 #include "base/elfnote.h"
@@ -50,7 +50,10 @@ static int refuse_unfit(const char *name, int error)
 	return EXIT_CANNOT_RUN;
 }
 
-/* As execvp() does: with a slash it is a path, else the first executable in PATH; one that is not executable only counts if there is no other. */
+/*
+ * As execvp() does: with a slash it is a path, else the first executable in PATH; one that is not executable only
+ * counts if there is no other.
+ */
 static int find(const char *name, char *path, size_t path_len)
 {
 	int error = ENOENT, worst = ENOENT;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end of `anonmm run --stats`: what every process of the tree counted, and the sum.
+ * The end of `anonmm run --stats`: the counters of every process of the run, and their sum.
  *
- * A process that could say goodbye left a snapshot; of one that was killed there is what it counted
- * up to then. Counters are summed over the processes; what is a state (frames, slots) is the largest of any.
+ * A process that ended by itself left a snapshot. Of a process that was killed there are the counters up to that
+ * moment. In the total a counter is the sum over the processes, and a state (frames, slots) is the largest of any
+ * process.
  */
 #include "cli/cli.h"
 #include "run/tree/ledger.h"

@@ -2,12 +2,12 @@
 /*
  * `anonmm run`: start a program with the preload library in it, and wait for it.
  *
- * All that can be refused is refused here, before the program exists, with a line that says why: the
- * library in the program could only end it. The launcher opens what the library will open (swap device,
- * userfaultfd), and closes it again.
+ * Whatever cannot work is refused here, before the program exists, with a line that says why. The library in the
+ * program could only end the program. The launcher opens what the library will open (swap device, userfaultfd), and
+ * closes it again.
  *
- * It stays out of the program's way: no controlling terminal tricks, no process group. What the terminal sends goes
- * to the program anyway; what is sent to the launcher alone is passed on.
+ * The launcher does not change the terminal or the process group. The program gets the terminal's signals itself.
+ * Signals that are sent to the launcher alone are passed on.
  */
 #include "cli/cli.h"
 #include "base/size.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `anonmm stat`: all counters of one running program, once or again and again. */
+/* `anonmm stat`: print all counters of one running program, once or at intervals. */
 #include "cli/cli.h"
 #include "cli/live.h"
 #include "base/size.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `anonmm touch`: have a running program's pages brought in, and say how many came and how many did not. */
+/* `anonmm touch`: bring in pages of a running program, and print how many came in and how many did not. */
 #include "cli/cli.h"
 #include "cli/live.h"
 #include "host/host.h"

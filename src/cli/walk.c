@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `anonmm walk`: the life of one page, told step by step, and compared with the spec.
+ * `anonmm walk`: print the life of one page step by step, compared with the specification.
  *
- * src/trace/walk.h finds out; walk_text.c and walk_json.c write it down.
+ * The functions of src/trace/walk.h run the walk; walk_text.c and walk_json.c print it.
  */
 #define _GNU_SOURCE
 #include "cli/walk_tell.h"

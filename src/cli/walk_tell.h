@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a walk is told: walk.c decides what, walk_text.c and walk_json.c write it down. */
+/* How a walk is printed. walk.c decides what is printed; walk_text.c and walk_json.c print it. */
 #ifndef ANONMM_CLI_WALK_TELL_H
 #define ANONMM_CLI_WALK_TELL_H
 
@@ -12,11 +12,11 @@ struct teller {
 	const char *machine;
 	bool json, utf8, colour;
 	bool as_linux; /* states as Linux 4.0 prints them */
-	bool all; /* one of all scenarios */
-	unsigned nr_scenarios, nr_untold;
+	bool all; /* all scenarios are walked */
+	unsigned nr_scenarios, nr_untold; /* scenarios so far; of these, that the machine cannot show */
 	unsigned nr_steps, nr_differing; /* of this scenario */
-	unsigned all_steps, all_differing;
-	struct page_view before[NR_LETTERS]; /* of each frame, by its letter, to say what changed */
+	unsigned all_steps, all_differing; /* of all scenarios so far */
+	struct page_view before[NR_LETTERS]; /* the last state of each frame, by its letter */
 	bool has_before[NR_LETTERS];
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See held_dev.h. A write's content is taken when it ends: that is when a device is done with the buffer. */
+/* See held_dev.h. A write's content is copied when the write ends: a real device may read the buffer until then. */
 #include "trace/held_dev.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* All histories that `walk` tells, in the order of the spec. */
+/* All scenarios that `anonmm walk` knows, in the order of the specification. */
 #include "trace/scenarios.h"
 
 const struct walk_scenario *const walk_scenarios[] = {

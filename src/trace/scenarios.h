@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of scenarios share. Each defines its histories; scenarios.c lists them all. */
+/* What the files of scenarios share. Each file defines some scenarios; scenarios.c lists all of them. */
 #ifndef ANONMM_SCENARIOS_H
 #define ANONMM_SCENARIOS_H
 
@@ -7,8 +7,8 @@
 #include "trace/walk.h"
 
 /*
- * Flags that belong together. A page in use; one in the swap cache; one in it whose content is not written
- * yet.
+ * Sets of flags. USED: a page in use. CACHED: in the swap cache. LEAVING: in the swap cache, and not written yet.
+ * WRITTEN: being written. GONE: without references.
  */
 #define USED (PG_lru | PG_swapbacked | PG_uptodate)
 #define CACHED (USED | PG_swapcache)
@@ -17,8 +17,8 @@
 #define GONE (PG_swapbacked | PG_uptodate)
 
 /*
- * STEP(step, function, STATE(_count, _mapcount, flags, list, PTE [, .slot = ]), why [, .eye = ] [, .without =
- * ] ...)
+ * STEP(step, function, STATE(_count, _mapcount, flags, list, PTE [, .slot = N]), why [, .eye = EYE] [, .without =
+ * NAME])
  */
 #define STEP(step_, function_, state_, ...)                                                                  \
 	{                                                                                                    \
@@ -51,13 +51,14 @@ extern const struct walk_scenario walk_migrate, walk_migrate_wait, walk_swapoff_
 /* scenarios_advice.c */
 extern const struct walk_scenario walk_mlock_scenario, walk_free_scenario;
 
-/* ---- Drivers that several of them use ---- */
+/* ---- Drivers that several files use. 0 or -errno ---- */
 
-/* A write, then pressure until the page is on its way to the device, or its frame is free. */
+/* Pressure, until the page is being written to the device; until its frame is free. */
 int walk_press_to_pageout(struct walk_world *world);
 int walk_press_to_removal(struct walk_world *world);
+/* The program writes; then as walk_press_to_pageout(). */
 int walk_write_and_page_out(struct walk_world *world);
-/* Written, pressed out, and on the device only. */
+/* The program writes; then pressure until the page is on the device only. */
 int walk_write_and_swap_out(struct walk_world *world);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LIFECYCLE 8 and B6: two pages of equal content that become one, and what becomes of it. */
+/* LIFECYCLE 8 and B6: two pages of equal content are merged, and what happens to the merged page. */
 #include "trace/scenarios.h"
 
 #define ALIVE (USED | PG_active)

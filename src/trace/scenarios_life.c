@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A page's whole life, and its turnings. States (1) to (4) and those between them are the spec's own table
- * (LIFECYCLE 4.3), literally; those of swap-in and destruction follow from LIFECYCLE 4.6, 5 and 6.
+ * A page's whole life, and other ways that it may take. States (1) to (4) and those between them are literally the
+ * table of LIFECYCLE 4.3. The states of swap-in and destruction follow from LIFECYCLE 4.6, 5 and 6.
  */
 #include "trace/scenarios.h"
 

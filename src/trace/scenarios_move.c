@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* LIFECYCLE B9 and 8: pages that move to another frame, and back from a device that goes. */
+/*
+ * LIFECYCLE B9 and 8: pages move to another frame (migration), and come back from a device that is removed (swapoff).
+ */
 #include "trace/scenarios.h"
 
 #define ALIVE (USED | PG_active)

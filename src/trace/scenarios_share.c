@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LIFECYCLE 7, B4 and 4.4: one page, several programs. */
+/* LIFECYCLE 7, B4 and 4.4: one page that several programs map. */
 #include "trace/scenarios.h"
 
 #define ALIVE (USED | PG_active)

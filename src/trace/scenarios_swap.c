@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LIFECYCLE 4.6 and 5, B8: ways back from swap, and what a device can do wrong. */
+/* LIFECYCLE 4.6 and 5, B8: ways back from swap, and errors of a device. */
 #include "trace/scenarios.h"
 
 #define ARTICLE_SWAPIN                                                                                       \

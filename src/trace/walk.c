@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The comparison: run a scene, then claim its steps from the recorded events, in order. Events that no step
- * names are passed over: a scenario says what matters to it.
+ * The comparison: run a scene, then find its steps among the recorded events, in order. Events that no step names are
+ * passed over, because a scenario names only the steps that matter to it.
  */
 #include "mm/page/page.h"
 #include "trace/walk.h"

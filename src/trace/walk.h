@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walk: follow one page through its life and compare each step with what the spec says.
+ * Walk: follow one page through its life, and compare each step with the specification.
  *
- * A scenario is a list of scenes. A scene drives a small real pager until something has happened to
- * the page (a write, memory pressure, the end of a write to the device, munmap), and names the steps
- * that must be seen meanwhile: which function, and the page's state just after it. The states come from the
- * core's own event stream, read from the live structures at that moment. Nothing runs but what a scene
- * drives: there is no thread, and the swap device ends a write only when it is told to.
+ * A scenario is a list of scenes. A scene drives a small real pager until something has happened to the page: a
+ * write, memory pressure, the end of a write to the device, munmap. It names the steps that must be seen meanwhile:
+ * which function, and the state of the page just after that function. The states are read from the live structures,
+ * at the moment of an event of the core. Only the scene drives the pager: there is no thread, and the swap device
+ * ends a write only when it is told to.
  *
- * A page may be looked at from several places, the world's eyes: the program, its child, a second address,
- * the page cache. A state's PTE is that of the eye that the step names; a page is followed while any eye's
- * PTE leads to it, and from then on until its frame is free.
+ * A page may be seen from several places, the world's eyes: the program, its child, a second address, the page cache.
+ * The PTE of a state is that of the eye that the step names. A page is followed from the first time that an eye's PTE
+ * leads to it until its frame is free.
  *
- * To add a history: one more array in one of the scenarios_*.c, and its line in scenarios.c.
+ * To add a scenario, write an array in one of the scenarios_*.c, and add its line to scenarios.c.
  */
 #ifndef ANONMM_WALK_H
 #define ANONMM_WALK_H
@@ -30,7 +30,7 @@ enum walk_eye {
 	WALK_NR_EYES,
 };
 
-/* What LIFECYCLE 4.3 writes down of a page. */
+/* The state of a page, as LIFECYCLE 4.3 writes it. */
 struct walk_state {
 	int count;
 	int mapcount;
@@ -43,22 +43,22 @@ struct walk_state {
 		WALK_PTE_SWAP,
 		WALK_PTE_MIGRATION,
 	} pte;
-	unsigned slot; /* WALK_NAMED_BY(n): n PTEs name its slot; 0: not compared */
+	unsigned slot; /* WALK_NAMED_BY(n): n PTEs name the page's slot; 0: not compared */
 };
 
 #define WALK_NAMED_BY(n) ((n) + 1u)
 
-/* Not a step of the core: the page as it is when the scene's drive is over. */
+/* In place of a function: the page as it is when the scene's drive has returned. */
 #define WALK_LOOK "look"
 
 struct walk_expect {
-	const char *step; /* as the spec calls it */
-	const char *function; /* whose completion is the step, or WALK_LOOK */
+	const char *step; /* the specification's name of the step */
+	const char *function; /* the step is the completion of this function; or WALK_LOOK */
 	struct walk_state state;
 	const char *why; /* what changed and why, for a reader of the article */
 	const char *without; /* a function that must not have run since the step before; NULL: any may */
 	enum walk_eye eye;
-	const char *article; /* its words, where it fixes this state; NULL: it is silent */
+	const char *article; /* the article's words that fix this state; NULL: it does not fix it */
 };
 
 struct walk_scene {
@@ -68,33 +68,32 @@ struct walk_scene {
 	unsigned nr_expects;
 	enum walk_where {
 		WALK_ANYWHERE,
-		/* Only on machines with a write bit, which can show a page that is being written ... */
+		/* Only on machines that see writes: they can show a page while it is being written */
 		WALK_WRITES_SEEN,
-		WALK_WRITES_UNSEEN, /* ... and what happens instead on the others */
+		WALK_WRITES_UNSEEN, /* only on the other machines */
 	} where;
-	int ends; /* what @drive has to return */
+	int ends; /* the result that @drive must have */
 };
 
 #define WALK_EXPECTS(array) .expects = (array), .nr_expects = ARRAY_SIZE(array)
 
-/* What a scenario's world has besides the one program. */
+/* What a scenario's world needs: two memory nodes. */
 #define WALK_TWO_NODES 0x1
 
 struct walk_scenario {
 	const char *name;
 	const char *summary;
-	const char *spec; /* the rows and sections that it shows */
+	const char *spec; /* the rows and sections of the specification that it shows */
 	const struct walk_scene *scenes;
 	unsigned nr_scenes;
 	unsigned world; /* WALK_TWO_NODES */
-	const char *
-		not_unshared; /* why a machine whose frames have one address only cannot show it; NULL: it can */
+	const char *not_unshared; /* why a machine that cannot share frames cannot show it; NULL: it can */
 };
 
 extern const struct walk_scenario *const walk_scenarios[];
 extern const unsigned nr_walk_scenarios;
 
-/* NULL: there is none of that name. */
+/* The scenario @name; NULL: there is none. */
 const struct walk_scenario *walk_scenario_find(const char *name);
 
 enum walk_verdict {
@@ -108,37 +107,37 @@ struct walk_row {
 	const struct walk_scene *scene;
 	bool scene_begins;
 	const struct walk_expect *expect;
-	const char *eye; /* who looks: "parent", "child"; NULL when there is one only */
-	char frame; /* which frame of this walk: 'A' is the first; '0' the zero page, '-' none */
+	const char *eye; /* whose PTE it is: "parent", "child"; NULL: there is one eye only */
+	char frame; /* letter of the frame: 'A' is the first of this walk; '0' the zero page, '-' none */
 	enum walk_verdict verdict;
-	struct page_view view; /* AGREES, DIFFERS: what was found */
+	struct page_view view; /* AGREES, DIFFERS: the state that was found */
 	char difference[240]; /* DIFFERS: in words; else "" */
 };
 
 typedef void (*walk_row_fn)(void *ctx, const struct walk_row *row);
 
 /*
- * Run @scenario on a world of its own. Returns how many steps do not agree, or -errno with words in @why
- * when the world cannot be set up (-EPERM, -ENOSYS: the host refuses userfaultfd; -EOPNOTSUPP: this machine
- * cannot show it).
+ * Run @scenario on a world of its own, and call @fn for each step. Returns how many steps do not agree, or -errno and
+ * @why: the world cannot be set up. -EPERM, -ENOSYS: the host refuses userfaultfd. -EOPNOTSUPP: the machine cannot
+ * show @scenario.
  */
 int walk_run(const struct walk_scenario *scenario, enum anonmm_machine machine, walk_row_fn fn, void *ctx,
 	char *why, size_t why_len);
 
-/* "present, writable, dirty", "swap entry 0:17", "none" */
+/* A PTE in words, for example "present, writable, dirty", "swap entry 0:17", "none". */
 const char *walk_pte_text(const struct page_view *view, char *buf, size_t len);
 const char *walk_expected_pte_text(enum walk_pte pte);
 
-/* ---- For scenes: what can be done to the world ---------------------------------------------- */
+/* ---- For scenes: what can be done to the world. 0 or -errno ---------------------------------- */
 
-/* Who @eye is reads or writes the watched page. 0, -EFAULT, -EIO: SIGBUS, -ENOMEM. */
+/* @eye reads or writes the watched page. -EFAULT: SIGSEGV. -EIO: SIGBUS. -ENOMEM. */
 int walk_read_by(struct walk_world *world, enum walk_eye eye);
 int walk_write_by(struct walk_world *world, enum walk_eye eye);
-/* The same by the program. */
+/* The program reads or writes the watched page. */
 int walk_read(struct walk_world *world);
 int walk_write(struct walk_world *world);
 
-/* One attempt of a read, which is left to wait: -EAGAIN, as walk_read() otherwise. */
+/* The program tries to read once. -EAGAIN: the fault has to wait, and is not made again. */
 int walk_try_read(struct walk_world *world);
 
 /* Other pages are born until @function has completed for the watched page. -ETIME: it never did. */
@@ -147,16 +146,13 @@ int walk_press_until(struct walk_world *world, const char *function);
 /* @nr other pages are born. */
 int walk_press(struct walk_world *world, unsigned nr);
 
-/*
- * More pages are born while the device ends no write, until a scan has come to the watched page and put it
- * back.
- */
+/* Other pages are born, and the device ends no write, until a scan has met the watched page and put it back. */
 int walk_scan_again(struct walk_world *world);
 
 /* The device ends all writes that it holds. */
 int walk_finish_writes(struct walk_world *world);
 
-/* From now on the device's writes or reads fail. */
+/* @fails: the device's requests of @dir fail from now on. */
 int walk_device_fails(struct walk_world *world, enum swap_dir dir, bool fails);
 
 /* The program unmaps the watched page, locks or unlocks it, or gives advice about it. */
@@ -165,37 +161,37 @@ int walk_unmap_by(struct walk_world *world, enum walk_eye eye);
 int walk_mlock(struct walk_world *world, bool lock);
 int walk_advise(struct walk_world *world, int advice);
 
-/* The program forks: WALK_CHILD from now on. The child exits. */
+/* The program forks: WALK_CHILD is open from now on. The child exits. */
 int walk_fork(struct walk_world *world);
 int walk_child_exits(struct walk_world *world);
 
-/* The program exits: everything of it goes. */
+/* The program exits: its whole space goes. */
 int walk_exit(struct walk_world *world);
 
 /*
- * A second page, of the same content as the first and at another address: WALK_SECOND. Both are mergeable.
- * Then: ksmd scans until it has merged them; the program asks for pages of its own again.
+ * make_twin: a second page with the content of the first, at another address (WALK_SECOND). Both are mergeable.
+ * merge: ksmd scans until it has merged them. unmerge: the program asks for a page of its own for each again.
  */
 int walk_make_twin(struct walk_world *world);
 int walk_merge(struct walk_world *world);
 int walk_unmerge(struct walk_world *world);
 
 /*
- * The watched page is on its way to a frame of the other node, its PTEs are migration entries; then it has
- * moved.
+ * begin: the watched page is on its way to a frame of the other node, and its PTEs are migration entries. end: the
+ * page has moved.
  */
 int walk_migrate_begin(struct walk_world *world);
 int walk_migrate_end(struct walk_world *world);
 
-/* The other pages go, and make room. */
+/* The program unmaps the other pages, which makes room. */
 int walk_drop_others(struct walk_world *world);
 
-/* The swap device is taken out of use: what is on it comes back. */
+/* swapoff: everything on the swap device comes back to memory. */
 int walk_swapoff(struct walk_world *world);
 
 /*
- * The watched page is from now on one of a file's, in a private mapping; with @shared of shared anonymous
- * memory.
+ * From now on the watched page is one of a file in a private mapping, or of shared anonymous memory. @shared: the
+ * mapping of that memory is shared. truncate: the file becomes shorter, and the watched page is behind its end.
  */
 int walk_map_file(struct walk_world *world);
 int walk_map_shmem(struct walk_world *world, bool shared);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can be done in the world of a walk. Faults are calls of handle_mm_fault() also on the uffd machine,
- * whose threads are not started: after FAULT_DONE the page is really there and a plain store reaches it.
+ * What can be done in the world of a walk. A fault is a call of handle_mm_fault(), also on the uffd machine, whose
+ * threads are not started. After FAULT_DONE the page is at its address, and a plain store reaches it.
  */
 #include "mm/page/page.h"
 #include "trace/held_dev.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world of a walk: its making and its end, and the record of what happens to the watched page. What can
- * be done in it is walk_act.c.
+ * The world of a walk: opening and closing it, and recording the events of the watched page. walk_act.c has what can
+ * be done in it.
  */
 #include "trace/walk_world.h"
 #include "machine/uffd/uffd.h"
