@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The policy contract: how the core asks what it should do. The core gathers numbers; a policy is a pure function of
- * them (src/policy/). It reads no clock, takes no lock and keeps nothing but the state that the core hands to it, so a
- * replay of the same numbers decides the same.
+ * The policy contract: how the core asks what it should do. The core gathers numbers. A policy (src/policy/) is a pure
+ * function of them: it reads no clock, takes no lock, and keeps no state but the structure that the core hands to it.
+ * So a replay of the same numbers gives the same decisions.
  *
- * => the state is the core's; it is guarded by whatever guards the structure that it lies in
+ * => the core owns the state; the lock of the structure that contains the state guards it
  */
 #ifndef ANONMM_POLICY_H
 #define ANONMM_POLICY_H
@@ -12,103 +12,113 @@
 #include "base/base.h"
 
 /*
- * How many of the frames a compressed store in front of another device may have.
  *
- * A frame keeps one page that costs nothing to touch. The same memory in the store keeps several pages that cost a little
- * each. What neither keeps costs a read from the device behind. The pages that the program wants back say which is better.
- * The distance of such a page is how many pages have left memory since it did:
+ * How many of the frames a compressed store may have, if it stands in front of another device.
  *
- *      0 ... step            near: with `step` frames more the page would not have gone
- *      pages - x ... pages   far: of those that came from the store, the first that would come from behind if the store
- *                            had `step` frames fewer
- *      pages ... pages + x   beyond: came from behind, and would be in a store that had `step` frames more
+ * A frame keeps one page, which costs nothing to touch. The same memory in the store keeps several pages, which cost
+ * a little each. A page that neither keeps costs a read from the device behind. The pages that the program wants back
+ * tell which use of the memory is better. The distance of such a page is the number of pages that left memory after it
+ * did:
  *
- * `pages` is what the store holds, x what `step` frames of it hold. A near page that is saved is worth a way out and in
- * again; a far or a beyond page is worth what a read from behind takes longer. The share goes up or down by a step when
- * one side has gained more.
+ *      distance
+ *      0 ... step            near: with `step` frames more the page would not have left memory
+ *      pages - x ... pages   far, if the page came from the store: with `step` frames less in the store, the page
+ *                            would have come from the device behind
+ *      pages ... pages + x   beyond, if the page came from behind: with `step` frames more in the store, the store
+ *                            would have had the page
+ *
+ * `pages` is the number of pages in the store, x the number of pages in `step` frames of the store. A near page that
+ * is saved is worth one way out and in again. A far or a beyond page is worth the additional time of a read from
+ * behind. The share goes up or down by one step when one side has gained more.
  */
 struct tier {
-	uint32_t share; /* of TIER_WHOLE: of the frames, at most; 0: not chosen yet */
-	uint32_t near, far, beyond; /* pages that came back since the last decision */
-	uint64_t gone_before; /* how many pages had ever left memory when the share was decided last */
+	uint32_t share; /* of the frames, in 1/TIER_WHOLE, at most; 0: not chosen yet */
+	/* pages that came back since the last decision; each decision halves them */
+	uint32_t near, far, beyond;
+	uint64_t gone_before; /* the value of look->gone at the last decision */
 };
 
 #define TIER_WHOLE 1024
 
-/* What the core sees when a page comes back for which somebody waits. */
+/* What the core sees when a page comes back and somebody waits for it. */
 struct tier_look {
-	uint32_t frames; /* that the limit pays for */
-	uint32_t store_frames; /* that the store has, its tables left out */
-	uint32_t store_pages; /* that the store holds */
+	uint32_t frames; /* frames that the limit pays for */
+	uint32_t store_frames; /* frames that the store has, without its tables */
+	uint32_t store_pages; /* pages that the store holds */
 	uint64_t gone; /* pages that ever left memory */
-	uint32_t distance; /* pages that left memory since this one did */
+	uint32_t distance; /* pages that left memory after this one did */
 	bool behind; /* the page came from the device behind */
-	uint32_t own_ns, behind_ns; /* what the store, and a read from behind, take of late */
+	/* what a page lately cost, in and out of the store; what a read from behind lately took */
+	uint32_t own_ns, behind_ns;
 };
 
-/* The most frames that the store may have, of @frames. Chooses the first share. */
+/* How many of @frames the store may have at most. The first call chooses the first share. */
 uint32_t tier_frames(struct tier *tier, uint32_t frames);
 
 /*
- * Take @look into account, and decide the share anew when enough pages have left since the last decision.
- * true: the page came from behind, and would have been in the store had it been put there: it is to be written again
- * when it leaves.
+ * Take @look into account. When enough pages have left memory since the last decision, decide the share anew. Returns
+ * true if the page came from behind and the store would still have had it: then the page should be written anew when it
+ * leaves memory, so that the store gets it.
  */
 bool tier_came_back(struct tier *tier, const struct tier_look *look);
 
 /* ---- Streams: how many pages a fault serves at once, and which --------------------------- */
 
 /*
- * Each VMA remembers a few streams: where a run of faults is expected to go on, and by which step: 1, -1, or a stride.
- * Two faults at pages beside each other begin a stream, or four at equal distances. A fault where a stream was expected
- * doubles the window of that stream, which begins with one page. A fault that went past a page which is still out closes
- * the window. A fault of no stream serves one page.
+ * Each VMA remembers a few streams: where a run of faults is expected to go on, and by which step (1, -1, or a stride).
+ *   - Two faults at pages beside each other begin a stream; so do four at equal distances.
+ *   - A new stream has a window of one page; a stride, of two. A fault where a stream was expected doubles the
+ *     window.
+ *   - A fault that skipped a page which is still out sets the window back to one page.
+ *   - A fault that belongs to no stream serves one page.
  */
-#define NR_STREAMS 8 /* a merge of eight */
-#define NR_RECENT 12 /* three strided streams that begin together */
-#define FAULT_AROUND 64 /* pages made visible by one fault, at most: the machine's batch */
-#define READAHEAD_MAX 128 /* pages: 512 KiB, from where the device no longer gains */
-#define STRIDE_MAX 4096 /* pages: rows of 16 MiB */
+#define NR_STREAMS 8 /* enough for a merge of eight inputs */
+#define NR_RECENT 12 /* enough for three strided streams that begin together */
+#define FAULT_AROUND 64 /* pages that one fault makes visible, at most: the machine's batch */
+#define READAHEAD_MAX 128 /* pages, 512 KiB: beyond that the device gains no more */
+#define STRIDE_MAX 4096 /* pages, 16 MiB: the longest row of a matrix that is followed */
 
 struct fault_streams {
 	struct fault_stream {
-		uint32_t next; /* the page index that would continue the stream */
-		uint32_t last; /* the page of its last fault: a fault that had to wait comes again */
+		uint32_t next; /* index of the page that would continue the stream */
+		uint32_t last; /* page of the stream's last fault: a fault that had to wait comes again */
 		uint16_t window; /* pages; 0: the entry is unused */
-		uint16_t ahead; /* pages, from next on, whose reads were issued */
-		uint16_t used; /* the clock at its last fault */
-		int16_t step; /* from one page to the next; not 0 */
+		uint16_t ahead; /* pages from @next on whose reads were issued */
+		uint16_t used; /* the VMA's clock at the stream's last fault */
+		int16_t step; /* pages from one page of the stream to the next; not 0 */
 	} at[NR_STREAMS];
 	uint32_t recent
-		[NR_RECENT]; /* the latest faults of no stream, newest first; complements, so that 0 is none */
-	uint16_t clock; /* faults in this VMA */
-	uint16_t remembered; /* the clock at the latest of the recent faults */
+		[NR_RECENT]; /* the latest faults of no stream, newest first, as complements: 0 means none */
+	uint16_t clock; /* counts the faults in this VMA; wraps */
+	uint16_t remembered; /* the clock when a fault was last put into @recent */
 };
 
-/* What the core knows of the VMA. */
+/* What the core tells the policy of a VMA. */
 struct stream_look {
-	uint32_t first, end; /* page indices of the VMA */
-	unsigned
-		frames; /* that the limit pays for: a small pager must not fill itself with what may be needed */
-	unsigned requests; /* that the devices may have at once */
+	uint32_t first, end; /* page indexes of the VMA: [first, end) */
+	unsigned frames; /* frames that the limit pays for: a small pager must not fill itself with guesses */
+	unsigned requests; /* requests that all devices together may have in flight */
 	bool random, sequential; /* MADV_RANDOM, MADV_SEQUENTIAL */
 	void *ctx;
 	bool (*is_present)(void *ctx, uint32_t index); /* is page @index of the VMA mapped? */
-	/* The next @nr pages of @stream will not be wanted: what was read of them and is unread goes first. */
+	/*
+	 * The next @nr pages of @stream will not be wanted: reclaim should first take those that were read and not
+	 * used.
+	 */
 	void (*cancel)(void *ctx, const struct fault_stream *stream, unsigned nr);
 };
 
-/* The stream that a fault at page @index belongs to, its window set; NULL: none. */
+/* The stream that a fault at page @index belongs to, with its window adjusted. NULL: the fault belongs to none. */
 struct fault_stream *stream_find(
 	struct fault_streams *streams, const struct stream_look *look, uint32_t index);
 
-/* How many pages of the stream there are from @index on, itself included, in the VMA [@first, @end). => @index in it */
+/* How many pages of the stream lie in the VMA [@first, @end) from page @index on, which counts. => @index in the VMA */
 uint32_t stream_pages_left(const struct fault_stream *stream, uint32_t first, uint32_t end, uint32_t index);
 
-/* The fault served @nr pages, from @index on. @stream may be NULL. */
+/* A fault served @nr pages of @stream from page @index on. @stream may be NULL: nothing to do. */
 void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr);
 
-/* The page of @stream was read ahead, and evicted before anybody came: the window is halved. */
+/* A page of @stream was read ahead and evicted before it was used: the window is halved. */
 void stream_too_early(struct fault_stream *stream);
 
 static inline uint32_t stream_page(const struct fault_stream *stream, unsigned i)
@@ -123,49 +133,58 @@ static inline int stream_step(const struct fault_stream *stream)
 
 /* ---- Ageing: which pages are looked at, and how many ------------------------------------- */
 
-/* Pages on the two lists of one kind, and what the latest scans of that kind found. */
+/* Of one kind (anonymous or file): the pages on its two lists, and what the latest scans of that kind found. */
 struct ageing_side {
 	uint64_t active, inactive; /* pages on the lists */
-	uint32_t scanned, rotated; /* pages lately looked at, and found in use */
+	uint32_t scanned, rotated; /* pages lately looked at; of them, pages found in use */
 };
 
 /*
- * Does the active list have to give pages to the inactive list? @dear: a look at a page in use costs a fault, and a wrong
- * choice costs little more, so fewer pages are looked at. Only anonymous pages are aged by that.
+ * Must the active list give pages to the inactive list? @dear: a look at a page in use costs a fault, and a wrong
+ * choice costs little more than that, so the inactive list may be shorter. The core asks this for anonymous pages
+ * alone.
  */
 bool ageing_inactive_is_low(const struct ageing_side *anon, bool dear);
 
 /*
- * get_scan_count: how many of @nr pages to take from the file lists: in proportion to @swappiness (0..200), each side
- * weighed down by what its last scans found in use. *@carry (1/1024 pages) keeps what does not make a whole page.
+ * get_scan_count: how many of @nr pages reclaim takes from the file lists. The two sides share in proportion to
+ * @swappiness (0..200), and a side whose last scans found more pages in use gives less. *@carry keeps the fraction of a
+ * page, in 1/1024.
  */
 unsigned ageing_file_share(const struct ageing_side *anon, const struct ageing_side *file, int swappiness,
 	unsigned nr, uint32_t *carry);
 
-/* Take a scan into account. @frames: of the node. Only recent history counts: older scans count half. */
+/*
+ * Take a scan into account. @frames: those of the node. When about a quarter of them has been looked at, the counts are
+ * halved, so only recent scans matter.
+ */
 void ageing_scanned(
 	uint32_t *scanned, uint32_t *rotated, uint32_t frames, unsigned nr_scanned, unsigned nr_rotated);
 
-/* Refault distance: a page that left @distance pages ago is part of the working set if the active list is as long. */
+/*
+ * Refault distance: does a page that came back belong to the working set? Yes, if no more pages than the active list
+ * has left memory after it.
+ */
 bool ageing_in_working_set(uint32_t distance, uint64_t active);
 
-/* How many pages may be looked at without a gain before nothing more is to be expected, of @reclaimable pages. */
+/* How many pages reclaim may look at without a gain before it gives up. @reclaimable: pages on the node's lists */
 uint32_t ageing_hopeless_after(uint32_t reclaimable);
 
 /*
- * The watermarks of a node. min: what a burst of faults takes while reclaim gets going. low and high keep Linux's shape
- * (min, 2 min, 3 min) with a wider band, since one wake-up of another CPU costs as much as reclaiming tens of pages; and
- * they lie higher, by the reach, where faults outrun kswapd.
+ * The watermarks of a node, in free frames. min is what a burst of faults takes while reclaim begins to work. low and
+ * high follow Linux's shape (min, 2 min, 3 min) with a wider band, because waking another CPU costs as much as the
+ * reclaim of tens of pages. Where faults outrun kswapd, low and high rise further, by the reach.
  */
 struct watermarks {
 	uint32_t min, low, high; /* free frames */
-	uint32_t usable; /* frames that they are a part of */
-	uint32_t reach; /* how much higher low and high lie, in halves of what they are at least */
-	uint32_t calm; /* rounds of kswapd without a reason to raise them */
+	uint32_t usable; /* frames that the watermarks are a part of */
+	/* how far low and high lie above their least: low by reach * min, high by twice that */
+	uint32_t reach;
+	uint32_t calm; /* rounds of kswapd in a row that gave no reason to raise them */
 };
 
 void watermarks_set(struct watermarks *marks, uint32_t usable);
-/* After a round of kswapd. @outrun: faults had to reclaim by themselves meanwhile. */
+/* A round of kswapd has ended. @outrun: faults had to reclaim by themselves during the round. */
 void watermarks_adapt(struct watermarks *marks, bool outrun);
 
 #endif

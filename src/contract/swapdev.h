@@ -2,19 +2,16 @@
 /*
  * The swap device contract: where the content of pages goes.
  *
- * A device is a row of slots of PAGE_BYTES each, numbered from 0. It is asynchronous in
- * form: submit() takes requests and returns at once, poll() runs the done() of those that
- * have ended. The two directions have queues of their own, so that who waits for a read
- * never takes away the completion that another waits for.
+ * A device is a row of slots of PAGE_BYTES each, numbered from 0. It is asynchronous: submit() takes requests and
+ * returns, poll() calls the done() of those that have ended. Reads and writes have a queue each, so who waits for a
+ * read never takes away a completion that somebody else's write waits for.
  *
- * Threads: every function may be called from any thread at any time, also from a signal
- * handler that runs with all signals blocked: no allocation, no lock that a caller could
- * hold already. done() is called from poll() (or from submit(), for a device that is ready
- * at once) with no lock of the device held.
+ * Threads: every function may be called by any thread at any time, also in a signal handler that runs with all signals
+ * blocked. So a device does not allocate there, and takes no lock that its caller could hold already. done() is called
+ * by poll(), or by submit() if the device is ready at once. No lock of the device is held then.
  *
- * Ownership: a request belongs to the device from submit() to done(). Slots are handed out
- * by the core (src/mm/swap/swap_slots.c); a device never sees a write and a read of one slot at
- * the same time.
+ * Ownership: a request belongs to the device from submit() to done(). The core hands out the slots
+ * (src/mm/swap/swap_slots.c). A device never sees a write and a read of one slot at the same time.
  */
 #ifndef ANONMM_SWAPDEV_H
 #define ANONMM_SWAPDEV_H
@@ -25,29 +22,33 @@
 
 enum swap_dir { SWAP_READ, SWAP_WRITE, SWAP_DIRS };
 
-/* 256 pages: one request moves up to 1 MiB. */
+/* A request has up to 256 pages: 1 MiB. */
 #define SWAP_IO_PAGES 256
 
 struct swap_io {
 	enum swap_dir dir;
-	uint32_t slot; /* of the first page; the others follow it on the device */
+	uint32_t slot; /* the slot of the first page; the slots of the others follow it on the device */
 	uint16_t nr; /* pages, 1 .. SWAP_IO_PAGES */
-	bool alone; /* in: the submitter will only wait for it, so the device may be through with it before submit() returns */
-	int result; /* out: 0, or -errno when any page of it failed */
-	void (*done)(struct swap_io *);
-	void *owner; /* the submitter's */
 	/*
-	 * out, of a write with -ENOSPC: the pages that there was no room for, zeroed by the submitter. The others were
-	 * written. A device that does not tell them apart leaves it: none was written.
+	 * in: the submitter will wait for this request and for nothing else, so the device may serve it inside submit()
+	 */
+	bool alone;
+	int result; /* out: 0, or -errno if any page of the request failed */
+	void (*done)(struct swap_io *);
+	void *owner; /* for the submitter's own use */
+	/*
+	 * out, for a write that ended with -ENOSPC: bit i is set if there was no room for page i; the other pages were
+	 * written. The submitter zeroes the field. If the device leaves it at 0, no page was written.
 	 */
 	uint64_t refused[SWAP_IO_PAGES / 64];
-	STAILQ_ENTRY(swap_io) link; /* the owner's before submit and after done, the device's between */
-	uint64_t device_word[2]; /* the device's, while it has the request */
-	pfn_t pfn[SWAP_IO_PAGES]; /* the submitter's */
-	struct swap_iov { /* layout of struct iovec */
+	/* the submitter's before submit() and after done(), the device's in between */
+	STAILQ_ENTRY(swap_io) link;
+	uint64_t device_word[2]; /* for the device's own use while it has the request */
+	pfn_t pfn[SWAP_IO_PAGES]; /* for the submitter's own use */
+	struct swap_iov { /* same layout as struct iovec */
 		void *base;
 		size_t bytes;
-	} iov[SWAP_IO_PAGES]; /* one page each, aligned to PAGE_BYTES; a device may use it as scratch */
+	} iov[SWAP_IO_PAGES]; /* one page each, aligned to PAGE_BYTES; a device may overwrite the array */
 };
 
 STAILQ_HEAD(swap_io_list, swap_io);
@@ -59,7 +60,7 @@ static inline void swap_io_refuse(struct swap_io *io, unsigned page)
 		io->result = -ENOSPC;
 }
 
-/* Was there no room for @page? => the result is -ENOSPC */
+/* Was page @page refused for want of room? => the request's result is -ENOSPC */
 static inline bool swap_io_refused(const struct swap_io *io, unsigned page)
 {
 	uint64_t any = 0;
@@ -71,99 +72,111 @@ static inline bool swap_io_refused(const struct swap_io *io, unsigned page)
 
 struct swapdev;
 
-/* A device in memory that stands in front of another. */
+/* What the core learns of a device in memory that stands in front of another. */
 struct swap_tier {
-	uint32_t pages; /* that are kept in memory */
-	uint32_t tables; /* pages of memory that it takes beside */
-	bool behind; /* the slot that was asked about is with the device behind */
-	uint32_t own_ns; /* what it takes, of late, to put a page there and to get it back */
-	uint32_t behind_ns; /* and to read one from the device behind */
+	uint32_t pages; /* pages that the store in memory holds */
+	uint32_t tables; /* pages of memory that the device takes for its tables */
+	bool behind; /* the content of the slot in question is on the device behind */
+	uint32_t own_ns; /* how long it lately took to put one page into the store and get it back */
+	uint32_t behind_ns; /* how long one page's read from the device behind lately took */
 };
 
 struct swapdev_ops {
-	const char *scheme; /* "file", "faulty", ... */
+	const char *scheme; /* the URI's scheme: "file", "faulty", ... */
 
 	/*
-	 * Start all requests of @list (emptied). Never refuses: a request that cannot be
-	 * started ends with a result. Order between requests is not kept.
+	 * Start all requests of @list, and empty the list. A request that cannot be started ends with a result other
+	 * than 0. The device keeps no order between requests.
 	 */
 	void (*submit)(struct swapdev *, struct swap_io_list *list);
 
 	/*
-	 * End what has ended in @dir: result, then done(). Waits up to @timeout_ms for the first
-	 * one (0: not at all; never longer than asked for), but only while something is in flight in
-	 * @dir: what the caller waits for may have been ended by another thread just now. May return
-	 * early. Returns how many were ended.
-	 * When another thread is already waiting in poll(@dir), returns -EBUSY at once: that
-	 * thread ends the requests, and whoever waits for a page is woken by their done(). So who
-	 * waited and got 0 while others may rely on it must poll again.
+	 * End the requests in @dir that are done: set the result, then call done(). Returns how many were ended. If
+	 * none is done, poll() waits for the first one up to @timeout_ms (0: not at all). It waits only while a request
+	 * in @dir is in flight, because another thread may just have ended what the caller waits for. It may return
+	 * earlier.
+	 * -EBUSY, at once: another thread is waiting in poll(@dir). That thread ends the requests, and done() wakes who
+	 * waits for their pages. Other threads therefore rely on the one that waits: if it gets 0, it must poll again.
 	 */
 	int (*poll)(struct swapdev *, enum swap_dir, int timeout_ms);
 
-	/* A descriptor that is readable when poll(@dir) has something to end; -1: none, call poll. */
+	/*
+	 * A descriptor that becomes readable when poll(@dir) has something to end. -1: there is none, call poll().
+	 * NULL: always -1.
+	 */
 	int (*poll_fd)(struct swapdev *, enum swap_dir);
 
 	/*
-	 * Slots hold nothing of interest any more. A hint; may do nothing. The core calls it for every slot that it
-	 * frees, with its lock held: it must be cheap and not sleep. Never in an heir (fork_child), whose slots
-	 * the parent may want.
+	 * The content of these slots is not needed any more. This is a hint; the device may ignore it. The core calls
+	 * it for every slot that it frees, with the pager lock held, so it must be cheap and must not sleep. It is
+	 * never called in an heir (fork_child), because the parent may want the slots.
 	 */
 	void (*discard)(struct swapdev *, uint32_t slot, uint32_t nr);
 
 	/*
-	 * What the slot holds, to @page, if that takes no I/O: the device is memory. false: it would. The core calls it with its lock
-	 * held, not while the slot is being written. NULL: always false.
+	 * Copy the slot's content to @page, if that takes no I/O because the device is memory. Returns false if it
+	 * would take I/O.
+	 * NULL: always false. => pager lock held, the slot is not being written
 	 */
 	bool (*peek)(struct swapdev *, uint32_t slot, void *page);
 
-	/* A little upkeep, called now and then by the reclaimer without any lock; never in an heir. NULL: none. */
+	/*
+	 * A little upkeep. The reclaimer calls it now and then; never in an heir. NULL: none is needed. => no lock held
+	 */
 	void (*background)(struct swapdev *);
 
 	/*
 	 * For a device with shares_memory, which lives on memory of the pager. Units are pages of memory.
-	 * memory_wanted: how many pages the device would like to have now, with some to grow into.
-	 * memory_grant: the device may use @pages from now on, and will never be granted more than @most. Returns how many it
-	 * uses at most from now on: @pages, or more if it uses more already and cannot give them back at once.
+	 *   - memory_wanted: how many pages the device would like to have now, with some to grow into.
+	 *   - memory_grant: the device may use @pages from now on, and will never be granted more than @most. Returns
+	 *     how many it uses at most from now on: @pages, or more if it uses more already and cannot give them back
+	 *     at once.
 	 * => the caller may hold any lock; the device takes no lock but its own
 	 */
 	uint32_t (*memory_wanted)(struct swapdev *);
 	uint32_t (*memory_grant)(struct swapdev *, uint32_t pages, uint32_t most);
 
-	/* Of a device with shares_memory, and of @slot. false, and NULL: nothing stands behind it. => any lock may be held */
+	/*
+	 * What the store has, and where @slot is. Returns false if no device stands behind this one. NULL: always
+	 * false.
+	 * => the device has shares_memory; any lock may be held
+	 */
 	bool (*tier)(struct swapdev *, uint32_t slot, struct swap_tier *out);
 
-	/* Bytes of memory that it takes for content and tables. NULL: few. */
+	/* Bytes of memory that the device takes for content and tables. NULL: few. */
 	uint64_t (*memory_used)(struct swapdev *);
 
 	/*
-	 * The descriptors that the device lives by, to be kept from a program that closes what is
-	 * not its own (and to be let through by a system call filter). Writes up to @max to @fds,
-	 * returns how many there are. NULL: none.
+	 * The descriptors that the device needs. The caller keeps them from a program that closes descriptors which are
+	 * not its own, and lets them through its system call filter. Writes up to @max of them to @fds; returns how
+	 * many the device has. NULL: none.
 	 */
 	int (*fds)(struct swapdev *, int *fds, int max);
 
 	/*
-	 * The calling thread's descriptor table holds the originals from now on; until the first call
-	 * the opener's does. NULL: does not care.
+	 * From now on the device uses the descriptor table of the calling thread; before the first call, that of the
+	 * opener.
+	 * NULL: the device has no use for that.
 	 */
 	void (*adopt)(struct swapdev *);
 
 	/*
-	 * Around a fork, with nothing in flight, in the thread that forks. prepare: whatever
-	 * fork_child() will need is in this thread's descriptor table afterwards. 0 or -errno (the fork
-	 * may go on, fork_child() will fail). parent: the fork is over, or failed. NULL: not needed.
+	 * Called around a fork in the thread that forks, with nothing in flight. fork_prepare() puts what fork_child()
+	 * will need into this thread's descriptor table. 0 or -errno; after an error the fork may go on, but
+	 * fork_child() will fail. fork_parent(): the fork is over, or has failed. NULL: nothing is needed.
 	 */
 	int (*fork_prepare)(struct swapdev *);
 	void (*fork_parent)(struct swapdev *);
 
 	/*
-	 * In the child of a fork, with nothing in flight: make this copy a reader of the
-	 * parent's slots. Queues are the child's own afterwards; it must not write (the core does not).
-	 * The calling thread is as after adopt(). 0 or -errno. NULL: cannot.
+	 * Called in the child of a fork, with nothing in flight: make this copy of the device a reader of the parent's
+	 * slots. Its queues are the child's own afterwards. The core never writes to it. The calling thread is as after
+	 * adopt(). 0 or -errno.
+	 * NULL: the device cannot be inherited.
 	 */
 	int (*fork_child)(struct swapdev *);
 
-	/* Free everything; nothing is in flight. */
+	/* Free everything. => nothing is in flight */
 	void (*close)(struct swapdev *);
 };
 
@@ -171,29 +184,32 @@ struct swapdev_ops {
 struct swapdev {
 	const struct swapdev_ops *ops;
 	uint32_t nr_slots;
-	bool shares_memory; /* has memory_wanted() and memory_grant() */
-	bool stable_writes; /* what it is given to write must not change before done(): it looks more than once */
-	bool anywhere; /* slots that lie apart cost it no more than neighbours */
-	bool quick; /* a read costs no more than a fault does: it is memory, all of it */
-	_Atomic(bool) crowded; /* slots of pages that are in memory as well would better be freed */
-	char uri[256]; /* as it was asked for, for messages */
+	bool shares_memory; /* the device has memory_wanted() and memory_grant() */
+	/* a page must not change between submit() of its write and done(): the device reads it more than once */
+	bool stable_writes;
+	bool anywhere; /* slots far apart cost the device no more than neighbours */
+	bool quick; /* a read costs no more than a fault does, because the whole device is memory */
+	/* room is short: the core should free slots of pages that are in memory, too */
+	_Atomic(bool) crowded;
+	char uri[256]; /* the URI that was asked for, for messages */
 };
 
 /*
- * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "zram:" in zram.c, "faulty:..." in faulty.c.
- * On failure returns -errno and writes to @why (of @why_len bytes) one line that says what was asked,
- * what was found and what to do. The device is the caller's, to close with ops->close().
+ * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "zram:" in zram.c, "faulty:..." in
+ * faulty.c.
+ * 0: the caller owns *out, and closes it with ops->close(). -errno: @why (of @why_len bytes) has one line that says
+ * what was asked, what was found and what to do.
  */
 int swapdev_open(const char *uri, struct swapdev **out, char *why, size_t why_len);
 
 /*
- * Open the devices that @uris names: several URIs with commas between them, the first to be used first. A device that
- * can stand in front of another ("zram:") takes the one behind it as its own: both are one device then, and what
- * gets old in the first goes on to the second. @memory: what "zram:" and "size=25%" of it refer to; 0: not known.
- * Returns how many there are, at most @max, or -errno as above.
+ * Open the devices that @uris names: several URIs with commas between them, the one to be used first in front. A device
+ * that can stand in front of another ("zram:") takes the next one as its own: both are one device then, and what gets
+ * old in the first goes on to the second. @memory (bytes): what "zram:" and "size=25%" of it refer to; 0: not known.
+ * Returns how many devices there are, at most @max, or -errno as swapdev_open(); on failure none is left open.
  */
 int swapdev_open_all(
 	const char *uris, uint64_t memory, struct swapdev **devs, unsigned max, char *why, size_t why_len);
-#define SWAPDEV_CHAIN 8 /* URIs in a list */
+#define SWAPDEV_CHAIN 8 /* URIs in a list, at most */
 
 #endif
