@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ *
  * The core's inside: the pager, and how its parts see each other.
  *
- *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h
- *        |------ areas --- slots, swap cache             swap_slots.h swap_cache.h page_io.h lend.h
+ *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h reserve.h
+ *        |------ areas --- slots, swap cache             swap_slots.h clusters.h swap_cache.h page_io.h lend.h
+ *        |------ twins                                   twins.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
  *                  |------ KSM's items                   ksm.h
  *                  '------ page tables                   pgtable.h
  *
- * fault.c, vmscan.c with kswapd.c, and space.c orchestrate; the others never call up.
+ * fault.c, vmscan.c with kswapd.c, and space.c call the other parts; the other parts never call them.
  *
- * Unless a comment says otherwise every function in src/mm is entered and left with the pager
- * lock held. Those that let go of it in between say "drops the lock"; what they hold across
- * that is locked pages, isolated pages, or nothing.
+ * Unless a comment says otherwise, every function in src/mm is entered and left with the pager lock held. A function
+ * that lets go of the lock in between says "drops the lock". Across that it keeps locked pages, isolated pages, pages
+ * that it holds by a reference, or nothing.
  */
 #ifndef ANONMM_MM_H
 #define ANONMM_MM_H
@@ -40,10 +42,13 @@
 #include "mm/page/migrate.h"
 #include "mm/reclaim/oom.h"
 
-/* How devices are asked without the pager lock: who is inside holds the door, and a closed one stays closed to newcomers. */
+/*
+ * The door of a swap area: who wants to call its device without the pager lock must be inside. A closed door lets
+ * nobody in.
+ */
 struct area_door {
-	_Atomic(bool) open; /* [a] */
-	_Atomic(bool) awaited; /* [a] swapoff has closed it and waits until nobody is inside */
+	_Atomic(bool) open; /* [a] somebody may enter */
+	_Atomic(bool) awaited; /* [a] swapoff has closed the door, and waits until nobody is inside */
 	_Atomic(unsigned) holders; /* [a] */
 };
 
@@ -51,8 +56,8 @@ struct area_door {
 struct swapoff {
 	bool running;
 	uint8_t type; /* the area that is being emptied */
-	bool reclaimed; /* it has reclaimed for the frame that it takes next */
-	struct space *space; /* where it goes on; only to be compared: it may be gone */
+	bool reclaimed; /* the swapoff has already reclaimed for the frame that it takes next */
+	struct space *space; /* where it goes on; compared only, never followed: the space may be gone */
 	uint64_t index;
 };
 
@@ -67,37 +72,39 @@ struct pager {
 
 	struct page *pages; /* [I] */
 	uint32_t nr_frames; /* [I] */
-	uint32_t nr_limit; /* [L] of them, how many the limit pays for */
-	uint64_t limit_bytes; /* [L] 0: never set as bytes */
+	uint32_t nr_limit; /* [L] how many of them the limit pays for */
+	uint64_t limit_bytes; /* [L] the limit as it was set last; 0: never set as bytes */
 	unsigned nr_nodes; /* [I] */
 	struct node nodes[MAX_NODES];
 	uint32_t nr_used; /* [L] frames that are neither free nor reserved */
-	uint32_t nr_reserved; /* [L] */
+	uint32_t nr_reserved; /* [L] frames that the limit does not pay for; reserve.h */
 	uint32_t nr_locked; /* [L] pages with PG_locked */
 	uint64_t nr_mlocked; /* [L] pages of VMAs with VM_LOCKED, in memory or not */
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
 	uint32_t nr_swapcache; /* [L] pages with PG_swapcache */
 	pfn_t zero_pfn; /* [I] the zero page; PFN_NONE where frames cannot be shared */
 
-	struct swap_area areas[MAX_SWAP_AREAS]; /* [L] numbered as they came: entries name them */
+	/* [L] by number, which swap entries name; a new area takes the lowest free number */
+	struct swap_area areas[MAX_SWAP_AREAS];
 	struct area_door doors[MAX_SWAP_AREAS];
-	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] numbers of areas, the first to be asked first */
-	unsigned nr_ranked; /* [L] how many those are: without the holes that swapoff leaves */
-	_Atomic(unsigned) nr_areas; /* [a], changed under [L]; holes (dev NULL) included */
+	uint8_t by_priority[MAX_SWAP_AREAS]; /* [L] numbers of areas, the one to be asked first in front */
+	unsigned nr_ranked; /* [L] length of by_priority: without the numbers that swapoff has freed */
+	/* [a], changed under [L]: numbers in use, freed ones in between (dev NULL) included */
+	_Atomic(unsigned) nr_areas;
 	struct swapoff off;
-	uint64_t slots_total, slots_used; /* [L] */
+	uint64_t slots_total, slots_used; /* [L] sums over the areas where area_counts() */
 	struct swap_lease_list leases; /* [L] */
 	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
-	uint32_t owed; /* [L] free frames that they are to have next */
-	bool disowns; /* [L] somebody else pays for what inherited areas hold */
+	uint32_t owed; /* [L] free frames that are promised to devices */
+	bool disowns; /* [L] the parent pays for what inherited areas hold; pager_disown() */
 
-	struct twin *twins; /* [I] the array, NULL: none, [L] what is in it; twins.h */
-	uint32_t twin_mask; /* [I] how many there are, minus one */
+	struct twin *twins; /* [I] the array (NULL: slots are not shared), [L] what is in it; twins.h */
+	uint32_t twin_mask; /* [I] the array's length minus one */
 
-	struct swap_io *io_array; /* [I] */
-	unsigned nr_io; /* [I] */
-	struct swap_io_list io_free; /* [L] */
-	uint32_t nr_inflight[SWAP_DIRS]; /* [L] requests between their making and their done() */
+	struct swap_io *io_array; /* [I] all requests */
+	unsigned nr_io; /* [I] their number */
+	struct swap_io_list io_free; /* [L] those that are not in use */
+	uint32_t nr_inflight[SWAP_DIRS]; /* [L] requests that were made and have not ended */
 
 	struct pool table_pool, vma_pool, anon_vma_pool, avc_pool, file_pool; /* [L] */
 
@@ -108,16 +115,16 @@ struct pager {
 	page_tracer tracer; /* [L] */
 	void *tracer_ctx;
 
-	_Atomic(uint32_t)
-		events[WAIT_WORDS]; /* [a] one moves on when somebody who waits with its word may go on */
+	/* [a] by word; a counter moves on when somebody who waits with that word may go on */
+	_Atomic(uint32_t) events[WAIT_WORDS];
 	bool frame_waiters; /* [L] somebody waits for a free frame */
-	bool kswapd_woken; /* [L] */
-	uint64_t direct_seen; /* [L] direct reclaims until kswapd's last round */
-	bool rotated; /* [L] written pages went to the inactive tail since kswapd looked */
-	bool frozen; /* [L] for a fork */
+	bool kswapd_woken; /* [L] kswapd was woken, and its round has not ended */
+	uint64_t direct_seen; /* [L] stats->direct_reclaims at the end of kswapd's last round */
+	bool rotated; /* [L] written pages have gone to the inactive tail since kswapd looked */
+	bool frozen; /* [L] at rest for a fork: faults and kswapd only wait */
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
-	uint64_t metadata_bytes; /* [L] */
-	uint64_t nr_oom; /* [L] faults that ended without memory */
+	uint64_t metadata_bytes; /* [L] host memory that the core's structures take */
+	uint64_t nr_oom; /* [L] faults that ended in FAULT_OOM */
 };
 
 static inline void pager_lock(struct pager *pager)
@@ -130,29 +137,29 @@ static inline void pager_unlock(struct pager *pager)
 	pager->machine->ops->unlock(pager->machine);
 }
 
-/* Something that somebody waits for has happened: to no page and no space (WAIT_WORD_COMMON). */
+/* Something has happened that somebody may wait for, other than for a page or a space (WAIT_WORD_COMMON). */
 void pager_event(struct pager *pager);
-/* The same, to this page or this space; who waits for another one sleeps on. */
+/* Something has happened to this page, or to this space. Who waits for another one sleeps on. */
 void page_event(struct pager *pager, const struct page *page);
 void space_event(struct space *space);
 
 /*
- * The last page was unlocked, or the last reclaimer has left. pager_freeze() waits for that; who waits for a frame must look
- * again when nobody is left who could free one.
+ * The last page was unlocked, or the last reclaimer has left. pager_freeze() waits for that. A thread that waits for a
+ * frame must look again, too: nobody is left who could free one.
  */
 void pager_is_quiet(struct pager *pager);
-/* A frame is free: who waits for one may go on. */
+/* A frame is free: threads that wait for one look again. */
 void pager_frame_event(struct pager *pager);
 
-/* Fill *wait: over at the next pager_event(). */
+/* Fill *wait: the wait is over at the next pager_event(). */
 void wait_set(struct pager *pager, struct wait *wait, enum wait_for what, pfn_t pfn);
-/* Wait for @page to be unlocked (WAIT_PAGE) or written (WAIT_WRITE). */
+/* Fill *wait: until @page is unlocked (WAIT_PAGE), or written (WAIT_WRITE). => it is locked, or under writeback */
 void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, struct wait *wait);
-/* Wait for the space's lock, for VM_CHANGING to go, or for its faults to end. */
+/* Fill *wait: until the space is unlocked, VM_CHANGING goes, or the space's faults end. */
 void wait_on_space(struct space *space, struct wait *wait);
 
-void pager_wake_kswapd(struct pager *pager); /* frames are few; who faults may do the work */
-void pager_have_reclaimed(struct pager *pager); /* also if nobody faults any more */
+void pager_wake_kswapd(struct pager *pager); /* frames are few; the next fault may do the work */
+void pager_have_reclaimed(struct pager *pager); /* the work must be done even if nobody ever faults again */
 
 void *pager_chunk_alloc(struct pager *pager, size_t bytes);
 void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes);

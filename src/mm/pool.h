@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects of one size, from chunks of host memory that are never given back before the end.
+ * Objects of one size, cut from chunks of host memory. Chunks are given back when the pager closes, not before.
  *
- * Nothing on the fault path may call an allocator: a chunk is a rare host call, an object is
- * a pop from a free list. What the chunks take is counted as metadata.
+ * Nothing on the fault path may call an allocator. Taking an object is a pop from a free list; a chunk is a rare call
+ * to the host. The bytes of all chunks count as metadata.
  */
 #ifndef ANONMM_POOL_H
 #define ANONMM_POOL_H
@@ -12,16 +12,16 @@
 
 struct pager;
 
-/* Locks: [L] pager lock */
+/* Locks: [I] set once  [L] pager lock */
 struct pool {
-	size_t object_bytes; /* [I] at least a pointer, a multiple of 8 */
-	void *free; /* [L] linked through their first word */
-	struct pool_chunk *chunks; /* [L] */
+	size_t object_bytes; /* [I] at least the size of a pointer, a multiple of 8 */
+	void *free; /* [L] free objects, each linked through its first word */
+	struct pool_chunk *chunks; /* [L] all chunks */
 	size_t chunk_bytes; /* [I] */
 };
 
 void pool_init(struct pool *pool, size_t object_bytes, size_t chunk_bytes);
-/* Zeroed; NULL: the host has no memory. => pager lock held */
+/* One object, zeroed. NULL: the host has no memory. => pager lock held */
 void *pool_alloc(struct pager *pager, struct pool *pool);
 void pool_free(struct pool *pool, void *object);
 void pool_destroy(struct pager *pager, struct pool *pool);
