@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Physical frames: free lists per node, and the watermarks that start reclaim.
  *
- * A node's free list is a bitmap, taken in ascending order from where the last one was taken:
- * pages that are born or read together get frames that follow each other, so that the machine
- * moves them in one call.
+ * Physical frames: the free frames of each node, and the watermarks that start reclaim.
  *
- * A struct page is made when its frame is first taken: a large limit costs a small program nothing.
+ * A node keeps its free frames in a bitmap. Frames are taken in ascending order, from where the last one was taken. So
+ * pages that are born or read together get frames that follow each other, and the machine moves them in one call.
+ *
+ * A struct page is made when its frame is taken for the first time, so a large limit costs a small program nothing.
  *
  *      min   below it a fault reclaims by itself (direct reclaim)
  *      low   below it kswapd is woken
@@ -22,62 +22,68 @@
 
 /* Locks: [I] set once  [L] pager lock */
 struct node {
-	pfn_t first; /* [I] */
+	pfn_t first; /* [I] the node's first frame */
 	uint32_t nr; /* [I] frames of this node */
 	uint64_t *free_map; /* [I] the array, [L] its words: bit set = free */
 	uint32_t nr_words; /* [I] */
-	uint32_t cursor; /* [L] frame, relative to first, where the search goes on */
+	uint32_t cursor; /* [L] frame, relative to @first, where the search for a free one goes on */
 	uint32_t nr_free; /* [L] */
 	struct watermarks wmark; /* [L] */
 	uint64_t *reserved_map; /* [I] the array, [L] its words; these four: reserve.h */
-	uint32_t nr_reserved, wanted; /* [L] */
-	bool stalled; /* [L] */
-	uint32_t
-		nr_ready; /* [L] frames from here on were never allocated: their struct pages are untouched, all zeros */
+	uint32_t nr_reserved, wanted; /* [L] frames that are reserved; frames that shall be */
+	bool stalled; /* [L] reclaim finds no more frames to reserve */
+	/* [L] frames from this one on were never allocated: their struct pages are untouched, all zeros */
+	uint32_t nr_ready;
 	struct page_head lists[NR_LISTS]; /* [L] */
 	uint32_t nr_pages[NR_LISTS]; /* [L] pages on each */
-	uint64_t evictions; /* [L] the refault clock: pages removed */
-	uint32_t scanned[2], rotated[2]; /* [L] lately looked at, and found in use: anonymous, file */
-	uint32_t share_carry; /* [L] 1/1024 pages */
-	uint32_t fruitless; /* [L] pages kswapd has looked at since its last gain */
+	uint64_t evictions; /* [L] the refault clock: counts pages that left memory */
+	/* [L] [0] anonymous, [1] file: pages lately looked at, and found in use */
+	uint32_t scanned[2], rotated[2];
+	uint32_t share_carry; /* [L] the policy's fraction of a page, in 1/1024 */
+	uint32_t fruitless; /* [L] pages that kswapd has looked at since its last gain */
 };
 
 int frames_init(struct pager *pager);
 void frames_destroy(struct pager *pager);
 
-/* What falls to node @n of @nr frames. */
+/* How many of @nr frames belong to node @n, if the nodes share them evenly; the last node has the rest. */
 uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr);
 
 /*
- * Up to @want frames that follow each other, the last free ones before *end, leave the map of free ones. Wraps round at 0;
- * *end becomes the first of them. => one is free
+ * Take up to @want frames that follow each other out of the map of free frames: those that end with the last free frame
+ * before *end (before the node's end if *end is 0, and from there again if none is before). *end becomes the first
+ * frame that was taken. Returns how many. => a frame of the node is free
  */
 unsigned node_take_top(struct node *node, unsigned want, uint32_t *end);
 
-/* Was it ever allocated? Else its struct page is not to be looked at. */
+/* Was the frame ever allocated? If not, its struct page must not be looked at. */
 bool frame_is_ready(struct pager *pager, const struct page *page);
 
 struct node *page_node(struct pager *pager, const struct page *page);
 
 /*
- * Up to @want frames that follow each other, page_init()ed. Returns how many (0: none is free);
- * wakes kswapd below the low watermark. More than one only while above it.
+ * Take up to @want free frames that follow each other, and page_init() them. Returns how many; 0: none is free. More
+ * than one is taken only above the low watermark. kswapd is woken if the node is below it afterwards.
  */
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
 
 /*
- * As frame_alloc_run(), for frames whose memory a device gets: also below every watermark, and also those free frames that
- * are already promised to a device.
+ * As frame_alloc_run(), for frames whose memory a device gets: also below every watermark, and also those free frames
+ * that are already promised to a device.
  */
 unsigned frames_take(struct pager *pager, unsigned want, struct page **first);
 
-/* One of this node alone, while it is above its low watermark; else NULL, and kswapd is woken. => nr < nr_nodes */
+/*
+ * One frame of node @nr alone, while the node is above its low watermark. Otherwise NULL, and kswapd is woken.
+ * => nr < nr_nodes
+ */
 struct page *frame_alloc_node(struct pager *pager, unsigned nr);
 
 /*
- * The node's lowest free frame, if that is below @below; NULL: it is not, or the node is at its min watermark. For who
- * gives another frame of the node back for it.
+ * The node's lowest free frame, if it is below frame @below; for a caller that gives another frame of the node back for
+ * it.
+ * NULL: no free frame is below, or the node is at its min watermark.
  */
 struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t below);
 
@@ -86,7 +92,10 @@ void frame_free(struct pager *pager, struct page *page);
 
 uint32_t frames_free(const struct pager *pager);
 
-/* Without those that a device is to have next: they stay free until lend_settle(), which reclaim and kswapd call. */
+/*
+ * Free frames that may be given to faults: without those that are promised to devices, which stay free until
+ * lend_settle() takes them.
+ */
 uint32_t frames_to_give(const struct pager *pager);
 bool frames_below_min(const struct pager *pager);
 bool frames_below_low(const struct pager *pager);

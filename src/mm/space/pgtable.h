@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A page table: of a space, by page number within it, or of a file's page cache, by page of the file.
- * Four levels of 512; the upper ones hold pointers. 36 bits of page number: 256 TiB.
+ * A page table: of a space, by page number within the space; or of a file's page cache, by page number within the file.
+ * It has four levels of 512 entries; the upper three hold pointers. 36 bits of page number make 256 TiB.
  */
 #ifndef ANONMM_PGTABLE_H
 #define ANONMM_PGTABLE_H
@@ -13,19 +13,19 @@
 #define PT_LEVELS 4
 
 struct pgtable {
-	void *root; /* [L] */
+	void *root; /* [L] NULL: no table yet */
 };
 
-/* The same, making tables as needed; NULL: no host memory. => pager lock held */
+/* As pgtable_find(), but missing tables are made. NULL: no host memory. => pager lock held */
 pte_slot_t *pgtable_make(struct pager *pager, struct pgtable *pgtable, uint64_t index);
 
 /*
- * The next word at or after @index, below @end, that is not none; its index in *found. NULL: none is left.
- * Skips what has no table in large steps.
+ * The first word at or after @index, below @end, that is not none; *found is its index. NULL: there is none. Ranges
+ * without a table are skipped in large steps.
  */
 pte_slot_t *pgtable_next(const struct pgtable *pgtable, uint64_t index, uint64_t end, uint64_t *found);
 
-/* Free the tables that lie wholly in [index, end). => all their words are none */
+/* Free the tables that lie wholly in [index, end). => all words of the range are none */
 void free_pgtables(struct pager *pager, struct pgtable *pgtable, uint64_t index, uint64_t end);
 
 #endif
