@@ -16,26 +16,32 @@
 
 enum reclaim_result {
 	RECLAIM_FREED, /* there are free frames */
-	RECLAIM_WAIT, /* there will be: writes are in flight, or others are at it */
+	/* no frame is free, but there will be: writes are in flight, or other threads reclaim */
+	RECLAIM_WAIT,
 	RECLAIM_NOTHING, /* nothing can be reclaimed */
 };
 
-/* Who has counted itself in nr_reclaimers has done. */
+/* The end of a thread's reclaim, which it has begun by counting itself in pager->nr_reclaimers. */
 void reclaim_leave(struct pager *pager);
 
-/* Direct reclaim. Drops the lock. => no page locked by the caller */
+/* Direct reclaim: free some frames, or start writes. Drops the lock. => no page locked by the caller */
 enum reclaim_result try_to_free_pages(struct pager *pager);
 
 /*
- * The same for who has a struct wait to fill. 0: there are free frames, look again at everything. -EAGAIN with *wait: when
- * a frame may have been freed. -ENOMEM: nothing can be reclaimed. Drops the lock. => as above
+ * The same for a caller that can wait. 0: there are free frames; everything may have changed meanwhile. -EAGAIN with
+ * *wait: until a frame may be free. -ENOMEM: nothing can be reclaimed. Drops the lock. => as above
  */
 int try_to_free_or_wait(struct pager *pager, struct wait *wait);
 
-/* MADV_PAGEOUT: these isolated pages go out now, accessed or not. Drops the lock. The list is empty afterwards. */
+/*
+ * MADV_PAGEOUT: these isolated pages leave memory now, accessed or not. Drops the lock. The list is empty afterwards.
+ */
 void reclaim_pages(struct pager *pager, struct page_head *pages);
 
-/* MADV_COLD: these isolated pages go to the inactive list, unmarked. Drops the lock. */
+/*
+ * MADV_COLD: these isolated pages go to the inactive list, their accessed marks cleared. Drops the lock. The list is
+ * empty afterwards.
+ */
 void deactivate_pages(struct pager *pager, struct page_head *pages);
 
 #endif

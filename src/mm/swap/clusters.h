@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clusters of slots, by how many of them are free: which one is written to next.
  *
- * For each of three measures there is a bitmap of the clusters that reach it, and a bitmap of its words that are not
- * zero. So the next one is found in a few steps however many clusters there are, with the pager lock held.
+ * Clusters of slots, by how many of their slots are free: which cluster is written to next.
  *
- *      whole   all its slots are free
- *      half    at least half of a full cluster's are
- *      some    at least one is
+ * For each of three measures there is a bitmap of the clusters that reach it, and a bitmap of the words of that map
+ * which are not zero. So the next cluster is found in a few steps, however many there are; the pager lock is held.
+ *
+ *      whole   all slots of the cluster are free
+ *      half    at least half of a full cluster's slots are free
+ *      some    at least one slot is free
  *
  * Equation: the maps say what @free says (clusters_check).
  */
@@ -20,31 +21,37 @@
 
 enum cluster_fill { CLUSTER_WHOLE, CLUSTER_HALF, CLUSTER_SOME, CLUSTER_FILLS };
 
-/* Locks: all [L] */
+/* Locks: all [L]. [I] set once */
 struct clusters {
-	uint32_t nr; /* [I] */
+	uint32_t nr; /* [I] clusters */
 	uint32_t nr_slots; /* [I] the last cluster may be shorter */
-	uint16_t *free; /* [I] the array: free slots of each */
-	uint64_t *map[CLUSTER_FILLS]; /* [I] the array: a bit for each cluster */
-	uint64_t *words[CLUSTER_FILLS]; /* [I] the array: a bit for each word of the map */
+	uint16_t *free; /* [I] the array, [L] its words: free slots of each cluster */
+	uint64_t *map[CLUSTER_FILLS]; /* [I] the array, [L] its words: a bit for each cluster */
+	uint64_t *words[CLUSTER_FILLS]; /* [I] the array, [L] its words: a bit for each word of the map */
 };
 
 #define NO_CLUSTER UINT32_MAX
 
-/* How much memory they take, zeroed, and have them all free in there. */
+/*
+ * clusters_bytes(): how much zeroed memory @nr_slots slots need. clusters_init(): use that memory; all slots are free.
+ */
 size_t clusters_bytes(uint32_t nr_slots);
 void clusters_init(struct clusters *c, uint32_t nr_slots, void *memory);
 
+/* How many slots the cluster has: SWAP_CLUSTER, except in the last one. */
 uint32_t cluster_slots(const struct clusters *c, uint32_t cluster);
 
-/* One slot of it is taken, or free again. */
+/* One slot of the cluster is taken; one is free again. */
 void cluster_take(struct clusters *c, uint32_t cluster);
 void cluster_give(struct clusters *c, uint32_t cluster);
 
-/* The first behind @from, round the end, of the first @end that is so; @from itself comes last. NO_CLUSTER: none */
+/*
+ * The first cluster behind @from that reaches @fill, among the first @end clusters. After the last one the search goes
+ * on at 0; @from itself comes last. NO_CLUSTER: there is none.
+ */
 uint32_t cluster_next(const struct clusters *c, enum cluster_fill fill, uint32_t from, uint32_t end);
 
-/* For the validator: is the equation true? */
+/* For the validator: does the equation hold? */
 bool clusters_check(const struct clusters *c);
 
 #endif

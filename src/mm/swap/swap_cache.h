@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The swap cache: pages that are in memory and have a slot. It is the slots' words, no tree of its own:
- * slot -> page by the word, page -> slot by page->private.
+ * The swap cache: pages that are in memory and have a slot. It is no tree of its own. The slot's word names the page,
+ * and page->private names the slot.
  */
 #ifndef ANONMM_SWAP_CACHE_H
 #define ANONMM_SWAP_CACHE_H
@@ -17,39 +17,51 @@
  */
 int add_to_swap(struct pager *pager, struct page *page);
 
-/* A page that is about to be read takes the place of its slot's shadow. => page locked */
+/* A page that is about to be read takes the place of its slot's shadow. => page locked, not in the swap cache */
 void add_to_swap_cache(struct pager *pager, struct page *page, swp_entry_t entry);
 
-/* Out of the cache, the cache's reference given back (it is not the last one). => page locked or frozen world, not under writeback */
+/*
+ * Take a page out of the swap cache. Its slot gets the @shadow (NO_SHADOW: none), and is freed if nobody names it. The
+ * cache's reference is given back; it is not the last one.
+ * => page locked, or nobody can lock it: the caller keeps the pager lock; not under writeback
+ */
 void delete_from_swap_cache(struct pager *pager, struct page *page, uint32_t shadow);
 
+/* The cached page of the slot, or NULL. */
 struct page *lookup_swap_cache(struct pager *pager, swp_entry_t entry);
 
 /*
- * The slot's last PTE may have gone: a page that only the cache holds ends here.
- * Not while it is locked or under writeback: then reclaim, or the end of the write, drops it.
+ * The last PTE that named the page's slot may have gone. A page that only the cache holds ends here then. Nothing is
+ * done while the page is mapped, named, locked, isolated or under writeback: who ends that calls again.
  */
 void free_swap_cache(struct pager *pager, struct page *page);
 
-/* A PTE gives up its swap entry: the slot's count drops, and slot and page go with the last one. */
+/*
+ * A PTE gives up its swap entry: the slot's count drops. With the last name the slot ends, and its page if it is
+ * cached.
+ */
 void free_swap_and_cache(struct pager *pager, swp_entry_t entry);
 
 /*
- * May a write go into this page itself? true: nobody else has it or its slot; it has left the swap cache then, if
- * it was there and may. => page locked, mapped by the caller's PTE alone or not yet mapped (@own_entries: how
- * many swap entries for it are the caller's own)
+ * May a write go into this page itself? true: nobody else has the page or its slot. The page has left the swap cache
+ * then, and is dirty, unless it is under writeback. @own_entries: how many swap entries for the page are the caller's
+ * own.
+ * => page locked, mapped by the caller's PTE alone or not yet mapped
  */
 bool reuse_swap_page(struct pager *pager, struct page *page, unsigned own_entries);
 
 /*
- * A PTE at @addr names the slot of this cached page: must it get a copy of the page? Where a frame has one place only,
- * nobody may map a page whose slot others name: it could be written unseen. Elsewhere a cached page can be mapped by all
- * of the family. One that KSM had merged is named by strangers, too: the first of them has mapped it as an ordinary
- * page, the others copy.
+ * A PTE at @addr names the slot of this cached page: must the PTE get a copy of the page? Where a frame has one place
+ * only, yes if the page is mapped or others name its slot: one PTE could write to the page unseen. Elsewhere all PTEs
+ * of the family may map the cached page. A page that KSM had merged is named by strangers, too: the first of them has
+ * mapped it as an ordinary page, and the others copy.
  */
 bool swap_must_copy(struct pager *pager, const struct page *page, const struct vma *vma, uint64_t addr);
 
-/* The page is active or its slot wanted: give the slot back if nothing else needs it. => page locked */
+/*
+ * The page is active, or its slot is wanted: take it out of the swap cache, if no PTE names its slot. The page is dirty
+ * then. Returns false if it must stay. => page locked
+ */
 bool try_to_free_swap(struct pager *pager, struct page *page);
 
 #endif
