@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The pager: opening, closing, waiting, looking in. What it is made of is drawn in mm.h.
- */
+/* The pager: opening, closing, waiting, looking in. mm.h has a picture of its parts. */
 #include "mm/mm.h"
 
 #include <stdarg.h>
@@ -31,7 +29,7 @@ static void word_event(struct pager *pager, unsigned word)
 	pager->machine->ops->wake(pager->machine, word);
 }
 
-/* Frames that follow each other are often waited for at once: they have different words. */
+/* Frames that follow each other are often waited for at the same time, so they get different words. */
 static unsigned page_word(pfn_t pfn)
 {
 	return 1 + pfn % (WAIT_WORDS - 1);
@@ -65,7 +63,7 @@ void pager_frame_event(struct pager *pager)
 	pager_event(pager);
 }
 
-/* The end of a request is an event by itself. */
+/* A request that ends is an event by itself (end_swap_bio). */
 void pager_is_quiet(struct pager *pager)
 {
 	if (pager->frozen)
@@ -142,8 +140,9 @@ void pager_say(struct pager *pager, const char *format, ...)
 /* ---- Opening and closing ------------------------------------------------------------------------ */
 
 /*
- * What one frame costs: itself, its struct page, its PTE, its part of the twins; and for as many swapped-out pages as four times the frames, a
- * program in a quarter of its memory, the PTE and slot of each.
+ * How many frames a limit pays for. One frame costs itself, its struct page, its PTE and its part of the twins.
+ * Besides, four pages are assumed to be swapped out for each frame (a program that runs in a quarter of its memory);
+ * each of them costs a PTE and a slot.
  */
 uint32_t pager_frames_for(uint64_t limit_bytes, uint64_t swap_slots)
 {
@@ -181,7 +180,7 @@ static void pools_destroy(struct pager *pager)
 	ksm_destroy(pager);
 }
 
-/* The one zero page: where a frame can be mapped many times, reads of nothing share it. */
+/* The zero page: where several PTEs can map a frame, reads of pages that were never written share this one. */
 static int zero_page_init(struct pager *pager)
 {
 	pager->zero_pfn = PFN_NONE;
@@ -261,7 +260,7 @@ int pager_open(const struct pager_config *config, struct pager **out)
 	return error;
 }
 
-/* Behind those of the same priority: they are filled one after the other. */
+/* Rank an area behind those of the same priority: areas of one priority are filled one after the other. */
 static void rank_area(struct pager *pager, uint8_t type)
 {
 	unsigned at = pager->nr_ranked++;
@@ -312,7 +311,7 @@ int pager_close(struct pager *pager)
 
 /* ---- Driving the devices -------------------------------------------------------------------------- */
 
-/* How many areas there are up to the last that is open: the one that a poll may wait in. */
+/* How many areas there are, up to the last one that is open: pager_poll() may wait in that one. */
 static unsigned last_area(struct pager *pager)
 {
 	unsigned nr = pager->nr_areas;
@@ -370,7 +369,7 @@ int pager_freeze(struct pager *pager, struct wait *wait)
 	pager->frozen = true;
 	if (pager->nr_locked || pager->nr_writeback || pager->nr_reclaimers ||
 		pager->nr_inflight[SWAP_READ] || pager->nr_inflight[SWAP_WRITE]) {
-		/* For a write to end somebody must poll for it: the machine knows by what we wait for. */
+		/* A write ends only if somebody polls for it, and the machine polls for what the wait is for. */
 		wait_set(pager, wait, pager->nr_inflight[SWAP_WRITE] ? WAIT_WRITE : WAIT_PAGE, PFN_NONE);
 		error = -EAGAIN;
 	}
@@ -396,7 +395,7 @@ bool pager_lone_read(struct pager *pager)
 	return lone;
 }
 
-/* A limit that was lowered just before the rest. */
+/* Was the limit lowered just before the rest, so that kswapd has not reached it? */
 static bool limit_not_reached(const struct pager *pager)
 {
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
@@ -493,8 +492,7 @@ static enum page_kind kind_of(const struct page *page)
 		return PAGE_KIND_ANON;
 	if (page_file(page))
 		return page_has(page, PG_swapbacked) ? PAGE_KIND_SHMEM : PAGE_KIND_FILE;
-	return page_has(page, PG_swapcache) ? PAGE_KIND_SHMEM
-					    : PAGE_KIND_NONE; /* shared memory that is out */
+	return page_has(page, PG_swapcache) ? PAGE_KIND_SHMEM : PAGE_KIND_NONE; /* shared memory, read in */
 }
 
 static void view_word(struct pager *pager, pte_t pte, struct page_view *view)
@@ -557,7 +555,7 @@ void file_view_locked(struct file *file, uint64_t index, pfn_t pfn, struct page_
 {
 	view_at(file->pager, &file->cache, index, pfn, view);
 	if (view->pte == PTE_KIND_SWAP && (view->flags & PG_swapcache))
-		view->kind = PAGE_KIND_SHMEM; /* read in: the slot is shared memory's */
+		view->kind = PAGE_KIND_SHMEM; /* read in: the slot is named by shared memory */
 }
 
 void file_view(struct file *file, uint64_t index, struct page_view *view)

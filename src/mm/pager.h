@@ -244,8 +244,8 @@ struct pager *space_pager(const struct space *space);
  *            -ENOMEM: a hole. -EFAULT: POPULATE of a page that cannot be had.
  *            MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
  *            -ENOMEM also: there is no frame for that. What was done so far stays, and the call may be made again.
- * mlock:     the pages come in and stay. -ENOMEM: more than half of all frames would be locked, or a page cannot be
- *            had.
+ * mlock:     the pages come in and stay. -ENOMEM: more than half of the frames that devices do not hold would be locked,
+ *            or a page cannot be had.
  *            Each page of a locked VMA counts once, in memory or not. What is locked already is not counted again.
  *            @lock false: munlock.
  */

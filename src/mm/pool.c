@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define POOL_JUNK 0xa5 /* what freed objects are full of where asserts are on */
+#define POOL_JUNK 0xa5 /* freed objects are filled with this where asserts are on */
 
 struct pool_chunk {
 	struct pool_chunk *next;

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ *
  * The whole-world validator: every equation that must hold between pages, PTEs, slots and lists.
  *
  *   for each page      _mapcount = the PTEs that map it - 1
- *                      _count >= mappings + swap cache + isolation, equal when nobody holds it besides
- *                      a migration entry names a page that is locked and isolated
+ *                      _count = mappings + cache + isolation, and one more while it is being read
  *                      its list = its flags, and it is on that list
  *                      it is free exactly if its node's map of free frames says so
- *   for each PTE       it lies in a VMA, and one that can be written through is its page's only one, in a VMA that may write
- *   for each slot      count = the swap entries and words of shared memory that name it; its word's page knows it;
- *                      free exactly if nobody has it
+ *   for each PTE       it lies in a VMA
+ *                      a writable one is its page's only one, or of shared memory; its VMA may write
+ *                      a migration entry names a page that is locked and isolated
+ *   for each slot      count = the swap entries, and words of shared memory, that name it
+ *                      the page that its word names knows the slot
+ *                      it is free exactly if it is neither named nor cached (nor retired, nor leased)
  *   for each merged page   its stable node's items are the PTEs that map it (ksm.c)
- *   for each file      its holds are its VMAs' and its opener's; its cache's pages know it
- *   for each node      free + used = all; lists are as long as they say, and hold who says so
- *   for the pager      its sums are the sums
+ *   for each file      its holds are those of its VMAs and its opener; the pages of its cache know their place
+ *   for each node      free + reserved + used = all; a list is as long as it says, and holds the pages that say so
+ *   for the pager      its sums are the sums of these
  *
- * It is slow and belongs to tests and debug builds. Everything is counted anew from the page tables.
+ * It is slow, and belongs to tests and debug builds. Everything is counted anew from the page tables.
  */
 #include "mm/mm.h"
 
@@ -24,20 +27,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* What the page tables say, to be compared with what pages and slots say. */
+/* What the page tables say. It is compared with what pages and slots say. */
 struct census {
 	struct pager *pager;
-	uint32_t *mapped; /* by pfn */
-	uint16_t *named[MAX_SWAP_AREAS]; /* by slot */
+	uint32_t *mapped; /* by pfn: PTEs that map it */
+	uint16_t *named[MAX_SWAP_AREAS]; /* by slot: PTEs and words that name it */
 	uint32_t nr_locked, nr_writeback, nr_swapcache, nr_used;
-	uint64_t nr_mlocked; /* pages of locked VMAs */
-	uint64_t resident, swapped, mapped_bytes; /* what the report says of the spaces, together */
+	uint64_t nr_mlocked; /* pages of locked VMAs, counted anew */
+	/* sums over the spaces: what the report says, minus what is found; at the end 0 but for mapped_bytes */
+	uint64_t resident, swapped, mapped_bytes;
 	char *buf;
 	size_t len;
 	bool wrong;
 };
 
-/* The first is told: what follows may come of it. */
+/* Only the first finding is kept: the others may follow from it. */
 __attribute__((format(printf, 2, 3))) static void wrong(struct census *c, const char *format, ...)
 {
 	va_list args;
@@ -67,7 +71,7 @@ static void count_entry(struct census *c, swp_entry_t entry)
 		c->named[entry.type][entry.slot]++;
 }
 
-/* What can be written through: nobody else sees it, or all do. */
+/* A writable PTE: the page must be its own, unless the VMA is shared. */
 static void check_writable(struct census *c, const struct vma *vma, pte_t pte)
 {
 	struct page *page = pfn_page(c->pager, pte_pfn(pte));
@@ -149,7 +153,7 @@ static bool count_link(void *ctx, struct vma *vma)
 	return true;
 }
 
-/* Its opener may have let go. */
+/* A file has one hold more than VMAs, or as many after its opener has let go. */
 static void check_holds(struct census *c, struct file *file)
 {
 	uint32_t links = 0, holds = 0;
@@ -165,7 +169,7 @@ static void check_holds(struct census *c, struct file *file)
 			links);
 }
 
-/* The words of a page cache: swap entries that slots count, and pages that must know where they are. */
+/* The words of a page cache: swap entries, which slots count, and pages, which must know where they are. */
 static void count_file(struct census *c, struct file *file)
 {
 	struct pager *pager = c->pager;
@@ -221,7 +225,7 @@ static void check_page(struct census *c, pfn_t pfn)
 		wrong(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		wrong(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	/* A free frame may be on its way to the reserved ones: kswapd's, which is a reclaimer meanwhile. */
+	/* A free frame may be out of the map: kswapd is about to reserve it, and counts as a reclaimer meanwhile. */
 	if (frame_is_free(page_node(pager, page), pfn) != (page->_count == 0) &&
 		!(page->_count == 0 && pager->nr_reclaimers > 0))
 		wrong(c, "page %u: _count %d, and the map of free frames disagrees", pfn, page->_count);
@@ -264,7 +268,10 @@ static void check_slots(struct census *c, unsigned type)
 		struct page *page = slot_page(c->pager, entry);
 
 		used += slot->word != 0;
-		/* A PTE that gets a copy of the cached page, locked meanwhile, gives its entry up last. */
+		/*
+		 * While a PTE gets a copy of the cached page, which is locked, its entry has gone and the slot still
+		 * counts it.
+		 */
 		bool copied = page && page_has(page, PG_locked) && slot->count == c->named[type][at] + 1u;
 
 		if (slot->count != c->named[type][at] && !copied)
@@ -304,7 +311,7 @@ static void check_list(struct census *c, struct node *node, enum page_list list)
 		wrong(c, "list %d: %u pages, %u counted, %u say so", list, node->nr_pages[list], nr, say_so);
 }
 
-/* Over our own areas, but one that is being given up; those of a parent can be used, not filled. */
+/* The sums count our own areas, except one that is being given up. Inherited areas do not count. */
 static void check_slot_sums(struct census *c)
 {
 	uint64_t total = 0, used = 0;
@@ -347,7 +354,7 @@ static void check_node(struct census *c, struct node *node)
 		check_list(c, node, (enum page_list)list);
 }
 
-/* => all the others have counted */
+/* Compare the pager's sums with the census. => all pages, PTEs and slots are counted */
 static void check_sums(struct census *c)
 {
 	struct pager *pager = c->pager;
@@ -364,7 +371,7 @@ static void check_sums(struct census *c)
 			(unsigned long long)c->nr_mlocked);
 }
 
-/* Before the reverse map is asked for merged pages: it trusts the items. */
+/* KSM's items must be right before the reverse map is asked for merged pages, because it trusts them. */
 static void check_ksm(struct census *c)
 {
 	char buf[200];
@@ -374,7 +381,7 @@ static void check_ksm(struct census *c)
 		wrong(c, "%s", why);
 }
 
-/* Of all frames together; some may be on their way from free to reserved. */
+/* All frames are used, reserved or free. nr_reserved also counts frames on their way from free to reserved. */
 static void check_frames(struct census *c)
 {
 	struct pager *pager = c->pager;

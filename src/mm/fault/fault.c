@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The trap: classify, then one handler per case; see fault.h. */
+/* The fault: classify it, then call one handler for each case; see fault.h. */
 #include "mm/fault/fault.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
 /*
- * Below the min watermark a fault reclaims by itself before it takes a frame: once, and not where no slot is
- * free, since it would then look through all pages for nothing.
+ * Below the min watermark a fault reclaims by itself before it takes a frame: once, and only if a slot is free. Without
+ * a free slot it would look through all pages for nothing.
  */
 bool fault_must_reclaim(const struct fault *f)
 {
@@ -61,8 +61,9 @@ void run_served(struct fault *f)
 }
 
 /*
- * While the lock is not held the VMA may be split, or merged with another and freed; its streams go with it. Who needs
- * it again asks find_vma(). The PTEs of the run stay where they are: their pages are locked.
+ * While the lock is not held, the VMA may be split, or merged with another and freed; its streams go with it. So
+ * whoever needs the VMA afterwards calls find_vma(). The PTEs of the run stay where they are, because their pages are
+ * locked.
  */
 static void fault_unlock(struct fault *f)
 {
@@ -81,7 +82,7 @@ static void run_turn(struct fault *f)
 	}
 }
 
-/* Machines join mappings that ascend: a run that goes down is turned round for them. */
+/* Machines join mappings that ascend, so a run that goes down is turned round for the call. */
 void run_map(struct fault *f)
 {
 	bool down = f->step < 0;
@@ -122,7 +123,7 @@ void lru_cache_add_vma(struct fault *f, struct page *page)
 
 /* ---- Touches of armed pages ------------------------------------------------------------------------ */
 
-/* Take an armed page into the run. false: it is busy. */
+/* Take an armed page into the run. Returns false if the page is busy. */
 static bool armed_add(struct fault *f, pte_slot_t *ptep)
 {
 	struct page *page = pfn_page(f->pager, pte_pfn(pte_load(ptep)));
@@ -168,7 +169,9 @@ static bool pte_is_armed(pte_t pte)
 	return pte_is_present(pte) && !pte_is_valid(pte);
 }
 
-/* The accessed bit of machines that have none. The page is where it was: it is shown again, and was used. */
+/*
+ * A touch of an armed page: where there is no accessed bit, this fault serves as one. The page is shown where it was.
+ */
 static int do_armed_page(struct fault *f)
 {
 	unsigned want = stream_around(f->vma, f->stream, f->index);
@@ -203,7 +206,7 @@ static int check_vma(struct fault *f)
 	return FAULT_DONE;
 }
 
-/* It may have been written to, swapped out or unmapped meanwhile: then there is nothing to do. */
+/* Meanwhile the page may have been written, swapped out or unmapped: then there is nothing to do. */
 static int do_unshare(struct fault *f)
 {
 	if (!pte_is_present(f->pte) || (f->pte & PTE_ZERO) ||
@@ -222,7 +225,7 @@ static int handle_pte_fault(struct fault *f)
 		return do_unshare(f);
 	if (pte_is_swap(f->pte))
 		return do_swap_page(f);
-	if (pte_is_migration(f->pte)) /* its page is locked for as long as it moves */
+	if (pte_is_migration(f->pte)) /* the page is locked for as long as it moves */
 		return fault_wait_page(f, pfn_page(f->pager, pte_pfn(f->pte)));
 	if (pte_is_none(f->pte))
 		return f->vma->file ? do_fault(f) : do_anonymous_page(f);
@@ -230,7 +233,7 @@ static int handle_pte_fault(struct fault *f)
 		return do_armed_page(f);
 	if (f->write && !(f->pte & PTE_WRITE) && f->pager->machine->ops->sees_write)
 		return do_wp_page(f);
-	pte_set_bits(f->ptep, PTE_ACCESSED); /* another thread's fault was served in between */
+	pte_set_bits(f->ptep, PTE_ACCESSED); /* another thread's fault has been served in between */
 	return FAULT_DONE;
 }
 
@@ -255,7 +258,7 @@ static int fault_resolve(struct fault *f)
 	return handle_pte_fault(f);
 }
 
-/* No frame was free, or few are: reclaim by ourselves. */
+/* No frame is free, or few are: this fault reclaims by itself. */
 static int fault_find_frame(struct fault *f)
 {
 	struct page_head kept = TAILQ_HEAD_INITIALIZER(kept);
@@ -273,7 +276,7 @@ static int fault_find_frame(struct fault *f)
 	return FAULT_OOM;
 }
 
-/* Its array is large: only what is used gets set. */
+/* Set only the fields that are used: the array at the end is large. */
 static void fault_init(struct fault *f, struct space *space, uint64_t addr, bool write, struct wait *wait)
 {
 	f->pager = space->pager;
@@ -307,7 +310,7 @@ enum fault_result break_ksm(struct space *space, uint64_t addr, struct wait *wai
 	return (enum fault_result)fault_run(&f);
 }
 
-/* Drops the lock for good. */
+/* The fault at @addr. => entered with the pager lock, left without it */
 static enum fault_result fault_handle(
 	struct pager *pager, struct space *space, uint64_t addr, enum access access, struct wait *wait)
 {
@@ -325,7 +328,7 @@ static enum fault_result fault_handle(
 	return (enum fault_result)result;
 }
 
-/* No frame was to be had. True: the machine has got some from elsewhere, or hopes to. */
+/* No frame was to be had. Returns true if the machine has raised the limit, or hopes to: try again. */
 static bool has_more(struct pager *pager, uint64_t addr)
 {
 	struct machine *machine = pager->machine;

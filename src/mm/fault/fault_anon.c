@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* B1, B2: the birth of an anonymous page at its first touch. */
+/* LIFECYCLE B1, B2: the birth of an anonymous page at its first touch. */
 #include "mm/fault/fault.h"
 
 #include <sys/mman.h>
 
-/* How many pages from here on are none, wanted, and in tables that exist or can be made. Where steps are wide, this one. */
+/*
+ * How many pages to give birth to: those that the stream wants, as long as their PTEs are none and their tables can be
+ * made. A stream with a stride gets one page.
+ */
 static unsigned births_wanted(struct fault *f)
 {
 	unsigned want = stream_around(f->vma, f->stream, f->index), n;
@@ -34,7 +37,7 @@ static void birth(struct fault *f, struct page *page, pte_slot_t *ptep)
 	run_add(f, page, FRAME_ZERO);
 }
 
-/* The machine had no memory for it: as if it had never been. */
+/* The machine had no memory for the page: undo its birth. */
 static void unbirth(struct fault *f, struct page *page, pte_slot_t *ptep, uint64_t addr)
 {
 	pte_store(ptep, 0);
@@ -85,7 +88,7 @@ int do_anonymous_page(struct fault *f)
 		return FAULT_NO_FRAME;
 	for (unsigned i = 0; i < got; i++) /* frames ascend with the addresses */
 		birth(f, first + (f->step > 0 ? i : got - 1 - i), run_ptep(f, i));
-	for (unsigned i = 0; i < got; i++) /* so that they are found together when they leave */
+	for (unsigned i = 0; i < got; i++) /* in order of their frames, so that reclaim meets them together */
 		lru_cache_add_vma(f, first + i);
 	run_served(f);
 	run_map(f);

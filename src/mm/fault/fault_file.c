@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first touch of a page that has a file behind it, or shared memory:
+ *
+ * The first touch of a page that has a file, or shared memory, behind it:
  *
  *      mapping     access
  *      private     read      do_read_fault      the cached page itself, read-only (B5 follows when it is written)
- *      private     write     do_cow_page        B7: a copy, the cached page stays as it was
+ *      private     write     do_cow_page        B7: a copy; the cached page stays as it was
  *      shared      any       do_shared_fault    the cached page itself
  *
- * Where a frame has one place only, a read of a private mapping gets its copy early: do_cow_page.
+ * Where a frame has one place only, a read of a private mapping gets its copy at once, by do_cow_page.
  */
 #include "mm/fault/fault.h"
 
@@ -16,7 +17,7 @@
 
 /* ---- The page cache ----------------------------------------------------------------------- */
 
-/* A file's page is not there: read it. Drops the lock; whoever comes now waits for the page. */
+/* The file's page is not in the cache: read it. Drops the lock; other threads that want the page wait for it. */
 static int filemap_read_page(struct fault *f, struct file *file, uint32_t index)
 {
 	struct pager *pager = f->pager;
@@ -58,7 +59,7 @@ static int filemap_fault(struct fault *f, struct file *file, uint32_t index, str
 
 /* ---- Mapping what is cached ------------------------------------------------------------------ */
 
-/* => machines where frames can be shared: the PTE is all */
+/* => frames can be shared: only the PTE needs to be set */
 static int map_cached_page(struct fault *f, struct page *page, bool writable, const char *function)
 {
 	pte_t bits = PTE_VALID | PTE_ACCESSED | (writable ? PTE_WRITE : 0) |
@@ -69,7 +70,7 @@ static int map_cached_page(struct fault *f, struct page *page, bool writable, co
 	if (f->vma->flags & VM_LOCKED)
 		page_mlock(f->pager, page);
 	if (writable && f->write)
-		page_set(page, PG_dirty); /* a write that traps is told the page at once */
+		page_set(page, PG_dirty); /* a write that is trapped makes the page dirty at once */
 	pte_store(f->ptep, pte_present(page_pfn(f->pager, page), bits));
 	f->pager->stats->file_mapped++;
 	page_step(f->pager, page, function, f->addr);
@@ -86,7 +87,7 @@ static int do_shared_fault(struct fault *f, struct page *page)
 	return map_cached_page(f, page, (f->vma->prot & PROT_WRITE) != 0, "do_shared_fault");
 }
 
-/* B7 */
+/* LIFECYCLE B7: a private mapping gets a copy of the cached page. */
 static int do_cow_page(struct fault *f, struct page *cached)
 {
 	struct page *page;

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* B8: the PTE is not present but not empty. */
+/* LIFECYCLE B8: the PTE is a swap entry. */
 #include "mm/fault/fault.h"
 
 #include <sys/mman.h>
 
-/* A machine that moves frames cannot show one that a device is reading from; some devices must not see it change. */
+/*
+ * Must a page not be mapped while it is being written? A machine that moves frames cannot show a frame that a device is
+ * reading from, and some devices need content that does not change.
+ */
 static bool must_be_stable(struct pager *pager, swp_entry_t entry)
 {
 	return !pager->machine->ops->sees_write || pager->areas[entry.type].dev->stable_writes;
 }
 
-/* The cached page for @entry if it can be mapped now: read, unlocked, and not on its way out where that matters. */
+/*
+ * The cached page for @entry, if it can be mapped now: it is read, unlocked, and not being written where that matters.
+ */
 static struct page *mappable(struct fault *f, swp_entry_t entry)
 {
 	struct page *page = lookup_swap_cache(f->pager, entry);
@@ -22,7 +27,7 @@ static struct page *mappable(struct fault *f, swp_entry_t entry)
 	return page;
 }
 
-/* A page of our own, filled from the cached one; the PTE gives its entry up. */
+/* The PTE gets a page of its own, with the content of the cached page, and gives up its entry. */
 static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 {
 	struct page *page;
@@ -36,7 +41,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	page_unlock(f->pager, cached);
 	if (result != FAULT_DONE)
 		return result;
-	page_set(page, PG_dirty); /* nothing on a device is this page's content */
+	page_set(page, PG_dirty); /* no device holds this page's content */
 	f->pager->stats->copied++;
 	f->pager->stats->copied_early += !f->pager->machine->ops->can_share;
 	page_step(f->pager, page, "do_swap_page", f->addr);
@@ -44,7 +49,7 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	return FAULT_DONE;
 }
 
-/* What is locked will not go out again soon: its slot is of no use. */
+/* Must the page give up its slot? A page of locked memory will not leave memory soon, so a slot is of no use to it. */
 static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 {
 	return write || (f->vma->flags & VM_LOCKED) || vm_swap_full(f->pager) ||
@@ -52,9 +57,9 @@ static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 }
 
 /*
- * Was the page on its way out when the program wanted it? With an accessed bit, reclaim sees that at its next look. Without
- * one, the page would stay at the tail of its list, where the end of its write has put it, and would be the first to go again.
- * So the caller moves such a page to the head.
+ * Was the page on its way out when the program wanted it? With an accessed bit, reclaim sees that at its next look.
+ * Without one, the page would stay at the tail of its list, where the end of its write has put it, and would be the
+ * first to go again. So the caller moves such a page to the head.
  */
 static bool was_going(struct fault *f, const struct page *page)
 {
@@ -62,7 +67,9 @@ static bool was_going(struct fault *f, const struct page *page)
 	       !page_has_any(page, PG_fresh | PG_active | PG_unevictable);
 }
 
-/* Pages of locked memory are unevictable. Pages that are read in order stay on the inactive list, where they end soon. */
+/*
+ * Pages of locked memory are unevictable. Pages that are read in order stay on the inactive list, where they end soon.
+ */
 static void choose_list(struct fault *f, struct page *page, bool back)
 {
 	if (f->vma->flags & VM_LOCKED)
@@ -77,8 +84,8 @@ static void choose_list(struct fault *f, struct page *page, bool back)
 }
 
 /*
- * One page from the swap cache into the run: the PTE's entry becomes the page, the slot's count drops.
- * Whether the page may be reused is decided before that.
+ * Take one page from the swap cache into the run. Its PTE comes to map the page, and the slot's count drops. Before
+ * that it is decided whether the page may be written.
  */
 static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 {
@@ -106,7 +113,7 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	run_add(f, page, FRAME_KEEP);
 }
 
-/* Map the cached page, and those behind it that readahead has brought. */
+/* Map the cached page, and those after it in the stream that readahead has brought. */
 static int swap_map(struct fault *f, struct page *page)
 {
 	unsigned want = stream_around(f->vma, f->stream, f->index);
@@ -126,7 +133,7 @@ static int swap_map(struct fault *f, struct page *page)
 		swap_add(f, page, ptep);
 	}
 	run_served(f);
-	/* Have the device at work on what follows before the program is let go. */
+	/* Start the reads of what follows before the program goes on. */
 	plug_init(&plug);
 	swapin_ahead(f->pager, f->vma, f->stream, &plug);
 	plug_submit(f->pager, &plug);
@@ -150,20 +157,20 @@ int fault_read_swap(struct fault *f, swp_entry_t entry)
 	if (error == -ENOMEM)
 		return FAULT_NO_FRAME;
 	f->pager->stats->major_faults++;
-	if (error) { /* no request is free: after any has ended */
+	if (error) { /* no request is free: wait until one has ended */
 		wait_set(f->pager, f->wait, WAIT_FRAMES, PFN_NONE);
 		return FAULT_WAIT;
 	}
 	plug_alone(f->pager, &plug);
 	plug_submit(f->pager, &plug);
-	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	/* The lock was dropped: a swapoff may have ended, and then the entry names no slot. */
 	struct page *page = swap_entry_exists(f->pager, entry) ? lookup_swap_cache(f->pager, entry) : NULL;
 
 	if (page && page_has(page, PG_locked))
 		return fault_wait_page(f, page);
 	if (!page && plug.starved)
 		return FAULT_OOM;
-	return FAULT_RETRY; /* the device was ready at once, or the page is to be asked for alone */
+	return FAULT_RETRY; /* the device was ready at once, or the page must be read by itself */
 }
 
 int do_swap_page(struct fault *f)

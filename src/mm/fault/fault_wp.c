@@ -29,7 +29,7 @@ static int wp_page_copy(struct fault *f, struct page *old)
 		memcpy(frame_bytes(f->pager, page), frame_bytes(f->pager, old), PAGE_BYTES);
 	run_add(f, page, old ? FRAME_KEEP : FRAME_ZERO);
 	f->maps[0].result = 0;
-	/* Machines that trap writes have flush(), and what map() does for them takes no time: no need to let go. */
+	/* A machine that traps writes has flush(). Its map() only fills a frame, so the lock is kept. */
 	f->pager->machine->ops->map(f->pager->machine, f->maps, 1);
 	page_add_anon_rmap(page, f->vma, f->addr, true);
 	lru_cache_add_vma(f, page);
@@ -50,7 +50,10 @@ static int wp_page_copy(struct fault *f, struct page *old)
 	return FAULT_DONE;
 }
 
-/* Alone: in place. Later walks of the reverse map look in this VMA's own anon_vma only. */
+/*
+ * The page is this PTE's alone: it becomes writable in place. Later walks of the reverse map look in this VMA's own
+ * anon_vma only.
+ */
 static int wp_page_reuse(struct fault *f, struct page *page)
 {
 	page_move_anon_rmap(page, f->vma, f->addr);

@@ -14,7 +14,10 @@ static uint32_t vma_end_index(const struct vma *vma)
 	return (uint32_t)space_index(vma->space, vma->end);
 }
 
-/* The PTE at @index of the space; for shmem, whose PTEs hold no swap entries, the page cache's word. */
+/*
+ * The PTE at @index of the space. PTEs hold no swap entries of shared memory, so there it is the word of the page
+ * cache.
+ */
 static pte_t word_at(const struct vma *vma, uint32_t index)
 {
 	pte_slot_t *ptep = pgtable_find(&vma->space->pgtable, index);
@@ -41,7 +44,7 @@ static uint32_t pages_left(const struct vma *vma, const struct fault_stream *s, 
 	return stream_pages_left(s, vma_start_index(vma), vma_end_index(vma), index);
 }
 
-/* What was read for the next @nr pages of the stream, and is still unread, goes before all others. */
+/* Pages that were read for the next @nr pages of the stream, and not used, are the next that reclaim takes. */
 static void cancel(void *ctx, const struct fault_stream *s, unsigned nr)
 {
 	struct vma *vma = ctx;
@@ -83,7 +86,7 @@ unsigned stream_around(const struct vma *vma, const struct fault_stream *stream,
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-/* What the distance of a page that comes back says of it: its flags. */
+/* Flags for a page that comes back, by how many pages have left memory after it. */
 static uint32_t workingset_refault(
 	struct pager *pager, struct page *page, swp_entry_t entry, enum read_why why)
 {
@@ -119,7 +122,8 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, enum read_why 
 		return -ENOMEM;
 	page_trylock(pager, page);
 	page_set(page, PG_swapbacked | PG_fresh | (why == READ_AHEAD ? PG_readahead : 0));
-	uint32_t refaulted = workingset_refault(pager, page, entry, why); /* the slot's shadow goes now */
+	/* before the page takes the shadow's place in the slot */
+	uint32_t refaulted = workingset_refault(pager, page, entry, why);
 
 	page->mapping = (void *)PAGE_MAPPING_ANON;
 	add_to_swap_cache(pager, page, entry);
@@ -141,7 +145,7 @@ int read_swap_cache_async(struct pager *pager, swp_entry_t entry, enum read_why 
 	return 0;
 }
 
-/* Is there something at @index to read ahead? */
+/* Is the page at @index on a device, and not in memory? Then *entry is its slot. */
 static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, swp_entry_t *entry)
 {
 	pte_t pte = word_at(vma, index);
@@ -152,7 +156,7 @@ static bool wants_reading(struct pager *pager, struct vma *vma, uint32_t index, 
 	return !slot_page(pager, *entry) && !(swap_slot(pager, *entry)->flags & (SLOT_POISONED | SLOT_ALONE));
 }
 
-/* false: no more pages for now. */
+/* Read the page at @index ahead, if it needs that. Returns false if no more pages can be read for now. */
 static bool read_one(struct pager *pager, struct vma *vma, uint32_t index, struct plug *plug)
 {
 	swp_entry_t entry;
@@ -164,8 +168,8 @@ static bool read_one(struct pager *pager, struct vma *vma, uint32_t index, struc
 }
 
 /*
- * A window behind is read from its far end on, so that frames ascend with the addresses and machines move the pages in
- * one go. => there are frames for all of it
+ * For a stream that goes down, start at the far end, so that frames ascend with the addresses, and machines move the
+ * pages in one call. => there are frames for all of them
  */
 static void read_upwards(
 	struct pager *pager, struct vma *vma, struct fault_stream *stream, unsigned want, struct plug *plug)
@@ -176,8 +180,8 @@ static void read_upwards(
 }
 
 /*
- * Frames come back in batches. A request for each few of them would cost the device more than it brings: while it has half a
- * window to do, it waits until there are frames for half a window more.
+ * Frames become free in batches, and a request for only a few of them would cost the device more than it brings. So a
+ * stream that still has half a window ahead waits until there are frames for another half.
  */
 static bool can_wait(struct pager *pager, const struct fault_stream *stream)
 {
@@ -196,7 +200,7 @@ void swapin_ahead(struct pager *pager, struct vma *vma, struct fault_stream *str
 		while (stream->ahead < want && read_one(pager, vma, stream_page(stream, stream->ahead), plug))
 			stream->ahead++;
 	}
-	if (frames_below_low(pager)) /* before the next request asks for them */
+	if (frames_below_low(pager)) /* before the next fault asks for frames */
 		pager_wake_kswapd(pager);
 }
 
@@ -210,7 +214,7 @@ int swapin_readahead(struct pager *pager, struct vma *vma, struct fault_stream *
 
 	if (error || !expected)
 		return error;
-	if (stream->ahead > 0) /* it was read, and evicted before anybody came */
+	if (stream->ahead > 0) /* it was read ahead, and evicted before anybody used it */
 		stream_too_early(stream);
 	stream->ahead = 1;
 	swapin_ahead(pager, vma, stream, plug);

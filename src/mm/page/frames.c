@@ -6,7 +6,7 @@
 
 #define POISON 0x5a
 
-/* Struct pages that were never touched take no memory, and are not counted. */
+/* The bytes of struct pages that were never touched: the host has given no memory for them, so they are not counted. */
 static uint64_t untouched_bytes(const struct node *node)
 {
 	return (uint64_t)(node->nr - node->nr_ready) * sizeof(struct page);
@@ -75,7 +75,7 @@ struct node *page_node(struct pager *pager, const struct page *page)
 	return &pager->nodes[n < pager->nr_nodes ? n : pager->nr_nodes - 1];
 }
 
-/* The first free frame at or after the cursor, wrapping round. => one is free */
+/* The first free frame at or after the cursor; after the last frame the search goes on at the first. => one is free */
 static uint32_t node_next_free(const struct node *node)
 {
 	uint32_t w = node->cursor / 64;
@@ -108,7 +108,7 @@ static unsigned node_take_free(struct node *node, unsigned want, uint32_t *first
 	return got;
 }
 
-/* The last free frame before @end, wrapping round. => one is free */
+/* The last free frame before @end; before the first frame the search goes on at the last. => one is free */
 static uint32_t node_last_free(const struct node *node, uint32_t end)
 {
 	uint32_t w = (end - 1) / 64;
@@ -135,7 +135,7 @@ unsigned node_take_top(struct node *node, unsigned want, uint32_t *end)
 	return got;
 }
 
-/* The struct pages of the frames below @end become those of free frames. */
+/* Make the struct pages of the frames below @end, as those of free frames, if they were never made. */
 static void make_ready(struct pager *pager, struct node *node, uint32_t end)
 {
 	for (; node->nr_ready < end; node->nr_ready++) {
@@ -154,7 +154,7 @@ bool frame_is_ready(struct pager *pager, const struct page *page)
 	return page_pfn(pager, page) - node->first < node->nr_ready;
 }
 
-/* => @nr frames from @frame on have just left the map of free ones */
+/* Count the frames, and init their pages. => @nr frames from @frame on have just left the map of free frames */
 static void frames_taken(struct pager *pager, struct node *node, uint32_t frame, unsigned nr)
 {
 	make_ready(pager, node, frame + nr);
@@ -255,7 +255,7 @@ void frame_free(struct pager *pager, struct page *page)
 	pager->nr_used--;
 	page_set_list(page, LIST_FREE);
 #ifndef NDEBUG
-	if (pager->machine->ops->can_share) /* its frames always have memory behind them */
+	if (pager->machine->ops->can_share) /* its frames always have memory */
 		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON,
 			PAGE_BYTES);
 #endif

@@ -2,14 +2,15 @@
 /* Frames lent to swap devices; see lend.h. */
 #include "mm/mm.h"
 
-#define LEND_RUNS 32 /* of frames that follow each other, in one go */
+#define LEND_RUNS 32 /* runs of frames that follow each other, taken in one go */
 
-/* Frames that are taken and not yet lent: their memory is still there. */
+/* Frames that were taken and are not yet lent: their memory is still there. */
 struct lend_batch {
 	struct page *first[LEND_RUNS];
 	unsigned run[LEND_RUNS];
 	unsigned nr;
 	uint32_t total;
+	/* frames in all runs */
 };
 
 static bool area_shares(const struct swap_area *area)
@@ -47,7 +48,7 @@ static uint32_t area_wanted(struct pager *pager, struct swap_area *area)
 	return (uint32_t)min_u64(area->dev->ops->memory_wanted(area->dev), most_lent(pager, area));
 }
 
-/* Up to @want free frames. They are allocated then, and hidden from everybody. */
+/* Take up to @want free frames. They are allocated and PG_lent then, and on no list, so nobody else can reach them. */
 static void take_frames(struct pager *pager, struct lend_batch *batch, uint32_t want)
 {
 	batch->nr = batch->total = 0;
@@ -65,7 +66,10 @@ static void take_frames(struct pager *pager, struct lend_batch *batch, uint32_t 
 	}
 }
 
-/* Their memory goes; drops the lock. */
+/*
+ * The machine gives the memory of the batch back to the host; then the frames are lent, and the device is told. Drops
+ * the lock.
+ */
 static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_batch *batch)
 {
 	const struct machine_ops *ops = pager->machine->ops;
@@ -89,6 +93,7 @@ static void batch_lend(struct pager *pager, struct swap_area *area, struct lend_
 	area->full = false;
 }
 
+/* Lent frames become free, until the area has @keeps of them. */
 static void take_back(struct pager *pager, struct swap_area *area, uint32_t keeps)
 {
 	while (area->nr_lent > keeps) {
@@ -102,7 +107,7 @@ static void take_back(struct pager *pager, struct swap_area *area, uint32_t keep
 	}
 }
 
-/* The device has more than it wants: what it agrees to be without is free again. */
+/* The device has more than it wants: take back what it agrees to be without. */
 static void area_take_back(struct pager *pager, struct swap_area *area, uint32_t wanted)
 {
 	take_back(pager, area, area->dev->ops->memory_grant(area->dev, wanted, most_lent(pager, area)));
@@ -114,13 +119,16 @@ void lend_end(struct pager *pager, struct swap_area *area)
 	take_back(pager, area, 0);
 }
 
-/* Drops the lock. Returns how many frames are owed still. */
+/* Lend to one area, or take back from it. Returns how many frames it is still to get. Drops the lock. */
 static uint32_t area_settle(struct pager *pager, struct swap_area *area)
 {
 	uint32_t wanted = area_wanted(pager, area), has = area->nr_lent + area->lending;
 	struct lend_batch batch;
 
-	/* A little too much is left alone: it would be asked for again soon. Its tables grow, so its store may have less. */
+	/*
+	 * A little too much is not taken back: the device would ask for it again soon. The grant is repeated because
+	 * its @most may have changed: if the device's tables grow, its store may have less.
+	 */
 	if (has > wanted + wanted / 16 + 16)
 		area_take_back(pager, area, wanted);
 	else
@@ -135,7 +143,10 @@ static uint32_t area_settle(struct pager *pager, struct swap_area *area)
 	return wanted - has - (uint32_t)min_u64(batch.total, wanted - has);
 }
 
-/* Frames for what a parent's store holds: the parent has gone. Drops the lock. */
+/*
+ * The parent has ended: take frames for what its store holds, since this process pays for that memory now. Drops the
+ * lock.
+ */
 static void area_own(struct pager *pager, struct swap_area *area)
 {
 	uint32_t has = area->nr_lent + area->lending;

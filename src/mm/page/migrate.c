@@ -7,14 +7,14 @@
 #define MIGRATE_TRIES                                                                                        \
 	10 /* how often a page that is in use may be met before it is left alone, as Linux does */
 
-/* What goes over from the old page to the new one. */
+/* Flags that the new page takes over from the old one. */
 #define MOVED_FLAGS                                                                                          \
 	(PG_uptodate | PG_dirty | PG_active | PG_referenced | PG_swapbacked | PG_unevictable | PG_mlocked |  \
 		PG_workingset | PG_readahead | PG_fresh | PG_recall | PG_error)
 
 /* ---- Begin: from PTEs to migration entries ------------------------------------------------------ */
 
-/* A merged page belongs to KSM's trees, too: they would have to learn of the new one. */
+/* A merged page belongs to KSM's trees, too, which would have to learn of the new page. So it is not moved. */
 static bool page_is_movable(const struct page *page)
 {
 	return !page_has(page, PG_ksm);
@@ -32,7 +32,7 @@ static bool hide_one(void *ctx, struct page *page, struct vma *vma, uint64_t add
 
 	(void)page;
 	pte_hide(h->pager, vma, addr, ptep, &h->batch);
-	/* Nothing is asked of a machine with flush(): what it showed it will show again. */
+	/* A machine with flush() does nothing to hide a page: what it showed before, it will show again. */
 	if (pte_is_valid(was) && h->pager->machine->ops->flush)
 		pte_set_bits(ptep, PTE_WAS_VALID);
 	return true;
@@ -51,7 +51,10 @@ static bool entry_one(void *ctx, struct page *page, struct vma *vma, uint64_t ad
 	return true;
 }
 
-/* Every PTE becomes a migration entry. Drops the lock where the machine must take the page away. -EBUSY: it is pinned */
+/*
+ * Every PTE of the page becomes a migration entry. Drops the lock where the machine must take the page away. -EBUSY:
+ * the page is pinned.
+ */
 static int try_to_migrate(struct pager *pager, struct page *page)
 {
 	struct migrating h = {.pager = pager, .batch = {.nr = 0}};
@@ -64,7 +67,7 @@ static int try_to_migrate(struct pager *pager, struct page *page)
 	return 0;
 }
 
-/* Only its isolation and its cache hold it. => unmapped */
+/* Do only the isolation and its cache hold the page? => unmapped */
 static bool has_expected_refs(const struct page *page)
 {
 	return page->_count == 1 + page_has(page, PG_swapcache) + (page_file(page) != NULL);
@@ -88,14 +91,18 @@ static bool remove_migration_pte(void *ctx, struct vma *vma)
 		return true;
 	pte_store(ptep, pte_from_migration(pte, page_pfn(r->pager, r->to)));
 	r->to->_count++;
-	r->to->_mapcount++; /* its mapping was taken over: the entry proves that it was mapped through it */
+	/* the mapping is the old page's: the entry proves that the page was mapped through it */
+	r->to->_mapcount++;
 	if (vma->flags &
 		VM_LOCKED) /* the last locked mapping took the mark with it when it became an entry */
 		page_mlock(r->pager, r->to);
 	return true;
 }
 
-/* Every entry of m->from that is left maps @to, which is either of the two. => @to has its index and caches */
+/*
+ * Every migration entry of m->from that is left maps @to, which is m->to, or m->from to undo the move.
+ * => @to has its index, and is in its cache
+ */
 static void remove_migration_ptes(struct migration *m, struct page *to)
 {
 	struct removing r = {m->pager, m->from, to};
@@ -108,13 +115,13 @@ static void remove_migration_ptes(struct migration *m, struct page *to)
 	} else if (page_file(to)) {
 		links_walk(&page_file(to)->i_mmap, to->index, to->index, remove_migration_pte, &r);
 	}
-	if (!page_mapped(to) && page_has(to, PG_mlocked)) /* the last mapping went while it moved */
+	if (!page_mapped(to) && page_has(to, PG_mlocked)) /* its last mapping went while it moved */
 		page_clear(to, PG_mlocked | PG_unevictable);
 }
 
 /* ---- What a page is goes over ------------------------------------------------------------------------ */
 
-/* The swap cache's or the page cache's word names the new page, and its reference goes over. */
+/* The word of the swap cache or page cache names the new page, and the cache's reference goes over to it. */
 static void migrate_page_move_mapping(struct pager *pager, struct page *from, struct page *to)
 {
 	to->mapping = from->mapping;
@@ -147,7 +154,7 @@ static void move_to_new_page(struct pager *pager, struct page *from, struct page
 	page_step(pager, to, "move_to_new_page", 0);
 }
 
-/* An isolated page on no isolator's list, as migration keeps it. */
+/* Isolate a page, and put it on nobody's list: so migration keeps it. */
 static void isolate_alone(struct pager *pager, struct page *page)
 {
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
@@ -158,7 +165,10 @@ static void isolate_alone(struct pager *pager, struct page *page)
 	TAILQ_REMOVE(&list, page, lru);
 }
 
-/* Back to its list; it ends here if its last mapping, or the last name of its slot, went while it was away. */
+/*
+ * The page goes back to its list. If its last mapping, or the last name of its slot, went while it was isolated, it
+ * ends here.
+ */
 static void putback_movable_page(struct pager *pager, struct page *page)
 {
 	struct page_head list = TAILQ_HEAD_INITIALIZER(list);
@@ -170,7 +180,7 @@ static void putback_movable_page(struct pager *pager, struct page *page)
 		free_swap_cache(pager, page);
 }
 
-/* Nothing but the isolation holds it any more. */
+/* The old page is free. => only the isolation holds it */
 static void free_old_page(struct pager *pager, struct page *page)
 {
 	page_clear(page, PG_lru);
@@ -185,7 +195,7 @@ static void free_new_page(struct pager *pager, struct page *page)
 	page_put(pager, page);
 }
 
-/* Its mappings and its cache hold it now, not its making. => locked, on its list */
+/* The new page's mappings and its cache hold it now; the reference of its allocation goes. => locked, on its list */
 static void release_new_page(struct pager *pager, struct page *page)
 {
 	page_unlock(pager, page);
@@ -215,7 +225,7 @@ int page_migrate_check(struct pager *pager, struct page *page, struct wait *wait
 	if (!page_is_movable(page) || page_has(page, PG_writeback) || !page_has(page, PG_uptodate))
 		return -EBUSY;
 	if (!page_mapped(page) && !page_has(page, PG_swapcache) && !page_file(page))
-		return -EBUSY; /* its holder lets go of it soon */
+		return -EBUSY; /* unmapped and uncached: its holder lets go of it soon */
 	return page_list(page) <= LIST_ISOLATED ? -EBUSY : 0;
 }
 
@@ -287,7 +297,7 @@ int migrate_end(struct migration *m)
 	return error;
 }
 
-/* The page that is in memory for @addr, or NULL. */
+/* The page in memory that the PTE at @addr leads to, or NULL. */
 static struct page *page_at(struct space *space, uint64_t addr)
 {
 	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
@@ -324,7 +334,7 @@ int migrate_begin(struct space *space, uint64_t addr, unsigned node, struct migr
 
 /* ---- Many pages ------------------------------------------------------------------------------------------ */
 
-/* All three phases. Drops the lock. => page_migrate_check() was 0 */
+/* All three phases for one page. Drops the lock. => page_migrate_check() was 0 */
 static int migrate_page(struct pager *pager, struct page *page, struct page *to)
 {
 	struct migration m;
@@ -338,11 +348,11 @@ static int migrate_page(struct pager *pager, struct page *page, struct page *to)
 	return page_migrate_end(&m);
 }
 
-/* One walk over the pages of many, by list or by frame. */
+/* One walk over many pages, by list or by frame. */
 struct moving {
 	struct pager *pager;
 	unsigned max, moved, failed;
-	bool again; /* a page was locked: it can be moved later */
+	bool again; /* a page was locked: a later try may move it */
 	struct wait *wait;
 };
 
@@ -353,7 +363,10 @@ static void note_result(struct moving *moving, int error)
 	moving->again = moving->again || error == -EAGAIN;
 }
 
-/* One look at each page of a list, the coldest first. What fails goes to the head, so that it is not met again. Drops the lock. */
+/*
+ * Look once at each page of a list, the coldest first. A page that cannot be moved goes to the head, so that it is not
+ * met again. -ENOMEM: the target has no frame to spare. Drops the lock.
+ */
 static int migrate_list(struct moving *moving, struct node *node, enum page_list list, unsigned target)
 {
 	struct pager *pager = moving->pager;
@@ -392,7 +405,7 @@ static int migrate_node(struct moving *moving, struct node *node, unsigned targe
 	return error;
 }
 
-/* While it works, pages are isolated: who freezes waits for that as for reclaim. */
+/* Pages are isolated while this works. pager_freeze() waits for that as it waits for reclaim. */
 static void moving_begin(struct moving *moving, struct pager *pager, unsigned max, struct wait *wait)
 {
 	*moving = (struct moving){.pager = pager, .max = max, .wait = wait};
@@ -442,7 +455,10 @@ int compact_node(struct pager *pager, unsigned node, unsigned max)
 	struct node *n = &pager->nodes[node];
 
 	moving_begin(&moving, pager, max, &wait);
-	/* Two scanners: frames in use from the end down, free ones from the start up; done where they meet. */
+	/*
+	 * Two scanners: one looks for frames in use, from the end down; the other for free frames, from the start up.
+	 * They are done where they meet.
+	 */
 	for (pfn_t pfn = n->first + n->nr_ready; pfn-- > n->first && moving.moved < max && !pager->frozen;) {
 		struct page *page = pfn_page(pager, pfn);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The helpers that change a page's state, and the one place where such changes are seen.
+ * The helpers that change a page's state, and the one place where such changes are reported.
  *
- * They assert what must hold before; page_step() asserts what must hold after, and tells
- * the tracer. When nobody traces, that is one branch that is never taken.
+ * The helpers assert what must hold before a change. page_step() asserts what must hold after it, and tells the tracer.
+ * When nobody traces, that costs one branch that is never taken.
  */
 #include "mm/mm.h"
 

@@ -2,7 +2,7 @@
 /* Frames that the limit does not pay for; see reserve.h. */
 #include "mm/mm.h"
 
-/* One call of the machine gives back at most this many: the pager lock is taken between. */
+/* frames whose memory one call of the machine gives back, at most: the pager lock is taken in between */
 #define RELEASE_MAX 256
 
 static size_t map_bytes(const struct node *node)
@@ -35,7 +35,7 @@ void reserve_destroy(struct pager *pager, struct node *node)
 		pager_chunk_free(pager, node->reserved_map, map_bytes(node));
 }
 
-/* @bits of word @w are free again. */
+/* The reserved frames @bits of word @w become free. */
 static void word_back(struct pager *pager, struct node *node, uint32_t w, uint64_t bits)
 {
 	uint32_t nr = (uint32_t)__builtin_popcountll(bits);
@@ -47,7 +47,7 @@ static void word_back(struct pager *pager, struct node *node, uint32_t w, uint64
 	pager->nr_reserved -= nr;
 }
 
-/* The lowest first, so that the struct pages in use stay together. */
+/* Free the reserved frames that are too many. The lowest go first, so that the struct pages in use stay together. */
 static void reserve_trim(struct pager *pager, struct node *node)
 {
 	for (uint32_t w = 0; w < node->nr_words && node->nr_reserved > node->wanted; w++) {
@@ -87,7 +87,7 @@ static void release(struct pager *pager, struct page *first, unsigned nr)
 	pager_lock(pager);
 }
 
-/* From the top, so that struct pages which were never touched stay so. */
+/* The highest free frames are taken first, so that struct pages which were never touched stay untouched. */
 void reserve_fill(struct pager *pager, struct node *node)
 {
 	uint32_t at = node->nr;

@@ -24,7 +24,10 @@ enum reclaim_result {
 /* The end of a thread's reclaim, which it has begun by counting itself in pager->nr_reclaimers. */
 void reclaim_leave(struct pager *pager);
 
-/* Direct reclaim: free some frames, or start writes. Drops the lock. => no page locked by the caller */
+/*
+ * Direct reclaim: free some frames, or start writes. Drops the lock.
+ * => the caller has no page locked, or unlocks what it has before it waits (fork.c): RECLAIM_WAIT counts on that
+ */
 enum reclaim_result try_to_free_pages(struct pager *pager);
 
 /*

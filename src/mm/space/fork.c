@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ *
  * Fork of a space: dup_mmap copies the VMAs, copy_page_range the PTEs (LIFECYCLE 7).
  *
  *      parent's PTE        child's PTE                  and
  *      none                none
  *      zero page           zero page
  *      swap entry          the same                     the slot counts one more: nothing is read or written
- *      migration entry     the same                     both without the right to write; !can_share: waited for
- *      present             the same, read-only          so is the parent's; _mapcount and _count rise; a merged page has
- *                                                       an item for it (ksm.h)
+ *      migration entry     the same                     both lose the right to write; if !can_share, fork waits for it
+ *      present             the same, read-only          so is the parent's; _mapcount and _count rise; for a merged
+ *                                                       page the child gets an item, too (ksm.h)
  *      present             a copy, armed                where a frame has one place only (!can_share)
  *
- * Mappings of shared memory and files that nobody wrote to are not copied: faults fill them again.
+ * VMAs of shared memory, and VMAs without an anon_vma, are made without PTEs: faults fill them again.
  *
- * Faults in the parent wait until all is copied (VM_CHANGING). A write that needs no fault goes to a page that is
- * not copied yet, so it cannot have been caused by one that the child does not see: the child is a snapshot.
+ * Faults in the parent wait until all is copied (VM_CHANGING). A write that needs no fault may still go to a page that
+ * is not copied yet. No such write can follow from one that the child does not see, so the child is a snapshot.
  */
 #include "mm/mm.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
-/* Between a parent and its child: pages of the child are @shift pages further on. */
+/* One call of space_fork(). Pages of the child are @shift pages further on. */
 struct fork {
 	struct pager *pager;
 	struct space *parent, *child;
-	uint64_t shift; /* of page indexes; wraps */
+	uint64_t shift; /* of page indexes; may wrap */
 	struct wait *wait;
 };
 
 /* ---- VMAs -------------------------------------------------------------------------------------- */
 
-/* => no VMA crosses the ends of the child's range */
+/* Copy one VMA and give it a region. => the VMA does not cross the ends of the child's range */
 static int dup_vma(struct fork *fork, const struct vma *vma)
 {
 	struct machine *machine = fork->pager->machine;
@@ -76,7 +77,7 @@ static int fork_wait_page(struct fork *fork, struct page *page)
 	return -EAGAIN;
 }
 
-/* The right to write goes, in both; the child's copy is old. */
+/* Both PTEs lose the right to write. The child's is not accessed, so its page may go early. */
 static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from, pte_slot_t *to)
 {
 	pte_t pte = pte_load(from);
@@ -84,7 +85,7 @@ static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from,
 
 	if (page_has(page, PG_locked))
 		return fork_wait_page(fork, page);
-	if (page->_mapcount >= UINT16_MAX - 1) /* its slot must be able to count all of them */
+	if (page->_mapcount >= UINT16_MAX - 1) /* the page's slot must be able to count all of its PTEs */
 		return -ENOMEM;
 	if (page_stable_node(page) && ksm_copy_rmap(page, fork->child, index + fork->shift))
 		return -ENOMEM;
@@ -94,7 +95,7 @@ static int copy_present_pte(struct fork *fork, uint64_t index, pte_slot_t *from,
 			fork->pager->machine, fork->parent, index_addr(fork->parent, index));
 	}
 	pte_store(to, pte & ~PTE_ACCESSED);
-	page->_mapcount++; /* its anon_vma knows the child's VMA: dup_mmap() came first */
+	page->_mapcount++; /* its anon_vma is linked to the child's VMA: dup_mmap() came first */
 	page->_count++;
 	if (fork->pager->tracer)
 		page_step(fork->pager, page, "copy_one_pte", index_addr(fork->child, index + fork->shift));
@@ -135,7 +136,7 @@ static bool vma_needs_copy(const struct vma *vma)
 	return !(vma->flags & (VM_SHARED | VM_FOREIGN)) && vma->anon_vma;
 }
 
-/* Pages [index, end) of one VMA. *index says how far it got. */
+/* Copy the PTEs of pages [index, end) of one VMA. *index becomes the page where it stopped. */
 static int copy_page_range(struct fork *fork, uint64_t *index, uint64_t end)
 {
 	pte_slot_t *from, *to = NULL;
@@ -145,7 +146,7 @@ static int copy_page_range(struct fork *fork, uint64_t *index, uint64_t end)
 	for (; (from = pgtable_next(&fork->parent->pgtable, *index, end, index)) != NULL; ++*index) {
 		uint64_t at = *index + fork->shift;
 
-		/* Words of one table follow each other: no need to look for each from the root. */
+		/* Words of one table follow each other, so a search from the root is not needed for each. */
 		to = to && at / PT_ENTRIES == last / PT_ENTRIES
 			     ? to + (at - last)
 			     : pgtable_make(fork->pager, &fork->child->pgtable, at);
@@ -153,7 +154,7 @@ static int copy_page_range(struct fork *fork, uint64_t *index, uint64_t end)
 		if (!to)
 			return -ENOMEM;
 		if (!pte_is_none(pte_load(to)))
-			continue; /* copied before this had to wait */
+			continue; /* copied by an earlier call, before it had to wait */
 		error = copy_one_pte(fork, *index, from, to);
 		if (error)
 			return error;
@@ -178,7 +179,10 @@ struct early {
 	struct unmap_batch batch;
 };
 
-/* A frame for the child's copy, by reclaim if need be. */
+/*
+ * A frame for the child's copy. May reclaim, and drop the lock for that. Pages of the batch are locked then, so reclaim
+ * passes over them, and may say -EAGAIN where it would say -ENOMEM; copy_early() unlocks them before it returns.
+ */
 static int early_frame(struct fork *fork, struct page **page)
 {
 	if (frame_alloc_run(fork->pager, 1, page))
@@ -190,11 +194,14 @@ static int early_frame(struct fork *fork, struct page **page)
 	return frame_alloc_run(fork->pager, 1, page) ? 0 : -ENOMEM;
 }
 
-/* The page is hidden, so that nobody writes to it meanwhile; the child's PTE stands, its page locked. */
+/*
+ * Hide the page, so that nobody writes to it, and make the child's PTE; both pages are locked. 1: the PTE has changed
+ * while the lock was dropped, look at it again.
+ */
 static int early_add(struct fork *fork, struct early *early, uint64_t index, struct vma *vma, pte_slot_t *to)
 {
 	struct page *copy;
-	int error = early_frame(fork, &copy); /* may drop the lock: look only now */
+	int error = early_frame(fork, &copy); /* may drop the lock, so the PTE is looked at afterwards */
 
 	if (error)
 		return error;
@@ -220,7 +227,7 @@ static int early_add(struct fork *fork, struct early *early, uint64_t index, str
 	return 0;
 }
 
-/* => pager lock not held, all pages locked and at their frames */
+/* Copy the batch's pages. => pager lock not held, all pages locked, their bytes at their frames */
 static int early_fill(struct fork *fork, const struct early *early)
 {
 	for (unsigned i = 0; i < early->nr; i++) {
@@ -265,8 +272,8 @@ static int early_run(struct fork *fork, struct early *early)
 }
 
 /*
- * One batch from *index on. A page that went out while its copy's frame was made is met again as a swap entry:
- * that word is looked at once more.
+ * Gather one batch from *index on. A page may leave memory while its copy's frame is made: then its word is a swap
+ * entry, and is looked at once more.
  */
 static int early_gather(struct fork *fork, struct early *early, uint64_t *index, uint64_t end)
 {
@@ -335,7 +342,7 @@ static int copy_vmas(struct fork *fork, uint64_t to)
 	return error;
 }
 
-/* The child without its link to the parent; what it mapped goes. => -EAGAIN: call again, parent->fork_child stays */
+/* End the half-made child: what it maps goes, too. -EAGAIN: call again, parent->fork_child stays. Drops the lock. */
 static int fork_undo(struct fork *fork, struct wait *wait)
 {
 	pager_unlock(fork->pager);

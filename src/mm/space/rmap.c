@@ -25,7 +25,7 @@ static int link_order(const struct anon_vma_chain *a, const struct anon_vma_chai
 
 RB_PROTOTYPE_INTERNAL(anon_vma_tree, anon_vma_chain, rb, link_order, RB_LOCAL)
 
-/* The tree's own calls name the places where a subtree has changed; everything above has, too. */
+/* The tree's code calls this where a subtree has changed. All links above it have changed, too. */
 void anon_vma_chain_augment(struct anon_vma_chain *link)
 {
 	for (; link; link = RB_PARENT(link, rb)) {
@@ -76,7 +76,7 @@ static int link_add(struct pager *pager, struct vma *vma, struct anon_vma *anon_
 	return 0;
 }
 
-/* A new one for @vma, which is linked to it. @parent NULL: it founds a family. */
+/* Make an anon_vma for @vma, and link them. @parent NULL: it founds a family. */
 static int anon_vma_make(struct pager *pager, struct vma *vma, struct anon_vma *parent)
 {
 	struct anon_vma *anon_vma = pool_alloc(pager, &pager->anon_vma_pool);
@@ -126,7 +126,11 @@ int anon_vma_clone(struct pager *pager, struct vma *vma, const struct vma *from)
 	return 0;
 }
 
-/* One that no VMA's pages are born to any more, with no more than one child: it can be @vma's. */
+/*
+ * An anon_vma linked to @vma that no VMA's pages are born to any more, and that has at most one child: @vma can take it
+ * over.
+ * NULL: there is none.
+ */
 static struct anon_vma *orphan_of(const struct vma *vma)
 {
 	struct anon_vma_chain *link;
@@ -162,7 +166,7 @@ static void anon_vma_free(struct pager *pager, struct anon_vma *anon_vma)
 		pool_free(&pager->anon_vma_pool, anon_vma);
 }
 
-/* First all links, then those anon_vmas that have none left: each still finds its parent. */
+/* Remove all links first, then free the anon_vmas that have none left: so each of them still finds its parent. */
 void unlink_anon_vmas(struct pager *pager, struct vma *vma)
 {
 	struct anon_vma_chain *link;
@@ -241,7 +245,8 @@ static void set_anon_mapping(struct page *page, struct anon_vma *anon_vma, uint3
 	page->mapping = (void *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON);
 	page_clear(page, PG_fresh);
 	page->index = index;
-	page_clear(page, PG_ksm); /* one that was merged once, and is in the swap cache since */
+	/* the page may have been merged once; since then it was in the swap cache */
+	page_clear(page, PG_ksm);
 }
 
 void page_add_anon_rmap(struct page *page, struct vma *vma, uint64_t addr, bool exclusive)
@@ -276,8 +281,8 @@ void page_remove_rmap(struct page *page, struct vma *vma, uint64_t addr)
 	if (page_stable_node(page))
 		ksm_remove_rmap(page, vma->space, space_index(vma->space, addr));
 	/*
-	 * Without a mapping the anon_vma may go before the page does. What remains is that the page is
-	 * anonymous; the next first mapping says where.
+	 * An anon_vma may go before a page that it does not map any more. Only the tag stays, which says that the page
+	 * is anonymous. The next first mapping gives the page an anon_vma again.
 	 */
 	if (--page->_mapcount < 0 && page_is_anon(page))
 		page->mapping = (void *)((uintptr_t)page->mapping & PAGE_MAPPING_FLAGS);
@@ -376,7 +381,7 @@ static bool referenced_one(void *ctx, struct page *page, struct vma *vma, uint64
 		asking->ref.vm_locked = true;
 		return false;
 	}
-	/* What is read in order is not read again soon: pages behind go first. */
+	/* A page that is read in order is not read again soon, so an accessed mark does not keep it. */
 	if ((pte_clear_bits(ptep, PTE_ACCESSED) & PTE_ACCESSED) && !(vma->flags & VM_SEQ_READ)) {
 		asking->ref.nr++;
 		asking->ref.vm_exec |= vma->file && (vma->prot & PROT_EXEC);
@@ -410,7 +415,7 @@ void pte_hide(
 		.space = vma->space, .addr = addr, .pfn = pte_pfn(was), .prot = (uint8_t)vma->prot};
 }
 
-/* The page stays where it is: its PTE says so again. */
+/* The page stays at its address: make its PTE valid again. */
 static void batch_show_again(const struct mapping *map)
 {
 	pte_set_bits(pgtable_find(&map->space->pgtable, space_index(map->space, map->addr)),
@@ -503,8 +508,10 @@ enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, str
 
 	assert(page_has(page, PG_locked));
 	rmap_walk(pager, page, unmap_begin_one, &h);
-	/* Hidden PTEs of a page that stays: a machine with flush() shows them again by the bit alone. The others
-	 * have one PTE to a page, so nothing was hidden before the one that was in use. */
+	/*
+	 * The page stays, so show its hidden PTEs again. A machine with flush() needs the bit alone. On other machines
+	 * a page has one PTE, so nothing was hidden before the one that was in use.
+	 */
 	if (h.result != UNMAP_DONE && pager->machine->ops->flush)
 		rmap_walk(pager, page, show_again_one, NULL);
 	return h.result;
@@ -513,7 +520,7 @@ enum unmap_result try_to_unmap_begin(struct pager *pager, struct page *page, str
 struct unmapping {
 	struct pager *pager;
 	bool zero;
-	swp_entry_t entry; /* what PTEs become otherwise */
+	swp_entry_t entry; /* what the PTEs become, if not none */
 };
 
 static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_t addr, pte_slot_t *ptep)
@@ -536,7 +543,7 @@ static bool unmap_end_one(void *ctx, struct page *page, struct vma *vma, uint64_
 
 static enum unmap_result unmap_end(struct pager *pager, struct page *page, struct unmapping *u)
 {
-	/* A thread has touched it while it went, and waits for the lock: the page is in use. */
+	/* A thread has touched the page after it was hidden, and waits for its lock: the page is in use. */
 	if (page_has(page, PG_waiters) && page_mapped(page))
 		return UNMAP_ACCESSED;
 	rmap_walk(pager, page, unmap_end_one, u);

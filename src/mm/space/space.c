@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Address spaces: VMAs come, are split and merged, and go; see space.h.
+ * Address spaces: VMAs are made, split and merged, and end; see space.h.
  *
- * Calls that must wait for a busy page say so and are called again: each of them first does what can be done again
- * without harm (splitting, marking), then the long work in steps, and last what cannot fail.
+ * A call that meets a busy page returns -EAGAIN and is made again. So each call first does what can be repeated without
+ * harm (splitting, marking), then the long work in steps, and last what cannot fail.
  */
 #include "mm/mm.h"
 
 #include <sys/mman.h>
 
-/* Page aligned, not empty, inside the space; *len is rounded up. */
+/* The range must be page aligned, not empty, and inside the space. *len is rounded up to pages. 0 or -EINVAL. */
 int range_check(const struct space *space, uint64_t addr, uint64_t *len)
 {
 	uint64_t bytes = page_align_up(*len);
@@ -24,7 +24,7 @@ int range_check(const struct space *space, uint64_t addr, uint64_t *len)
 
 /* ---- munmap and mmap -------------------------------------------------------------------------------- */
 
-/* Take VMAs out of the space and their regions from the machine, one by one. Drops the lock. => their PTEs are none */
+/* Take VMAs out of the space, and their regions from the machine, one by one. Drops the lock. => their PTEs are none */
 static int remove_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
 {
 	struct pager *pager = space->pager;
@@ -83,7 +83,9 @@ int space_munmap(struct space *space, uint64_t addr, uint64_t len, struct wait *
 	return error;
 }
 
-/* As Linux's default: refuse only what could never be there at once. */
+/*
+ * As Linux's default: refuse only a mapping that could never be in memory and swap at once, whatever the limit becomes.
+ */
 static bool could_ever_hold(struct pager *pager, uint64_t len, int prot, unsigned flags)
 {
 	if ((flags & (SPACE_NORESERVE | SPACE_FOREIGN)) || !(prot & PROT_WRITE))
@@ -91,7 +93,7 @@ static bool could_ever_hold(struct pager *pager, uint64_t len, int prot, unsigne
 	return len >> PAGE_SHIFT <= (uint64_t)pager->nr_frames + pager->slots_total;
 }
 
-/* Where the mapping goes; what is there is unmapped, if the caller insists. */
+/* Choose where the mapping goes. With SPACE_FIXED, what is there is unmapped. */
 static int place(struct space *space, uint64_t *addr, uint64_t len, unsigned flags, struct wait *wait)
 {
 	if (flags & (SPACE_FIXED | SPACE_FIXED_NOREPLACE)) {
@@ -109,7 +111,7 @@ static int place(struct space *space, uint64_t *addr, uint64_t len, unsigned fla
 	return *addr ? 0 : -ENOMEM;
 }
 
-/* The VMA first, then the machine's region: until both stand, faults wait. Drops the lock. */
+/* Make the VMA, then the machine's region. Faults wait until both are there. Drops the lock. */
 static int map_region(struct space *space, uint64_t addr, const struct vma *like)
 {
 	struct pager *pager = space->pager;
@@ -134,7 +136,7 @@ static int map_region(struct space *space, uint64_t addr, const struct vma *like
 	return 0;
 }
 
-/* @like: prot, flags, file and pgoff of the new VMA. An anonymous one counts its pages from the space's start. */
+/* @like: prot, flags, file and pgoff of the new VMA. An anonymous VMA counts its pages from the space's start. */
 static int do_mmap(struct space *space, uint64_t *addr, uint64_t len, unsigned flags, struct vma *like,
 	struct wait *wait)
 {
@@ -331,7 +333,7 @@ unsigned space_longest_chain(struct space *space)
 	return longest;
 }
 
-/* A snapshot is younger than the space in whose range it lies. */
+/* The list is in order of age. A fork's child that lies in the range of its parent is the younger one. */
 struct space *find_space(struct pager *pager, uint64_t addr)
 {
 	struct space *space;

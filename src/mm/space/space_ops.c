@@ -20,7 +20,10 @@
 
 /* ---- mprotect ----------------------------------------------------------------------------- */
 
-/* Give one VMA other rights: its pages are hidden, and come back with the new ones when they are touched. Drops the lock. */
+/*
+ * Give one VMA other rights. Its pages are hidden, and come back with the new rights when they are touched. Drops the
+ * lock.
+ */
 static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 {
 	struct space *space = vma->space;
@@ -49,7 +52,7 @@ static int vma_protect(struct vma *vma, int prot, struct wait *wait)
 	return error;
 }
 
-/* Locked memory that can be written from now on: its copies are made now, as mlock() would. Drops the lock. */
+/* Private locked memory becomes writable: make its copies now, as mlock() would. Drops the lock. */
 static int populate_locked(struct space *space, uint64_t end, struct wait *wait);
 
 static bool is_private_locked(const struct vma *vma)
@@ -92,22 +95,23 @@ int space_mprotect(struct space *space, uint64_t addr, uint64_t len, int prot, s
 /* ---- mremap --------------------------------------------------------------------------------- */
 
 /*
- * May @nr more pages be locked? Half of the frames at most that devices do not hold: those cannot go back for it. What is
- * locked counts from the call on that locks it, in memory or not: what is PROT_NONE today may have to come in tomorrow.
+ * May @nr more pages be locked? At most half of the frames that devices do not hold, because devices cannot give theirs
+ * back for that. A page counts from the call that locks it, in memory or not: a PROT_NONE page may have to come in
+ * later.
  */
 static bool may_lock(const struct pager *pager, uint64_t nr)
 {
 	return nr == 0 || pager->nr_mlocked + nr + pager->nr_lent / 2 <= pager->nr_limit / 2;
 }
 
-/* A locked VMA grows with all that it gains locked, so the limit of mlock holds here, too. */
+/* What a locked VMA gains is locked, too, so the limit of mlock holds here as well. */
 static bool may_grow(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
 {
 	return new_len <= old_len || !(find_vma(space, addr)->flags & VM_LOCKED) ||
 	       may_lock(space->pager, (new_len - old_len) >> PAGE_SHIFT);
 }
 
-/* Tables for all words that will be moved: what can fail comes before what cannot be undone. */
+/* Make tables for all words that will be moved: this can fail, so it comes before what cannot be undone. */
 static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
 {
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
@@ -119,7 +123,7 @@ static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uin
 	return 0;
 }
 
-/* Move PTE words from one place to another: the pages are hidden, so no address shows them. => tables made */
+/* Move PTE words to another place. The pages are hidden, so no address shows them. => tables are made */
 static void move_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
 {
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
@@ -140,7 +144,7 @@ static bool same_vma_covers(struct space *space, uint64_t addr, uint64_t len)
 	return vma && !(vma->flags & VM_FOREIGN) && vma->end >= addr + len;
 }
 
-/* The new VMA: the same pages at another place, so the same page indexes and anon_vmas. Drops the lock. */
+/* Make the VMA at the new place: it has the same pages, so the same page indexes and anon_vmas. Drops the lock. */
 static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t len)
 {
 	struct pager *pager = space->pager;
@@ -165,7 +169,7 @@ static int copy_vma(struct space *space, struct vma *old, uint64_t to, uint64_t 
 	return error;
 }
 
-/* Nothing was moved: the new place goes, the old one is as it was. */
+/* Nothing was moved: unmap the new place; the old one is as it was. Returns @error. */
 static int move_undo(struct space *space, uint64_t from, uint64_t end, uint64_t new_len, int error)
 {
 	unmap_region(space, space->moving_to, space->moving_to + new_len, &(struct wait){0});
@@ -176,8 +180,8 @@ static int move_undo(struct space *space, uint64_t from, uint64_t end, uint64_t 
 }
 
 /*
- * mremap to another place, in steps that can be called again: space->moving_to remembers the first, and *to is set
- * by the last. What is longer than the new place ends. Drops the lock.
+ * mremap to another place. The steps can be repeated: the first one sets space->moving_to, and the last one sets *to.
+ * What does not fit at the new place ends. Drops the lock.
  */
 static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64_t *to, uint64_t new_len,
 	struct wait *wait)
@@ -189,7 +193,10 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 		error = vma_split_range(space, from, end);
 		if (error)
 			return error;
-		/* First: a fault in between would be the first of the old VMA, whose anon_vma the new one would not have. */
+		/*
+		 * This must come first. A fault in between could be the first one of the old VMA, and would give it an
+		 * anon_vma that the new VMA does not have.
+		 */
 		range_set_changing(space, from, end, true);
 		error = copy_vma(space, find_vma(space, from), *to, new_len);
 		if (error) {
@@ -211,18 +218,24 @@ static int move_vma(struct space *space, uint64_t from, uint64_t old_len, uint64
 	error = unmap_vmas(space, from + moved, end, wait);
 	if (error)
 		return error;
-	/* Hidden and nobody's fault can come in between: VM_CHANGING. A busy page would have its lock taken by reclaim
-	 * only, which finds the page by its index in the VMA where the PTE is. */
+	/*
+	 * The pages are hidden, and no fault can come in between, because of VM_CHANGING. Only reclaim may have one
+	 * locked, and it finds the page by its index in the VMA where the PTE is.
+	 */
 	move_page_tables(space, from, space->moving_to, moved);
 	*to = space->moving_to;
 	space->moving_to = 0;
 	range_set_changing(space, *to, *to + new_len, false);
-	error = unmap_region(space, from, end, wait); /* no PTE is left there: nothing to wait for */
+	/* no PTE is left there, so this does not have to wait */
+	error = unmap_region(space, from, end, wait);
 	vma_merge_range(space, *to, *to + new_len);
 	return error;
 }
 
-/* Or it was, and a call that has to be made again has begun to unmap its end. */
+/*
+ * Does one VMA cover the old range? Or did one, and this is a repeated call whose first call has begun to unmap the
+ * end?
+ */
 static bool same_vma_covered(struct space *space, uint64_t addr, uint64_t old_len, uint64_t new_len)
 {
 	if (same_vma_covers(space, addr, old_len))
@@ -277,7 +290,7 @@ static int remap_locked(struct space *space, uint64_t *addr, uint64_t old_len, u
 	uint64_t to = new_addr;
 	int error;
 
-	if (space->moving_to) /* called again */
+	if (space->moving_to) /* this is a repeated call */
 		return move_vma(space, *addr, old_len, addr, new_len, wait);
 	if (!same_vma_covered(space, *addr, old_len, new_len))
 		return -EFAULT;
@@ -324,7 +337,7 @@ int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t
 
 /* ---- madvise ------------------------------------------------------------------------------------ */
 
-/* Take the pages of [start, end) off the LRU, up to a batch, for what the advice does with them. */
+/* Isolate pages of [index, end) for the advice, up to a batch. *index becomes the page where it stopped. */
 static void isolate_range(struct space *space, uint64_t *index, uint64_t end, struct page_head *list)
 {
 	pte_slot_t *ptep;
@@ -338,7 +351,7 @@ static void isolate_range(struct space *space, uint64_t *index, uint64_t end, st
 			continue;
 		struct page *page = pfn_page(space->pager, pte_pfn(pte));
 
-		/* What others map too is not one program's to judge. */
+		/* A page that others map, too, is not for one program to judge. */
 		if (page->_mapcount == 0 && !page_has(page, PG_unevictable) &&
 			isolate_lru_page(space->pager, page, list))
 			nr++;
@@ -371,7 +384,7 @@ static void advise_willneed(struct space *space, uint64_t start, uint64_t end)
 
 enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_LOCK };
 
-/* To lock memory is to write to it where that is private: a copy that came later would not be locked. */
+/* To lock private memory is to write to it: otherwise a copy would be made later, which would not be locked. */
 static bool populate_writes(struct space *space, uint64_t addr, enum populate how)
 {
 	const struct vma *vma = how == POPULATE_LOCK ? find_vma(space, addr) : NULL;
@@ -379,7 +392,7 @@ static bool populate_writes(struct space *space, uint64_t addr, enum populate ho
 	return how == POPULATE_WRITE || (vma && (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED));
 }
 
-/* As if each page had been touched, or written: a page that MADV_FREE gave up is wanted again then. */
+/* Is the page as if it had been touched, or written? A write to a page that MADV_FREE gave up keeps the page. */
 static bool is_populated(struct space *space, uint64_t addr, bool write)
 {
 	pte_slot_t *ptep = pgtable_find(&space->pgtable, space_index(space, addr));
@@ -394,7 +407,7 @@ static bool is_populated(struct space *space, uint64_t addr, bool write)
 	return pte & PTE_WRITE;
 }
 
-/* Fault in what is not there yet; *addr says how far it got. Drops the lock. */
+/* Fault in the pages that are not there yet; *addr becomes the page where it stopped. Drops the lock. */
 static int populate(struct space *space, uint64_t *addr, uint64_t end, enum populate how, struct wait *wait)
 {
 	struct pager *pager = space->pager;
@@ -412,7 +425,7 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, enum popu
 
 		pager_lock(pager);
 		switch (result) {
-		case FAULT_DONE: /* perhaps only swapped in: a copy may have to follow */
+		case FAULT_DONE: /* perhaps the page was only swapped in, and must be copied next */
 			break;
 		case FAULT_WAIT:
 			return -EAGAIN;
@@ -428,8 +441,8 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, enum popu
 }
 
 /*
- * When called again, go on where it stopped: in few frames the first pages are gone by then, and who starts over
- * with them never comes to the last.
+ * A repeated call goes on where the last one stopped. If frames are few, the first pages have left memory again by
+ * then, so a call that started over would never reach the end.
  */
 static int advise_populate(
 	struct space *space, uint64_t start, uint64_t end, enum populate how, struct wait *wait)
@@ -453,7 +466,7 @@ static int populate_locked(struct space *space, uint64_t end, struct wait *wait)
 			error = populate(space, &from, min_u64(end, vma->end), POPULATE_LOCK, wait);
 		space->populated_to = from;
 	}
-	return error == -EAGAIN ? error : 0; /* what cannot be had now faults later */
+	return error == -EAGAIN ? error : 0; /* a page that cannot be had now will fault later */
 }
 
 static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uint32_t flags)
@@ -468,7 +481,7 @@ static int set_read_flags(struct space *space, uint64_t start, uint64_t end, uin
 	return 0;
 }
 
-/* What is locked is not to go: advice that says so is an error, as on Linux. */
+/* Advice that locked memory should go is an error, as on Linux. */
 static bool range_is_locked(struct space *space, uint64_t start, uint64_t end)
 {
 	for (struct vma *vma = find_vma_from(space, start); vma && vma->start < end; vma = vma_next(vma))
@@ -482,7 +495,9 @@ static int advise_dontneed(struct space *space, uint64_t start, uint64_t end, st
 	return range_is_locked(space, start, end) ? -EINVAL : unmap_vmas(space, start, end, wait);
 }
 
-/* One page may be dropped at any time, unless it is written before: until then it counts as one of a file. */
+/*
+ * The page may be dropped at any time, unless it is written before that. Until then it is on the lists of file pages.
+ */
 static void mark_lazyfree(struct space *space, uint64_t addr, pte_slot_t *ptep)
 {
 	struct pager *pager = space->pager;
@@ -490,7 +505,7 @@ static void mark_lazyfree(struct space *space, uint64_t addr, pte_slot_t *ptep)
 
 	if (page->_mapcount > 0 || !page_is_anon(page) || page_has_any(page, PG_ksm) ||
 		!page_trylock(pager, page))
-		return; /* others want it: advice is not an order */
+		return; /* the page is in use, and advice need not be followed */
 	if (!page_has(page, PG_swapcache) || try_to_free_swap(pager, page)) {
 		pte_clear_bits(ptep, PTE_DIRTY | PTE_ACCESSED);
 		pager->machine->ops->flush(pager->machine, space, addr);
@@ -501,7 +516,7 @@ static void mark_lazyfree(struct space *space, uint64_t addr, pte_slot_t *ptep)
 	page_step(pager, page, "madvise_free_pte_range", addr);
 }
 
-/* Machines that do not see writes cannot tell what was written since: there the pages go now. */
+/* A machine that does not see writes cannot tell which pages are written later, so the pages end at once. */
 static int advise_free(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
 {
 	uint64_t index = space_index(space, start), last = space_index(space, end);
@@ -594,7 +609,10 @@ static int set_locked(struct space *space, uint64_t start, uint64_t end, bool lo
 	return error;
 }
 
-/* Move the pages that are there to the list where they belong now; an isolated one is moved by its isolator's next look. */
+/*
+ * Move the pages that are in memory to the list where they belong now. For an isolated page, reclaim does that when it
+ * looks at the page next.
+ */
 static void requeue_range(struct space *space, uint64_t start, uint64_t end, bool lock)
 {
 	uint64_t index = space_index(space, start), last = space_index(space, end);
@@ -606,7 +624,7 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 		if (!(pte & (PTE_PRESENT | PTE_MIGRATION)) || (pte & PTE_ZERO))
 			continue;
 		struct page *page =
-			pfn_page(space->pager, pte_pfn(pte)); /* moving: the new page will have its flags */
+			pfn_page(space->pager, pte_pfn(pte)); /* moving: the new page will get its flags */
 
 		if (lock)
 			page_mlock(space->pager, page);

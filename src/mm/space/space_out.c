@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What of a space is not at its addresses: for whoever is about to be looked at from outside. */
+/* What of a space is not at its addresses: for a caller whose memory is about to be looked at from outside. */
 #include "mm/mm.h"
 
-#define LOOK_MAX 4096 /* words looked at under one hold of the lock */
+#define LOOK_MAX 4096 /* words looked at while the lock is held once */
 
 static bool is_away(pte_t pte, enum space_away what)
 {
 	return !pte_is_valid(pte) && (what == SPACE_AWAY || pte_is_present(pte) == (what == SPACE_ARMED));
 }
 
-/* => pager lock held. *at moves on; true: *at is one */
+/* Look at up to LOOK_MAX words from *at on. true: the word at *at is one. *at moves on. => pager lock held */
 static bool next_out(struct space *space, enum space_away what, uint64_t *at, uint64_t end)
 {
 	for (unsigned looked = 0; looked < LOOK_MAX && *at < end; looked++) {

@@ -7,7 +7,7 @@ static int vma_order(const struct vma *a, const struct vma *b)
 	return a->start < b->start ? -1 : a->start > b->start;
 }
 
-/* This tree keeps no sums: the other one's augmentation is not its own. */
+/* This tree keeps no sums, but the interval tree of rmap.h does, by the same macros. */
 #undef RB_AUGMENT
 #define RB_AUGMENT(vma) ((void)(vma))
 RB_GENERATE_INTERNAL(vma_tree, vma, node, vma_order, RB_LOCAL)
@@ -57,11 +57,11 @@ static uint64_t first_hole(struct space *space, uint64_t from, uint64_t to, uint
 	return at + len <= to ? at : 0;
 }
 
-/* A hole of @len bytes; next fit, so that a search does not pass all VMAs each time. 0: none */
+/* A hole of @len bytes, or 0. The search goes on where the last one ended, so it does not pass all VMAs each time. */
 uint64_t find_hole(struct space *space, uint64_t len)
 {
 	uint64_t end = space->base + space->bytes;
-	/* Address 0 stays free: it is the value for "none". */
+	/* Address 0 is never handed out, because 0 means "none". */
 	uint64_t base = space->base ? space->base : PAGE_BYTES;
 	uint64_t at;
 
@@ -98,7 +98,7 @@ void vma_set_locked(struct vma *vma, bool locked)
 	count_mlocked(vma, 1);
 }
 
-/* A VMA in no tree yet. NULL: no host memory. */
+/* Make a VMA that is in no tree yet. NULL: no host memory. */
 static struct vma *vma_make(struct space *space, uint64_t start, const struct vma *like)
 {
 	struct vma *vma = pool_alloc(space->pager, &space->pager->vma_pool);
@@ -161,7 +161,7 @@ void vma_unmake(struct vma *vma)
 	space_event(space);
 }
 
-/* Cut @vma in two at @addr. -ENOMEM: it is as it was. */
+/* Cut @vma in two at @addr. -ENOMEM: @vma is as it was. */
 static int vma_split(struct vma *vma, uint64_t addr)
 {
 	struct space *space = vma->space;
@@ -190,7 +190,7 @@ static int split_at(struct space *space, uint64_t addr)
 	return vma && vma->start < addr ? vma_split(vma, addr) : 0;
 }
 
-/* No VMA crosses start or end afterwards. */
+/* Split VMAs so that none crosses @start or @end. */
 int vma_split_range(struct space *space, uint64_t start, uint64_t end)
 {
 	int error = split_at(space, start);
@@ -215,7 +215,7 @@ static bool can_merge(const struct vma *lower, const struct vma *upper)
 	       (same_links(lower, upper) || TAILQ_EMPTY(&lower->chain) || TAILQ_EMPTY(&upper->chain));
 }
 
-/* One VMA where two were; the one that has links keeps them. */
+/* Make one VMA of two. If one has links to anon_vmas, it is the one that is kept. */
 static void vma_merge(struct vma *lower, struct vma *upper)
 {
 	struct vma *keep = TAILQ_EMPTY(&lower->chain) ? upper : lower;
@@ -227,14 +227,14 @@ static void vma_merge(struct vma *lower, struct vma *upper)
 	RB_REMOVE(vma_tree, &space->vmas, gone);
 	vma_free(gone);
 	anon_vma_interval_tree_pre_update(keep);
-	/* The order in the tree is by start, and nothing lies between the two: it stays right. */
+	/* The tree is ordered by start, and nothing lies between the two, so the order still holds. */
 	keep->start = start;
 	keep->end = end;
 	keep->pgoff = pgoff;
 	anon_vma_interval_tree_post_update(keep);
 }
 
-/* Undo splits that are no longer needed, from the VMA before @start to the one behind @end. */
+/* Merge VMAs that need not be apart, from the one before @start to the one behind @end. */
 void vma_merge_range(struct space *space, uint64_t start, uint64_t end)
 {
 	struct vma *vma = find_vma_from(space, start > space->base ? start - 1 : start);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clearing and hiding the PTEs of a range, in batches: the machine takes the pages of one away in one call; see space.h.
+ * Clearing and hiding the PTEs of a range, in batches; see space.h. The machine takes the pages of a batch away in one
+ * call.
  *
- * Who meets a busy page ends the batch that it has, then says -EAGAIN. What was done stays done.
+ * When a busy page is met, the batch that was gathered is finished first; then the call returns -EAGAIN. What was done
+ * stays done.
  */
 #include "mm/mm.h"
 
-/* How often a call waits for a pin to go, a moment each time. */
+/* how often in a row a call is repeated for a pinned page, before it fails */
 #define HIDE_TRIES 200
 
-/* Pages of a range that are taken from it together. */
+/* Pages of a range that are taken away together. */
 struct zap {
 	struct space *space;
 	unsigned nr;
@@ -26,7 +28,7 @@ static bool zap_full(const struct zap *zap)
 	return zap->nr == UNMAP_BATCH;
 }
 
-/* Lock the page and hide its PTE. false: it is busy */
+/* Lock the page and hide its PTE. Returns false if the page is busy. */
 static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 {
 	struct pager *pager = zap->space->pager;
@@ -40,13 +42,13 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 	return true;
 }
 
-/* Anonymous, and without a slot: it is written when it goes out, whatever its PTEs say. */
+/* Is the page anonymous, without a slot? Then it is written when it leaves memory, whether it is dirty or not. */
 static bool page_is_swapless(const struct page *page)
 {
 	return page_is_anon(page) && page_has(page, PG_swapbacked) && !page_has(page, PG_swapcache);
 }
 
-/* One mapping less; the page ends when nobody else holds it. => its PTE is hidden, the page locked */
+/* End one mapping. The page ends when nobody else holds it. => the page is locked, its PTE hidden */
 static void zap_page(struct zap *zap, struct zapped *z)
 {
 	struct pager *pager = zap->space->pager;
@@ -67,7 +69,10 @@ static void zap_page(struct zap *zap, struct zapped *z)
 	page_put(pager, z->page);
 }
 
-/* Nobody reads the bytes again when this was the only mapping and no slot's count speaks for them. */
+/*
+ * Will nobody read the bytes again? Yes, if each page of the batch has this mapping alone, and no other PTE names its
+ * slot.
+ */
 static enum unmap_content zap_content(const struct zap *zap)
 {
 	struct pager *pager = zap->space->pager;
@@ -83,7 +88,7 @@ static enum unmap_content zap_content(const struct zap *zap)
 	return UNMAP_DROP;
 }
 
-/* A pinned page whose content others want stays for now. Returns one such, or NULL. */
+/* Take the batch away. A page that is pinned, and whose content others want, stays. Returns one such page, or NULL. */
 static struct page *zap_run(struct zap *zap)
 {
 	bool busy = unmap_batch_run(zap->space->pager, &zap->batch, zap_content(zap)) > 0;
@@ -101,7 +106,10 @@ static struct page *zap_run(struct zap *zap)
 	return pinned;
 }
 
-/* Fill one batch from @index on. Returns the page that stopped it, or NULL: the end was reached, or the batch is full. */
+/*
+ * Fill one batch from *index on. Returns the busy page that stopped it. NULL: the end was reached, or the batch is
+ * full.
+ */
 static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 {
 	struct space *space = zap->space;
@@ -115,7 +123,7 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 			pte_store(ptep, 0);
 			free_swap_and_cache(pager, pte_entry(pte));
 		} else if (pte_is_migration(pte)) {
-			pte_store(ptep, 0); /* who moves the page holds it, and ends it when no PTE is left */
+			pte_store(ptep, 0); /* the move holds the page, and ends it when no PTE is left */
 		} else if (pte & PTE_ZERO) {
 			pte_store(ptep, 0);
 			pager->machine->ops->flush(pager->machine, space, index_addr(space, *index));
@@ -152,8 +160,8 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 }
 
 /*
- * As zap_gather(): lock and hide one batch from @index on. The zero page needs no hiding: the next touch has it again.
- * A page that is moving is hidden already, and comes back armed.
+ * As zap_gather(): lock and hide the pages of one batch from *index on. The zero page is not hidden: its PTE becomes
+ * none, and the next touch maps it again. A page that is moving is hidden already; it comes back armed.
  */
 static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 {
@@ -179,7 +187,7 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	return NULL;
 }
 
-/* Something is pinned for I/O: it ends soon, or the program keeps the pin; then -EBUSY. */
+/* A page is pinned for I/O. Usually that ends soon. -EBUSY: it did not end for HIDE_TRIES calls. */
 static int hide_wait(struct space *space, struct wait *wait)
 {
 	if (++space->pinned_tries > HIDE_TRIES) {
