@@ -10,9 +10,35 @@
 #define ANONMM_POLICY_H
 
 #include "base/base.h"
+#include "contract/cost.h"
+
+/* ---- Costs: what may be expected of a swap device ----------------------------------------- */
+
+#define FAULT_NS 8000 /* what a fault takes beside the device's part (bench/breakdown) */
 
 /*
- *
+ * Costs are measured, so they waver. @was: the last answer for this device; at first false. The answer changes only
+ * when the costs have clearly left the range between the two answers.
+ */
+
+/* Does a read cost no more than the fault that asks for it? Then a wrong choice of reclaim costs little. */
+bool cost_is_quick(const struct swap_cost *cost, bool was);
+
+/* Do slots far apart cost no more than neighbours? Then pages that leave together need not lie together. */
+bool cost_is_flat(const struct swap_cost *cost, bool was);
+
+/* Is so little room left that pages in memory should give up their slots? */
+bool cost_room_is_short(const struct swap_cost *cost);
+
+/*
+ * The most bytes of @memory, the pager's limit, that a compressed store may ever take. @behind: the costs of the next
+ * device; COST_NEVER: there is none.
+ */
+uint64_t cost_store_most(uint64_t memory, const struct swap_cost *behind);
+
+/* ---- Tiers: the share of a compressed store ------------------------------------------------ */
+
+/*
  * How many of the frames a compressed store may have, if it stands in front of another device.
  *
  * A frame keeps one page, which costs nothing to touch. The same memory in the store keeps several pages, which cost

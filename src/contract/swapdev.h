@@ -17,6 +17,7 @@
 #define ANONMM_SWAPDEV_H
 
 #include "base/base.h"
+#include "contract/cost.h"
 
 #include <sys/queue.h>
 
@@ -33,6 +34,7 @@ struct swap_io {
 	 * in: the submitter will wait for this request and for nothing else, so the device may serve it inside submit()
 	 */
 	bool alone;
+	bool ahead; /* in: nobody waits for this read, so its end may be noticed late: its time says nothing */
 	int result; /* out: 0, or -errno if any page of the request failed */
 	void (*done)(struct swap_io *);
 	void *owner; /* for the submitter's own use */
@@ -44,6 +46,7 @@ struct swap_io {
 	/* the submitter's before submit() and after done(), the device's in between */
 	STAILQ_ENTRY(swap_io) link;
 	uint64_t device_word[2]; /* for the device's own use while it has the request */
+	uint64_t since_ns; /* the device's, too: when it got the request, if it measures the time */
 	pfn_t pfn[SWAP_IO_PAGES]; /* for the submitter's own use */
 	struct swap_iov { /* same layout as struct iovec */
 		void *base;
@@ -121,6 +124,12 @@ struct swapdev_ops {
 	bool (*peek)(struct swapdev *, uint32_t slot, void *page);
 
 	/*
+	 * What the device costs now. A device in front of another includes the other's costs.
+	 * NULL: COST_OF_DISK, for ever. => any lock may be held; the device takes none, and never sleeps
+	 */
+	void (*cost)(const struct swapdev *, struct swap_cost *out);
+
+	/*
 	 * A little upkeep. The reclaimer calls it now and then; never in an heir. NULL: none is needed. => no lock held
 	 */
 	void (*background)(struct swapdev *);
@@ -187,12 +196,17 @@ struct swapdev {
 	bool shares_memory; /* the device has memory_wanted() and memory_grant() */
 	/* a page must not change between submit() of its write and done(): the device reads it more than once */
 	bool stable_writes;
-	bool anywhere; /* slots far apart cost the device no more than neighbours */
-	bool quick; /* a read costs no more than a fault does, because the whole device is memory */
-	/* room is short: the core should free slots of pages that are in memory, too */
-	_Atomic(bool) crowded;
 	char uri[256]; /* the URI that was asked for, for messages */
 };
+
+static inline struct swap_cost swapdev_cost(const struct swapdev *dev)
+{
+	struct swap_cost cost = COST_OF_DISK;
+
+	if (dev->ops->cost)
+		dev->ops->cost(dev, &cost);
+	return cost;
+}
 
 /*
  * Open the device that @uri names. "file:PATH?size=SIZE[&...]" is in file.c, "zram:" in zram.c, "faulty:..." in

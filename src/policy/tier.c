@@ -8,7 +8,6 @@
 #define STEP_LEAST 16 /* frames: a shorter distance is chance */
 #define ENOUGH 32 /* pages that came back near, far or beyond: fewer are chance */
 #define TURNOVER 2 /* that part of the frames has to have gone since the last decision, for that to show */
-#define FAULT_NS 8000 /* what a fault takes beside the device's part (bench/breakdown) */
 
 static uint32_t frames_of(uint32_t frames, uint32_t share)
 {

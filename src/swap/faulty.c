@@ -318,6 +318,12 @@ static int faulty_poll_fd(struct swapdev *dev, enum swap_dir dir)
 	return -1;
 }
 
+/* The costs are the inner device's: that a request is late is a fault, and no cost. */
+static void faulty_cost(const struct swapdev *dev, struct swap_cost *out)
+{
+	*out = swapdev_cost(container_of(dev, const struct faulty_dev, dev)->inner);
+}
+
 /* ---- What only the inner device can do ---------------------------------------------------- */
 
 static int faulty_fds(struct swapdev *dev, int *fds, int max)
@@ -378,6 +384,7 @@ static const struct swapdev_ops faulty_ops = {
 	.poll = faulty_poll,
 	.poll_fd = faulty_poll_fd,
 	.discard = faulty_discard,
+	.cost = faulty_cost,
 	.fds = faulty_fds,
 	.adopt = faulty_adopt,
 	.fork_prepare = faulty_fork_prepare,
@@ -520,8 +527,6 @@ static int prepare(struct faulty_dev *faulty, struct swap_why *why)
 	}
 	faulty->dev.ops = &faulty_ops;
 	faulty->dev.nr_slots = faulty->inner->nr_slots;
-	faulty->dev.quick = faulty->inner->quick;
-	faulty->dev.anywhere = faulty->inner->anywhere;
 	faulty->dev.stable_writes = faulty->inner->stable_writes;
 	faulty->written = device_alloc(written_bytes(faulty));
 	if (!faulty->written) {

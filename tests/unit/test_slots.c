@@ -88,13 +88,49 @@ static void random_rewriting_does_not_spread_over_the_device(void **state)
 	assert_in_range(area->touched, most, 3 * most + 2 * SWAP_CLUSTER);
 }
 
-static void a_crowded_device_counts_as_full(void **state)
+static struct swap_cost cost;
+
+static void tell_cost(const struct swapdev *dev, struct swap_cost *out)
 {
+	(void)dev;
+	*out = cost;
+}
+
+static void a_device_short_of_room_counts_as_full(void **state)
+{
+	struct swapdev_ops ops = *world.dev->ops;
+	const struct swapdev_ops *was = world.dev->ops;
+
 	(void)state;
+	ops.cost = tell_cost;
+	world.dev->ops = &ops;
+	cost = COST_OF_DISK;
 	assert_false(vm_swap_full(world.pager));
-	atomic_store(&world.dev->crowded, true);
+	cost.room = COST_WHOLE / 10;
 	assert_true(vm_swap_full(world.pager));
-	atomic_store(&world.dev->crowded, false);
+	world.dev->ops = was;
+}
+
+/* The area remembers the last answer, so that a cost between the two bounds changes nothing. */
+static void an_area_stays_quick_while_its_cost_wavers(void **state)
+{
+	struct swap_area *area = &world.pager->areas[0];
+	struct swapdev_ops ops = *world.dev->ops;
+	const struct swapdev_ops *was = world.dev->ops;
+	const struct {
+		uint32_t read_ns;
+		bool quick;
+	} steps[] = {
+		{20000, false}, {5000, true}, {20000, true}, {100000, false}, {20000, false}, {1000, true}};
+
+	(void)state;
+	ops.cost = tell_cost;
+	world.dev->ops = &ops;
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		cost.read_ns = steps[i].read_ns;
+		assert_int_equal(area_is_quick(area), steps[i].quick);
+	}
+	world.dev->ops = was;
 }
 
 /* ---- Leases ------------------------------------------------------------------------------------ */
@@ -522,7 +558,8 @@ int main(void)
 		TEST(what_does_not_fit_goes_to_the_next_area),
 		TEST(short_clusters_are_used_again),
 		TEST(random_rewriting_does_not_spread_over_the_device),
-		TEST(a_crowded_device_counts_as_full),
+		TEST(a_device_short_of_room_counts_as_full),
+		TEST(an_area_stays_quick_while_its_cost_wavers),
 		TEST(a_lease_of_an_empty_area_binds_none_of_its_slots),
 		TEST(a_mapped_page_whose_slot_is_named_stays_cached),
 		TEST(who_joins_a_lease_has_what_is_out_by_then),

@@ -219,14 +219,14 @@ static bool inactive_is_low(const struct node *node, bool file, bool dear)
 }
 
 /*
- * A page on the inactive list is looked at before it goes. Where there is no accessed bit a look at a page in use costs a
- * fault, and where the device that is used first is memory a wrong choice costs little more: fewer pages are looked at then.
+ * A page on the inactive list is looked at before it goes. Where there is no accessed bit, a look at a page in use costs
+ * a fault. Where a read from the device that is used first costs no more than that, a wrong choice costs little: fewer
+ * pages are looked at then.
  */
-static bool looks_are_dear(const struct pager *pager)
+static bool looks_are_dear(struct pager *pager)
 {
-	const struct swap_area *first = pager->nr_ranked ? &pager->areas[pager->by_priority[0]] : NULL;
-
-	return !pager->machine->ops->sees_access && first && first->dev->quick;
+	return !pager->machine->ops->sees_access && pager->nr_ranked > 0 &&
+	       area_is_quick(&pager->areas[pager->by_priority[0]]);
 }
 
 static void shrink_lists(struct scan *scan, struct node *node, bool file, unsigned nr)

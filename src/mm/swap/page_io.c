@@ -120,7 +120,7 @@ static struct swap_io *io_start(struct pager *pager, enum swap_dir dir, swp_entr
 	io->dir = dir;
 	io->slot = entry.slot;
 	io->nr = 0;
-	io->alone = false;
+	io->alone = io->ahead = false;
 	io->result = 0;
 	memset(io->refused, 0, sizeof(io->refused));
 	io->done = end_swap_bio;

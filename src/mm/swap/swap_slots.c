@@ -126,6 +126,31 @@ struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
 	return &pager->areas[entry.type].slots[entry.slot];
 }
 
+/* ---- Costs ---------------------------------------------------------------------------- */
+
+bool area_is_quick(struct swap_area *area)
+{
+	struct swap_cost cost = swapdev_cost(area->dev);
+
+	area->quick = cost_is_quick(&cost, area->quick);
+	return area->quick;
+}
+
+static bool area_is_flat(struct swap_area *area)
+{
+	struct swap_cost cost = swapdev_cost(area->dev);
+
+	area->flat = cost_is_flat(&cost, area->flat);
+	return area->flat;
+}
+
+static bool area_is_short(const struct swap_area *area)
+{
+	struct swap_cost cost = swapdev_cost(area->dev);
+
+	return cost_room_is_short(&cost);
+}
+
 /* ---- Handing out ---------------------------------------------------------------------- */
 
 /*
@@ -134,14 +159,14 @@ struct swap_slot *swap_slot(struct pager *pager, swp_entry_t entry)
  * make large writes, and that is worth some of its size; but under random rewriting no cluster ever gets whole, and
  * without a bound table and file would grow to the end.
  */
-#define SPREAD_ANYWHERE 2
+#define SPREAD_FLAT 2
 #define SPREAD_FILE 3
 #define SPREAD_FILE_LEAST (4 * SWAP_CLUSTER) /* a file of a few MiB may well be sparse */
 
-static bool is_spread(const struct swap_area *area)
+static bool is_spread(struct swap_area *area)
 {
-	if (area->dev->anywhere)
-		return area->touched / SPREAD_ANYWHERE > area->nr_used;
+	if (area_is_flat(area))
+		return area->touched / SPREAD_FLAT > area->nr_used;
 	return area->touched > SPREAD_FILE_LEAST && area->touched / SPREAD_FILE > area->nr_used;
 }
 
@@ -343,8 +368,7 @@ bool slot_has_room(struct pager *pager, swp_entry_t entry)
 bool vm_swap_full(const struct pager *pager)
 {
 	for (unsigned type = 0; type < pager->nr_areas; type++)
-		if (pager->areas[type].dev &&
-			atomic_load_explicit(&pager->areas[type].dev->crowded, memory_order_relaxed))
+		if (pager->areas[type].dev && area_is_short(&pager->areas[type]))
 			return true;
 	return pager->slots_used * 2 > pager->slots_total;
 }

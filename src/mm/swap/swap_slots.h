@@ -69,6 +69,8 @@ struct swap_area {
 	uint32_t nr_lent, lending; /* [L] frames on that list; frames that are about to be there */
 	uint32_t nr_disowned; /* [L] inherited: frames that the parent pays for while it lives */
 	struct tier tier; /* [L] what the policy keeps of the area's share */
+	/* [L] the policy's last answers: a read costs no more than a fault; slots far apart cost no more than neighbours */
+	bool quick, flat;
 };
 
 /*
@@ -142,6 +144,9 @@ void slot_refused(struct pager *pager, swp_entry_t entry);
 
 /* Would a write to the slot be of use now: is it writable, and its area not full? */
 bool slot_has_room(struct pager *pager, swp_entry_t entry);
+
+/* Is the area's device as quick as a fault (cost_is_quick())? => pager lock held */
+bool area_is_quick(struct swap_area *area);
 
 /* Is swap more than half full, or a device short of room? Then pages that come in give their slots back. */
 bool vm_swap_full(const struct pager *pager);

@@ -102,7 +102,13 @@ static long futex(_Atomic(uint32_t) *word, int op, uint32_t value, const struct 
 /* Call done() of a batch that queue_reap() counted in ending. Returns how many there were. */
 static int queue_end(struct file_queue *q, struct swap_io_list *ended)
 {
-	unsigned nr = swap_io_end(ended);
+	uint64_t now_ns = host_now_ns();
+	struct swap_io *io;
+	unsigned nr;
+
+	STAILQ_FOREACH (io, ended, link)
+		cost_meter_end(&q->file->meter, io, now_ns);
+	nr = swap_io_end(ended);
 
 	atomic_fetch_sub(&q->ending, 1);
 	if (atomic_load(&q->watchers))
@@ -234,6 +240,7 @@ static void read_alone(struct file_dev *file, struct swap_io *io)
 			answer = answer < 0 ? -errno : answer;
 		}
 	} while (!file_io_settle(io, answer));
+	cost_meter_end(&file->meter, io, host_now_ns());
 	io->done(io);
 }
 
@@ -248,6 +255,7 @@ static void file_submit(struct swapdev *dev, struct swap_io_list *list)
 		STAILQ_REMOVE_HEAD(list, link);
 		if (swap_io_fits(dev, io)) {
 			file_io_prepare(io);
+			cost_meter_begin(io);
 			if (io->alone && io->dir == SWAP_READ)
 				read_alone(file_of(dev), io);
 			else
@@ -275,6 +283,11 @@ static void file_discard(struct swapdev *dev, uint32_t slot, uint32_t nr)
 	(void)dev;
 	(void)slot;
 	(void)nr;
+}
+
+static void file_cost(const struct swapdev *dev, struct swap_cost *out)
+{
+	cost_meter_tell(&container_of(dev, const struct file_dev, dev)->meter, out);
 }
 
 static int file_fds(struct swapdev *dev, int *fds, int max)
@@ -401,6 +414,7 @@ static const struct swapdev_ops file_ops = {
 	.poll = file_poll,
 	.poll_fd = file_poll_fd,
 	.discard = file_discard,
+	.cost = file_cost,
 	.fds = file_fds,
 	.adopt = file_adopt,
 	.fork_prepare = file_fork_prepare,
@@ -445,6 +459,7 @@ int file_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 		return swap_why(why, -ENOMEM, "no memory for the device itself");
 	file->dev.ops = &file_ops;
 	file->fd = file->fork_fd = -1;
+	cost_meter_init(&file->meter);
 	error = take_engine(uri, file, why);
 	if (!error)
 		error = file_place(uri, file, why);

@@ -22,6 +22,7 @@
 #define ANONMM_SWAPDEV_FILE_H
 
 #include "host/thread.h"
+#include "swap/cost.h"
 #include "swap/device.h"
 
 #include <liburing.h>
@@ -118,6 +119,7 @@ struct file_dev {
 	pid_t owner; /* the thread whose descriptor table has fd. Set by adopt() */
 	int fork_fd; /* a copy of fd in the forking thread's descriptor table; -1: none */
 	struct stat identity; /* [I] of fd: file_is_ours() compares with it */
+	struct cost_meter meter; /* [a] */
 	struct file_queue queue[SWAP_DIRS];
 };
 

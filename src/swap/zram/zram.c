@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "swap/zram/zram.h"
+#include "contract/policy.h"
 
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -22,19 +23,10 @@
 
 #define SLOTS_PER_PAGE 4 /* slots for each page of the store: heaps compress less than that */
 
-/*
- * The most that the store takes of the pager's memory; the pager may have less to give. A store without a next device
- * must be able to hold all that does not fit. A store with one takes half: a larger store takes frames whose pages
- * are needed sooner than the pages that it would hold.
- */
-#define SHARE_ALONE(memory) ((memory) / 4 * 3)
-#define SHARE_IN_FRONT(memory) ((memory) / 2)
 #define SIZE_LEAST (256 * KIB)
 
-/* Times that are assumed until pages were timed. Of so many pages, one is timed. */
-#define OWN_NS 3000
-#define BEHIND_NS 100000
-#define CLOCK_EVERY 16
+#define OWN_NS 3000 /* a page in, or out, until pages were timed: lz4 on heaps, 1 to 7 us (bench/heaps) */
+#define CLOCK_EVERY 16 /* of so many pages, one is timed */
 #define DEFAULT_MEMORY (64 * MIB) /* the pager's limit where it is not known */
 
 /* ---- Slots ------------------------------------------------------------------------------ */
@@ -267,16 +259,6 @@ static bool zram_peek(struct swapdev *dev, uint32_t slot, void *page)
 
 /* ---- How long things take ---- */
 
-/* Two threads may do this at the same time: one of the two values is lost, which does no harm to an average. */
-void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns)
-{
-	uint32_t now = atomic_load_explicit(average, memory_order_relaxed);
-
-	ns = min_u64(ns, 2ull * now); /* a longer time is that of a thread that was interrupted */
-	atomic_store_explicit(
-		average, (uint32_t)min_u64((now * 7ull + ns) / 8, 100000000), memory_order_relaxed);
-}
-
 /* One page of a request. As keep_page() and zram_take_page() */
 static int serve_page(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
 {
@@ -284,17 +266,37 @@ static int serve_page(struct zram_dev *zram, const struct swap_io *io, unsigned 
 				    : keep_page(zram, io->slot + i, io->iov[i].base, at);
 }
 
-/* As serve_page(). With a next device, one of CLOCK_EVERY pages is timed. */
+/* As serve_page(). One of CLOCK_EVERY pages is timed. */
 static int serve_page_timed(struct zram_dev *zram, const struct swap_io *io, unsigned i, uint32_t *at)
 {
-	if (!zram->next || (io->slot + i) % CLOCK_EVERY)
+	if ((io->slot + i) % CLOCK_EVERY)
 		return serve_page(zram, io, i, at);
 	uint64_t since = host_now_ns();
 	int error = serve_page(zram, io, i, at);
 
 	if (!error)
-		zram_note_ns(&zram->own_ns[io->dir], host_now_ns() - since);
+		cost_note(&zram->own_ns[io->dir], host_now_ns() - since);
 	return error;
+}
+
+/*
+ * Pages are placed here by themselves, so neighbours cost no less. With a next device a page may be there at worst, and
+ * the store's slots that lie side by side are no neighbours there.
+ */
+static void zram_cost(const struct swapdev *dev, struct swap_cost *out)
+{
+	const struct zram_dev *zram = container_of(dev, const struct zram_dev, dev);
+
+	*out = (struct swap_cost){
+		.read_ns = atomic_load_explicit(&zram->own_ns[SWAP_READ], memory_order_relaxed),
+		.write_ns = atomic_load_explicit(&zram->own_ns[SWAP_WRITE], memory_order_relaxed),
+		.room = atomic_load_explicit(&zram->room, memory_order_relaxed)};
+	if (zram->next) {
+		struct swap_cost behind = swapdev_cost(zram->next);
+
+		cost_add(out, &behind);
+	}
+	out->neighbour_read_ns = out->read_ns;
 }
 
 /* ---- Requests --------------------------------------------------------------------------------- */
@@ -450,6 +452,7 @@ static const struct swapdev_ops zram_ops = {
 	.poll_fd = zram_poll_fd,
 	.discard = zram_discard,
 	.peek = zram_peek,
+	.cost = zram_cost,
 	.background = zram_background,
 	.memory_wanted = zram_memory_wanted,
 	.memory_grant = zram_memory_grant,
@@ -480,8 +483,7 @@ static int take_memory(struct swap_uri *uri, struct zram_dev *zram, struct swap_
 		return error;
 	zram->dev.shares_memory = bytes == 0;
 	zram->dev.stable_writes = true;
-	zram->most_bytes =
-		bytes ? bytes : page_align_down(uri->next ? SHARE_IN_FRONT(memory) : SHARE_ALONE(memory));
+	zram->most_bytes = bytes;
 	if (bytes && bytes < SIZE_LEAST)
 		return swap_why(why, -EINVAL,
 			"size=%lu is too small for compressed memory; give at least 256K", bytes);
@@ -491,16 +493,25 @@ static int take_memory(struct swap_uri *uri, struct zram_dev *zram, struct swap_
 	return 0;
 }
 
+/* Of the pager's memory the store may take what the policy says of the device behind it. */
+static uint64_t share_of(uint64_t memory, const struct swapdev *next)
+{
+	struct swap_cost behind = next ? swapdev_cost(next) : (struct swap_cost){.read_ns = COST_NEVER};
+
+	return page_align_down(cost_store_most(memory ? memory : DEFAULT_MEMORY, &behind));
+}
+
 static int open_next(struct swap_uri *uri, struct zram_dev *zram, struct swap_why *why)
 {
-	struct swapdev *next;
-	int error;
+	struct swapdev *next = NULL;
+	int error = uri->next ? swapdev_open(uri->next, &next, why->text, why->len) : 0;
 
-	if (!uri->next)
-		return 0;
-	error = swapdev_open(uri->next, &next, why->text, why->len);
 	if (error)
 		return error;
+	if (zram->dev.shares_memory)
+		zram->most_bytes = share_of(uri->memory, next);
+	if (!next)
+		return 0;
 	if (next->ops == &zram_ops)
 		error = swap_why(why, -EINVAL, "behind it is compressed memory once more; one is enough");
 	else if (zram_next_open(zram, next))
@@ -535,10 +546,9 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 	if (!zram)
 		return swap_why(why, -ENOMEM, "no memory for the device itself");
 	zram->dev.ops = &zram_ops;
-	zram->dev.anywhere = true;
 	zram->newest = zram->oldest = NO_SLOT;
 	zram->own_ns[SWAP_READ] = zram->own_ns[SWAP_WRITE] = OWN_NS;
-	zram->behind_ns = BEHIND_NS;
+	zram->room = COST_WHOLE;
 	pthread_mutex_init(&zram->lock, NULL);
 	zram_lists_init(zram);
 	error = take_memory(uri, zram, why);
@@ -553,7 +563,6 @@ int zram_open(struct swap_uri *uri, struct swapdev **out, struct swap_why *why)
 		error = open_next(uri, zram, why);
 	if (!error)
 		error = open_store(zram, why);
-	zram->dev.quick = !zram->next; /* known by now */
 	if (error)
 		zram_close(&zram->dev);
 	else

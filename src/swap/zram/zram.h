@@ -20,6 +20,7 @@
 #ifndef ANONMM_SWAPDEV_ZRAM_H
 #define ANONMM_SWAPDEV_ZRAM_H
 
+#include "swap/cost.h"
 #include "swap/zram/zcomp.h"
 #include "swap/zram/zstore.h"
 
@@ -51,7 +52,6 @@ struct zram_part {
 	struct swap_io io;
 	struct zram_dev *zram; /* [I] */
 	struct swap_io *whole; /* the request that this is a piece of */
-	uint64_t since_ns; /* when it was submitted, if it reads for a request of one page; else 0 */
 	SLIST_ENTRY(zram_part) link; /* [Z] in free_parts */
 };
 
@@ -78,7 +78,7 @@ struct zram_dev {
 	uint64_t most_bytes; /* [I] the store's address space: it can never be larger */
 	uint64_t likely_bytes; /* [Z] the most that the pager would grant the store now, at most most_bytes */
 	_Atomic(uint32_t) own_ns[SWAP_DIRS]; /* [a] average time for a page that is kept here */
-	_Atomic(uint32_t) behind_ns; /* [a] average time of a read of the next device, start to end */
+	_Atomic(uint32_t) room; /* [a] as in struct swap_cost, at the last background step */
 	bool heir; /* [I] this is a fork's child: pages and slots of the next device are the parent's */
 	pthread_mutex_t lock;
 	struct zstore store; /* [Z] */
@@ -131,9 +131,6 @@ uint32_t zram_memory_grant(struct swapdev *dev, uint32_t pages, uint32_t most);
 uint64_t zram_memory_used(struct swapdev *dev);
 bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out);
 void zram_background(struct swapdev *dev);
-
-/* Take @ns into a moving average: an eighth of it counts. */
-void zram_note_ns(_Atomic(uint32_t) *average, uint64_t ns);
 
 /* ---- zram_next.c --------------------------------------------------------------------------- */
 

@@ -109,18 +109,30 @@ static void compact(struct zram_dev *zram)
 	}
 }
 
+/* => lock held */
+static uint32_t room(const struct zram_dev *zram)
+{
+	uint64_t present = min_u64(zstore_present_bytes(&zram->store), zram->likely_bytes);
+
+	if (zram->likely_bytes == 0)
+		return zram->store.nr_present ? 0 : COST_WHOLE;
+	return (uint32_t)(COST_WHOLE * (zram->likely_bytes - present) / zram->likely_bytes);
+}
+
 bool zram_tier(struct swapdev *dev, uint32_t slot, struct swap_tier *out)
 {
 	struct zram_dev *zram = zram_of(dev);
 
 	if (!zram->next)
 		return false;
+	struct swap_cost behind = swapdev_cost(zram->next);
+
 	pthread_mutex_lock(&zram->lock);
 	*out = (struct swap_tier){.pages = (uint32_t)zram->store.nr_put,
 		.tables = (uint32_t)(page_align_up(overhead_bytes(zram)) / PAGE_BYTES),
 		.behind = zram->slots[slot].kind == ZRAM_NEXT,
 		.own_ns = atomic_load(&zram->own_ns[SWAP_READ]) + atomic_load(&zram->own_ns[SWAP_WRITE]),
-		.behind_ns = atomic_load(&zram->behind_ns)};
+		.behind_ns = behind.read_ns};
 	pthread_mutex_unlock(&zram->lock);
 	return true;
 }
@@ -134,7 +146,6 @@ void zram_background(struct swapdev *dev)
 		zram_back_step(zram);
 	trim(zram);
 	pthread_mutex_lock(&zram->lock);
-	atomic_store_explicit(&zram->dev.crowded,
-		zstore_present_bytes(&zram->store) > zram->likely_bytes / 5 * 4, memory_order_relaxed);
+	atomic_store_explicit(&zram->room, room(zram), memory_order_relaxed);
 	pthread_mutex_unlock(&zram->lock);
 }

@@ -107,8 +107,6 @@ static void part_done(struct swap_io *io)
 	struct zram_dev *zram = part->zram;
 	struct swap_io *whole = part->whole;
 
-	if (part->since_ns)
-		zram_note_ns(&zram->behind_ns, host_now_ns() - part->since_ns);
 	pthread_mutex_lock(&zram->lock);
 	if (io->result == -ENOSPC)
 		part_refused(part);
@@ -129,11 +127,6 @@ void part_submit(struct zram_part *part)
 	struct swapdev *next = part->zram->next;
 
 	STAILQ_INSERT_TAIL(&list, &part->io, link);
-	/*
-	 * Only reads of one page are timed: somebody waits for them. The end of a read-ahead may be noticed much
-	 * later.
-	 */
-	part->since_ns = part->io.dir == SWAP_READ && part->whole->nr == 1 ? host_now_ns() : 0;
 	next->ops->submit(next, &list);
 }
 
@@ -152,6 +145,7 @@ static struct zram_part *part_get(struct zram_dev *zram, struct swap_io *io, uns
 		part->io.slot = at;
 		part->io.nr = 0;
 		part->io.alone = io->alone;
+		part->io.ahead = io->nr > 1; /* the end of a read-ahead may be noticed late */
 		memset(part->io.refused, 0, sizeof(part->io.refused));
 		part->io.done = part_done;
 		part->io.owner = part;
