@@ -434,7 +434,7 @@ static void op_mremap(struct sim_thread *t, const struct op *op)
 			fixed ? MREMAP_MAYMOVE | MREMAP_FIXED : 0, page_addr(to.start + at), &to.wait));
 	op_result(op, result,
 		(result == 0 && all_mapped(&to)) || result == -EFAULT || (result == -EINVAL && fixed) ||
-			(result == -ENOMEM && (is_poor() || !fixed)) ||
+			(result == -ENOMEM && (is_poor() || !fixed || (any_locked(&to) && new_nr > to.nr))) ||
 			(result == -EBUSY && sim.config->busy_in));
 	if (result == 0 && addr != page_addr(to.start + at))
 		sim_fail("moved to %#lx", addr);
