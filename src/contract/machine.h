@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The machine contract: what the core needs of the place where pages really are.
  *
  * The core (src/mm) decides, a machine acts. The machine owns the bytes of the frames. It makes a frame appear at an

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The core's inside: the pager, and how its parts see each other.
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h reserve.h
@@ -14,8 +13,7 @@
  * fault.c, vmscan.c with kswapd.c, and space.c call the other parts; the other parts never call them.
  *
  * Unless a comment says otherwise, every function in src/mm is entered and left with the pager lock held. A function
- * that lets go of the lock in between says "drops the lock". Across that it keeps locked pages, isolated pages, pages
- * that it holds by a reference, or nothing.
+ * that lets go of the lock in between says "drops the lock". README.md (rule 2) lists what stays across that.
  */
 #ifndef ANONMM_MM_H
 #define ANONMM_MM_H

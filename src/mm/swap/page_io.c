@@ -350,6 +350,14 @@ static void check_contents(
 	}
 }
 
+/* Words for the results that a device gives. => @result < 0 */
+static const char *failure_words(int result)
+{
+	const char *words = strerrordesc_np(-result);
+
+	return words ? words : "unknown error";
+}
+
 static void say_failure(struct pager *pager, const struct swap_area *area, const struct swap_io *io)
 {
 	uint64_t n = ++pager->stats->io_errors;
@@ -357,7 +365,7 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 	if ((n & (n - 1)) == 0) /* the first, and then ever more rarely */
 		pager_say(pager, "%s of %u pages at slot %u of %s failed: %s (%llu failed so far)%s",
 			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
-			io->result ? "input/output error" : "the content is not what was written",
+			io->result ? failure_words(io->result) : "the content is not what was written",
 			(unsigned long long)n,
 			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS"
 					     : "; the pages stay in memory");
