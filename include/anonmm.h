@@ -151,6 +151,9 @@ struct anonmm_stats {
 	uint64_t mapped_bytes; /* = address space that is mapped */
 	uint64_t metadata_bytes; /* = the library's own structures */
 	uint64_t store_bytes; /* = memory that compressed swap takes, its tables included */
+	/* = nanoseconds: what a page lately cost on the swap device that is used first; 0: there is none */
+	uint64_t swap_read_ns; /* = to read one page, from the slowest place where it may be */
+	uint64_t swap_write_ns; /* = to write one page of many */
 };
 
 /*

@@ -70,6 +70,8 @@ static const struct stats_field fields[] = {
 	STATE(mapped_bytes),
 	STATE(metadata_bytes),
 	STATE(store_bytes),
+	STATE(swap_read_ns),
+	STATE(swap_write_ns),
 };
 
 _Static_assert(sizeof(fields) / sizeof(fields[0]) * sizeof(uint64_t) == sizeof(struct anonmm_stats),

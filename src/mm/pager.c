@@ -429,6 +429,14 @@ static uint64_t store_bytes(struct pager *pager)
 	return bytes;
 }
 
+/* Of the device that is used first; zeros: there is none. */
+static struct swap_cost swap_cost(const struct pager *pager)
+{
+	if (pager->nr_ranked == 0)
+		return (struct swap_cost){.read_ns = 0};
+	return swapdev_cost(pager->areas[pager->by_priority[0]].dev);
+}
+
 void pager_stats(struct pager *pager, struct anonmm_stats *out)
 {
 	pager_lock(pager);
@@ -442,6 +450,8 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out)
 	s->slots_used = pager->slots_used;
 	s->metadata_bytes = pager->metadata_bytes;
 	s->store_bytes = store_bytes(pager);
+	s->swap_read_ns = swap_cost(pager).read_ns;
+	s->swap_write_ns = swap_cost(pager).write_ns;
 	if (out && out != s)
 		*out = *s;
 	pager_unlock(pager);

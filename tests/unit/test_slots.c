@@ -133,6 +133,24 @@ static void an_area_stays_quick_while_its_cost_wavers(void **state)
 	world.dev->ops = was;
 }
 
+static void counters_tell_the_costs_of_the_device_used_first(void **state)
+{
+	struct swapdev_ops ops = *world.dev->ops;
+	const struct swapdev_ops *was = world.dev->ops;
+	struct wait wait = {0};
+
+	(void)state;
+	ops.cost = tell_cost;
+	world.dev->ops = &ops;
+	cost = (struct swap_cost){.read_ns = 4321, .write_ns = 1234, .room = COST_WHOLE};
+	swapon("mem:?size=1M", -1);
+	assert_int_equal(stats().swap_read_ns, 4321);
+	assert_int_equal(stats().swap_write_ns, 1234);
+	world.dev->ops = was;
+	assert_int_equal(pager_swapoff_device(world.pager, world.dev, &wait), 0);
+	assert_int_equal(stats().swap_read_ns, COST_OF_DISK.read_ns);
+}
+
 /* ---- Leases ------------------------------------------------------------------------------------ */
 
 static void a_lease_of_an_empty_area_binds_none_of_its_slots(void **state)
@@ -560,6 +578,7 @@ int main(void)
 		TEST(random_rewriting_does_not_spread_over_the_device),
 		TEST(a_device_short_of_room_counts_as_full),
 		TEST(an_area_stays_quick_while_its_cost_wavers),
+		TEST(counters_tell_the_costs_of_the_device_used_first),
 		TEST(a_lease_of_an_empty_area_binds_none_of_its_slots),
 		TEST(a_mapped_page_whose_slot_is_named_stays_cached),
 		TEST(who_joins_a_lease_has_what_is_out_by_then),
