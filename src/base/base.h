@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The few words that every file shares. No state, no function with a story.
+ * The few words that every file shares: pages and sizes, page frame numbers, rounding. No state.
  */
 #ifndef ANONMM_BASE_H
 #define ANONMM_BASE_H

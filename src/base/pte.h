@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PTE: one typed word.
+ * The PTE (page table entry): one word of one of four types.
  *
  *      none        0
- *      present     PTE_PRESENT, a pfn, and rights and marks. Without PTE_VALID the machine does not
- *                  show the frame: the page is armed, or (its page locked) on its way in or out
+ *      present     PTE_PRESENT, a pfn, and rights and marks. Without PTE_VALID the machine does not show the frame: the
+ *                  page is on its way in or out if it is locked, otherwise it is armed (contract/machine.h)
  *      swap entry  PTE_SWAP, a device's number and a slot
- *      migration   PTE_MIGRATION, the pfn that is moving, and the rights and marks that it had
+ *      migration   PTE_MIGRATION, the pfn of the page that is moving, and the rights and marks that the PTE had
  *
- * Only the helpers here look inside. Words are changed under the pager lock, and present ones only by
- * who has locked their page; a machine with an MMU of its own sets PTE_ACCESSED and PTE_DIRTY at any time,
- * which is why they are atomic.
+ * Only the helpers here look inside a PTE. A PTE is changed under the pager lock, and a present PTE only by the thread
+ * that has locked its page. Exception: a machine with an MMU of its own sets PTE_ACCESSED and PTE_DIRTY at any time.
+ * Therefore PTEs are atomic words.
  */
 #ifndef ANONMM_PTE_H
 #define ANONMM_PTE_H
@@ -25,11 +25,11 @@ typedef _Atomic(pte_t) pte_slot_t;
 #define PTE_WRITE (1ull << 2)
 #define PTE_DIRTY (1ull << 3)
 #define PTE_ACCESSED (1ull << 4)
-#define PTE_ZERO (1ull << 5) /* the zero page: special, not counted */
+#define PTE_ZERO (1ull << 5) /* maps the zero page, which does not count its mappings */
 #define PTE_SWAP (1ull << 6)
 #define PTE_MIGRATION (1ull << 7)
-#define PTE_SHADOW (1ull << 8) /* only in a page cache: when the page was removed */
-#define PTE_WAS_VALID (1ull << 9) /* before and in a migration entry: PTE_VALID, to be given back */
+#define PTE_SHADOW (1ull << 8) /* only in a page cache: the word says when the page was removed */
+#define PTE_WAS_VALID (1ull << 9) /* the PTE had PTE_VALID before the migration, and gets it back after it */
 
 #define PTE_PFN_SHIFT 12
 #define PTE_TYPE_SHIFT 52
@@ -50,7 +50,7 @@ static inline pte_t pte_swap(swp_entry_t entry)
 	return ((pte_t)entry.type << PTE_TYPE_SHIFT) | ((pte_t)entry.slot << PTE_PFN_SHIFT) | PTE_SWAP;
 }
 
-/* What stands for a present PTE while its page is moving, and what it becomes where the page is now. */
+/* The migration entry that replaces the present PTE @pte; and the present PTE that replaces it, for the new frame. */
 static inline pte_t pte_to_migration(pte_t pte)
 {
 	return (pte & ~(PTE_PRESENT | PTE_VALID)) | PTE_MIGRATION;

@@ -5,8 +5,8 @@
  *   size   = digits [ "." digits ] [ unit ]
  *   unit   = "B" | (K M G T P E) [ "B" | "iB" ], in either case; always powers of 1024
  *
- * A fraction needs a unit that it is a fraction of: half a byte is not a size.
- * Digits of a fraction beyond the eighteenth cannot change a byte and are only checked.
+ * A fraction needs a unit larger than a byte. Digits of a fraction after the eighteenth are checked, but not used: all
+ * of them together are worth about one byte at most.
  */
 #include "base/size.h"
 #include "base/base.h"
@@ -21,7 +21,7 @@
 
 typedef unsigned __int128 u128;
 
-/* whole + part/scale, as it was written. */
+/* The number whole + part/scale. */
 struct number {
 	uint64_t whole;
 	uint64_t part;
@@ -55,7 +55,7 @@ static const char *parse_fraction(const char *s, struct number *n)
 	return s;
 }
 
-/* Returns what follows the number, or NULL when there is none. */
+/* Returns the text after the number, or NULL: @s does not begin with a number. */
 static const char *parse_number(const char *s, struct number *n)
 {
 	*n = (struct number){.scale = 1};
@@ -69,7 +69,7 @@ static const char *parse_number(const char *s, struct number *n)
 	return parse_fraction(s + 1, n);
 }
 
-/* The power of two of a unit, or -1. */
+/* The binary logarithm of @unit in bytes; -1: no such unit. */
 static int unit_shift(const char *unit)
 {
 	static const char letters[] = "kmgtpe";

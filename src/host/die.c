@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* As the kernel has it. */
+/* struct sigaction, in the kernel's layout. */
 struct kernel_action {
 	void (*handler)(int);
 	unsigned long flags;

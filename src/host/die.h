@@ -2,14 +2,15 @@
 /*
  * The end of a process that cannot go on.
  *
- * Not abort(): that runs handlers of SIGABRT, the program's and ours that brings in memory for a core dump, and who dies may hold
- * any lock and any page that such a handler waits for. Here the signal's default action ends the process, whatever
- * other threads hold; the kernel's core dump takes what is in memory and waits for nobody.
+ * This is not abort(). abort() runs handlers of SIGABRT: the program's, and ours, which brings in memory for a core
+ * dump. The thread that dies may hold a lock or a page that such a handler waits for. host_die() resets the signal to
+ * its default action, which ends the process whatever its threads hold. The kernel's core dump has the pages that are
+ * in memory, and waits for no other.
  */
 #ifndef ANONMM_DIE_H
 #define ANONMM_DIE_H
 
-/* What was to be said has been said. => any thread, any locks held, any signal mask */
+/* End the process by SIGABRT, without a message. => any thread, any locks held, any signal mask */
 void host_die(void) __attribute__((noreturn));
 
 #endif

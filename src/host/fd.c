@@ -7,10 +7,10 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#define FDS_MOST 65536U /* closed one by one where nothing tells which are open */
-#define STDIO_FDS 3 /* these are the program's, however low the limit is */
+#define FDS_MOST 65536U /* how many numbers are tried where nothing tells which are open */
+#define STDIO_FDS 3 /* numbers below are the program's, however low the limit is */
 
-/* The lowest number that will do. */
+/* The lowest number that a descriptor of ours may get. */
 static int floor_of(int place, unsigned room)
 {
 	struct rlimit limit;
@@ -31,7 +31,7 @@ int host_fd_raise(int fd, int place, unsigned room)
 	return high;
 }
 
-/* ---- Closing those of others ------------------------------------------------------------------- */
+/* ---- Closing the program's descriptors in a table of ours --------------------------------------- */
 
 static bool is_kept(unsigned fd, const int *keep, unsigned nr_keep)
 {
@@ -41,7 +41,7 @@ static bool is_kept(unsigned fd, const int *keep, unsigned nr_keep)
 	return false;
 }
 
-/* The first of @keep that is @from or more; ~0U: none. */
+/* The smallest number in @keep that is at least @from; ~0U: none. */
 static unsigned next_kept(unsigned from, const int *keep, unsigned nr_keep)
 {
 	unsigned next = ~0U;
@@ -78,7 +78,7 @@ static void close_unless_kept(void *ctx, int fd)
 		host_close(fd);
 }
 
-/* Of this thread's own table, which /proc/self would not show. */
+/* Close what /proc lists for the calling thread's own table. /proc/self/fd would show the main thread's table. */
 static int close_listed(const int *keep, unsigned nr_keep)
 {
 	struct keeping keeping = {keep, nr_keep};
@@ -86,6 +86,7 @@ static int close_listed(const int *keep, unsigned nr_keep)
 	return host_each_number("/proc/thread-self/fd", close_unless_kept, &keeping);
 }
 
+/* Close every number that may be open. -EMFILE: only the first FDS_MOST were tried. */
 static int close_possible(const int *keep, unsigned nr_keep)
 {
 	struct rlimit limit;

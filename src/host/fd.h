@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors of ours in a program that knows nothing of them. Programs take the lowest free numbers, and some close
- * all that they find from 3 on; so ours get high numbers.
+ * Descriptors of ours in a program that knows nothing of them. The kernel gives out the lowest free number, and some
+ * programs rely on that, or close all numbers from 3 to some number. So our descriptors get high numbers.
  */
 #ifndef ANONMM_HOST_FD_H
 #define ANONMM_HOST_FD_H
 
 #include "base/base.h"
 
-/* From which number on each kind lies, where RLIMIT_NOFILE allows it. */
+/* Each kind of descriptor gets numbers from its place on, if RLIMIT_NOFILE allows it. */
 #define FD_PLACE_SWAP 500 /* swap files and their queues */
 #define FD_PLACE_RUN 3900 /* the run's records, leases of forks */
-#define FD_PLACE_MACHINE 4000 /* userfaultfd, what its threads sleep on */
+#define FD_PLACE_MACHINE 4000 /* userfaultfd, and the eventfds that the machine's threads sleep on */
 
 /*
- * Give @fd a number from @place on; where the limit is lower, one of the last @room below the limit. The new descriptor
- * is closed by exec; @fd itself is closed. Returns the new number, or @fd when there is none: it is as it was.
+ * Give the descriptor @fd a number of at least @place. If RLIMIT_NOFILE is lower, use one of the last @room numbers
+ * below the limit. exec closes the descriptor.
+ * => success: returns the new number; @fd is closed
+ * => failure: returns @fd, which is as it was. So a negative @fd is returned as it is
  */
 int host_fd_raise(int fd, int place, unsigned room);
 
 /*
- * Close every descriptor of the calling thread's table but @keep, with close_range() or one by one. Returns 0, or
- * -errno: some may be open still.
+ * Close every descriptor of the calling thread's table except the @nr_keep ones in @keep. Returns 0, or -errno: some
+ * may still be open.
  */
 int host_close_others(const int *keep, unsigned nr_keep);
 

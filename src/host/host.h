@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host kernel's calls, and nothing of pages: raw, so that they reach the kernel
- * and not a preload library that stands in front of the C library's, and so that they are safe
- * in signal handlers. Results: 0 or more, or -errno; errno itself stays as it was.
+ * The host kernel's calls, and nothing of pages. They are raw system calls: the C library's functions may be replaced
+ * by a preload library (ours is one), and some are not safe in signal handlers. Each returns 0 or more, or -errno;
+ * errno itself stays as it was.
  */
 #ifndef ANONMM_HOST_H
 #define ANONMM_HOST_H
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What headers older than the kernel do not know. */
+/* For builds with older kernel headers. */
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
@@ -81,7 +81,7 @@ static inline long host_write(int fd, const void *buf, size_t bytes)
 	return host_call(SYS_write, fd, buf, bytes);
 }
 
-/* @timeout_ns: -1 waits for ever. */
+/* @timeout_ns, here and below: -1 waits for ever. */
 static inline int host_poll(struct pollfd *fds, unsigned nr, int64_t timeout_ns)
 {
 	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
@@ -97,7 +97,7 @@ static inline int host_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64
 		SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? NULL : &t, NULL, 0);
 }
 
-/* For words that other processes may see. They work on private memory too. */
+/* For words in memory that other processes may map. They work on private memory, too. */
 static inline int host_futex_wait_shared(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout_ns)
 {
 	struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
@@ -135,7 +135,7 @@ static inline int host_tid(void)
 	return (int)host_call(SYS_gettid);
 }
 
-/* The kernel's own signal set: 64 bits, whatever the C library's is. */
+/* Block all signals of the calling thread. Returns the old set, in the kernel's form of 64 bits. */
 static inline uint64_t host_block_signals(void)
 {
 	uint64_t all = ~0ULL, old = 0;
@@ -150,8 +150,9 @@ static inline void host_restore_signals(uint64_t old)
 }
 
 /*
- * The signal by which the C library has every thread change its user, in setuid() and its family. Its caller waits for all
- * of them, so our threads take it: the handler makes that one system call, and takes no lock.
+ * The signal by which the C library has every thread change its user, in setuid() and its family. The caller of
+ * setuid() waits for all threads, so our threads must admit the signal. Its handler makes one system call and takes no
+ * lock.
  */
 #define HOST_SIGNAL_SETXID 33
 

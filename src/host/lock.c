@@ -2,7 +2,7 @@
 #include "host/lock.h"
 #include "host/host.h"
 
-/* 10 to 40 us by CPU: longer than the core's longest section, shorter than a sleep and a wake across CPUs. */
+/* 10 to 40 us, depending on the CPU. That is longer than the core's sections, and shorter than a sleep and a wake. */
 #define LOCK_SPINS 1000
 
 void lock_slow(struct lock *lock)
@@ -12,7 +12,7 @@ void lock_slow(struct lock *lock)
 			return;
 		cpu_relax();
 	}
-	/* From here on the word says 2 while we hold it: a wake too many is harmless, one too few is not. */
+	/* From here on the word is 2 while we hold the lock, even if nobody sleeps: a wake too many is harmless. */
 	while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
 		host_futex_wait(&lock->word, 2, -1);
 }

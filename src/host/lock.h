@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lock of one word: spin first, sleep in the host kernel after.
+ * A lock of one word. A waiter spins first, then sleeps in the host kernel.
  *
- * Made for short critical sections of threads on several CPUs: waking a sleeper on another
- * CPU costs more than the section itself, so the spin outlasts any of them. The holder may
- * have been preempted: then the spin ends and the waiter sleeps.
+ * The lock is made for short critical sections. To wake a sleeper on another CPU costs more than such a section takes,
+ * so the spin is longer than the sections are. The holder may have been preempted: then the spin ends, and the waiter
+ * sleeps.
  *
- * May be used in a signal handler that runs with all signals blocked, when whoever takes the
- * lock elsewhere blocks them too.
+ * A signal handler may take the lock if it runs with all signals blocked, and if every other thread that takes the lock
+ * blocks all signals, too.
  */
 #ifndef ANONMM_LOCK_H
 #define ANONMM_LOCK_H
@@ -18,6 +18,7 @@ struct lock {
 	_Atomic(uint32_t) word; /* 0: free, 1: held, 2: held, and somebody may sleep */
 };
 
+/* The slow paths of lock_take() and lock_drop(). */
 void lock_slow(struct lock *lock);
 void lock_wake_one(struct lock *lock);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of the host and of control groups; see hostmem.h. */
+/* Memory of the host and of control groups; see memory.h. */
 #include "host/memory.h"
 #include "host/host.h"
 #include "host/text.h"
@@ -10,14 +10,14 @@
 #include <string.h>
 
 #define NO_LIMIT UINT64_MAX
-#define NO_LIMIT_V1 (1ULL << 62) /* it says a number near 2^63 for no limit */
+#define NO_LIMIT_V1 (1ULL << 62) /* version 1 gives a number near 2^63 when there is no limit */
 
-/* What the two versions call the same things. */
+/* The names that one version of control groups has for its files. */
 struct names {
 	int version;
-	const char *limits[2]; /* the second may be missing */
+	const char *limits[2]; /* NULL: the version has only one limit */
 	const char *used;
-	const char *inactive_file, *active_file; /* in memory.stat; of all groups below too */
+	const char *inactive_file, *active_file; /* lines of memory.stat that include all groups below */
 };
 
 static const struct names names_v1 = {1, {"memory.limit_in_bytes", NULL}, "memory.usage_in_bytes",
@@ -25,7 +25,7 @@ static const struct names names_v1 = {1, {"memory.limit_in_bytes", NULL}, "memor
 static const struct names names_v2 = {
 	2, {"memory.max", "memory.high"}, "memory.current", "inactive_file ", "active_file "};
 
-/* @dir/@file; false: too long to be one. */
+/* Write "@dir/@file" to @path. false: it does not fit. */
 static bool join(char *path, size_t len, const char *dir, const char *file)
 {
 	int need = snprintf(path, len, "%s/%s", dir, file);
@@ -33,7 +33,7 @@ static bool join(char *path, size_t len, const char *dir, const char *file)
 	return need >= 0 && (size_t)need < len;
 }
 
-/* No file, or "max": no limit. */
+/* The number in @dir/@file. @otherwise: there is no such file, or it holds no number ("max"). */
 static uint64_t read_number(const char *dir, const char *file, uint64_t otherwise)
 {
 	char path[2 * HOSTMEM_PATH], text[64];
@@ -45,7 +45,7 @@ static uint64_t read_number(const char *dir, const char *file, uint64_t otherwis
 	return strtoull(text, NULL, 10);
 }
 
-/* File pages that the group could drop. */
+/* Bytes of file pages, which the group could drop. */
 static uint64_t read_file_pages(const char *dir, const struct names *names)
 {
 	char path[2 * HOSTMEM_PATH], text[4096];
@@ -56,7 +56,7 @@ static uint64_t read_file_pages(const char *dir, const struct names *names)
 	       host_text_number(text, names->active_file, 10, 0);
 }
 
-/* => @dir is shorter than HOSTMEM_PATH */
+/* Take the limits of the group @dir into @mem. => @dir is shorter than HOSTMEM_PATH */
 static void look_at_group(struct hostmem *mem, const char *dir, const struct names *names)
 {
 	uint64_t limit = min_u64(
@@ -77,7 +77,7 @@ static void look_at_group(struct hostmem *mem, const char *dir, const struct nam
 		mem->slack = (int64_t)limit - (int64_t)used;
 }
 
-/* The group's own file of pressure: the lowest that there is. The root has none. */
+/* If @mem has no file of pressure yet, take the one of @dir, if it has one. The root group has none. */
 static void note_pressure(struct hostmem *mem, const char *dir)
 {
 	char path[HOSTMEM_PATH], text[8];
@@ -87,7 +87,7 @@ static void note_pressure(struct hostmem *mem, const char *dir)
 		memcpy(mem->pressure, path, strlen(path) + 1);
 }
 
-/* @group and all above it. It is used up. */
+/* Look at @group and all groups above it. Destroys the text @group. */
 static void look_up_the_way(
 	struct hostmem *mem, const char *root, const char *mount, char *group, const struct names *names)
 {
@@ -108,6 +108,7 @@ static void look_up_the_way(
 	}
 }
 
+/* Is @word in @list, whose words have commas between them? */
 static bool has_word(const char *list, const char *word)
 {
 	size_t len = strlen(word);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host and the control groups say of memory: how much this process could have, how much is left of it, and where
- * pressure is told.
+ * What the host and the control groups say of memory: how much this process could have, how much of it is left, and
+ * which file tells of memory pressure.
  *
- * A group's limit binds all groups below it, so the whole way up counts. In a container the path in
- * /proc/self/cgroup may be the host's: what is not there is left out, and the root of what is mounted is
- * looked at anyway.
+ * A group's limit binds all groups below it, so the group of this process and all groups above it count. In a container
+ * /proc/self/cgroup may give the path as the host sees it. Groups whose directories do not exist here are left out. The
+ * root of the mounted hierarchy is always looked at.
  *
- * Nothing here allocates: it is read by threads that must not touch the program's memory.
+ * Nothing here allocates: the callers are threads that must not touch the program's memory.
  */
 #ifndef ANONMM_HOSTMEM_H
 #define ANONMM_HOSTMEM_H
@@ -17,26 +17,37 @@
 #define HOSTMEM_PATH 256
 
 struct hostmem {
-	uint64_t physical; /* bytes that the host has */
-	uint64_t available; /* that it could give now without swapping: MemAvailable */
-	uint64_t limit; /* the smallest of the groups' limits; UINT64_MAX: none */
-	uint64_t
-		limit_used; /* in use in the group with that limit; file pages, which it can drop, left out */
-	int version; /* of the control groups that set it: 1, 2; 0: there is no limit */
-	char group[HOSTMEM_PATH]; /* the directory of that group; "" if none */
-	int64_t slack; /* how much more everybody who shares the tightest limit can take; negative: that much too much */
-	char pressure[HOSTMEM_PATH]; /* the group's file of memory pressure (v2); "" if none */
+	uint64_t physical; /* bytes of memory that the host has */
+	uint64_t available; /* bytes that the host could give now without swapping: MemAvailable */
+	uint64_t limit; /* the smallest limit of any group, in bytes; UINT64_MAX: no group has a limit */
+	/* bytes in use in the group with that limit, without the file pages that it could drop */
+	uint64_t limit_used;
+	int version; /* the version of control groups, 1 or 2, that set the limit; 0: there is no limit */
+	char group[HOSTMEM_PATH]; /* the directory of the group with the limit; "": there is no limit */
+	/*
+	 * Bytes that can still be taken before the host's memory or a group's limit is used up: the smallest of these
+	 * numbers. Negative: so many bytes too much are in use.
+	 */
+	int64_t slack;
+	/* The memory.pressure file of the lowest group of version 2 that has one; "": there is none */
+	char pressure[HOSTMEM_PATH];
 };
 
-/* @root: "" or, for tests, a directory that stands for "/". What cannot be read is 0, or no limit. */
+/*
+ * Fill @mem. @root: "", or in tests a directory that stands for "/". A number that cannot be read is 0; a limit that
+ * cannot be read is none.
+ */
 void hostmem_read(const char *root, struct hostmem *mem);
 
-/* The smaller of physical memory and the limit. */
+/* Bytes: the smaller of physical memory and the limit. */
 uint64_t hostmem_whole(const struct hostmem *mem);
 
 #define HOSTMEM_PSI "/proc/pressure/memory"
 
-/* The time, in us, that some task has been stalled for memory so far; -errno: the file does not tell. */
+/*
+ * The time in us, since the host or the group began, that some task was stalled for memory; from the file @path, which
+ * is HOSTMEM_PSI or hostmem.pressure. -errno: the file cannot be read; -ENODATA: it does not have the number.
+ */
 int64_t hostmem_stalled_us(const char *path);
 
 #endif

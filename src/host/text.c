@@ -45,7 +45,7 @@ uint64_t host_self_status(const char *name, int base, uint64_t otherwise)
 	return host_text_number(text, name, base, otherwise);
 }
 
-struct entry { /* as the kernel lays it out */
+struct entry { /* struct linux_dirent64, in the kernel's layout */
 	uint64_t ino, off;
 	uint16_t bytes;
 	uint8_t type;

@@ -15,20 +15,25 @@ int (*host_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *
 /* Locks: [l] lock, taken with all signals blocked  [a] atomic */
 static struct {
 	struct lock lock;
-	pid_t pid; /* [l] whose threads these are: a fork's child has none of them */
+	pid_t pid; /* [l] the process whose threads are listed: a fork's child has none of them */
 	struct host_thread *first; /* [l] */
-	_Atomic(uint32_t) asked; /* [a] changes that the program has made, counted */
-	long call[4]; /* the last of them; stands while a thread has yet to make it */
+	/* [a] how many changes of user, groups or capabilities the program has made */
+	_Atomic(uint32_t) asked;
+	long call[4]; /* [l] the last of these changes; not changed while a thread has yet to make it */
 } ours;
 
 /* ---- Start and end --------------------------------------------------------------------------- */
 
+/* Block all signals and take the lock. Returns the old set of signals, for drop(). */
 static uint64_t take(void)
 {
 	uint64_t signals = host_block_signals();
 	pid_t pid = (pid_t)host_call(SYS_getpid);
 
-	/* Only a fork's child finds another number, and it has one thread then: the lock may be the parent's state. */
+	/*
+	 * Only a fork's child finds another number here, and it has one thread then. Its copy of the lock may be held
+	 * by a thread of the parent, so it is made anew.
+	 */
 	if (ours.pid != pid) {
 		lock_init(&ours.lock);
 		ours.first = NULL;
@@ -44,7 +49,10 @@ static void drop(uint64_t signals)
 	host_restore_signals(signals);
 }
 
-/* A table of its own, or the program's: whatever is closed in that one is closed for all. */
+/*
+ * Give the thread a descriptor table of its own and close there what it does not keep. If it gets no table of its own,
+ * nothing is closed: it would be closed for the program, too.
+ */
 static void settle(struct host_thread *t)
 {
 	prctl(PR_SET_NAME, t->name);
@@ -83,7 +91,7 @@ static int create(struct host_thread *t)
 	return -error;
 }
 
-/* A thread starts as whom its creator is: what the program has changed until now it need not follow. */
+/* A thread starts as the user that its creator is, so it need not make the changes that the program has made so far. */
 int host_thread_start(struct host_thread *t)
 {
 	uint64_t signals = take();
@@ -146,8 +154,8 @@ void host_thread_serve(struct host_thread *t)
 }
 
 /*
- * The signal is the C library's for changing users. Its handler returns at once when the C library has not sent it, as
- * here: si_code says so. No other signal has a handler that is not the program's.
+ * The signal is HOST_SIGNAL_SETXID, the only one whose handler is not the program's. That handler returns at once if
+ * the C library has not sent the signal. si_code tells it so.
  */
 void host_thread_interrupt(struct host_thread *t)
 {
@@ -161,8 +169,9 @@ void host_thread_interrupt(struct host_thread *t)
 }
 
 /*
- * This waits without a limit: when it returns, the program relies on it that no thread of its process has the rights
- * that it gave up. Our threads wait for nothing that the caller holds, and for a device no longer than a request takes.
+ * This waits without a time limit: after it, the program relies on it that no thread of its process still has the
+ * rights that the program gave up. It ends: our threads wait for nothing that the caller holds, and for a device only
+ * as long as a request takes.
  */
 static void wait_followed(struct host_thread *t, uint32_t asked)
 {

@@ -2,19 +2,21 @@
 /*
  * A thread of ours in a program that knows nothing of it.
  *
- *   signals       all are blocked: no handler of the program's runs on it. Exception: the one by which the C library
- *                 has every thread change its user
- *   descriptors   it has a table of its own with nothing in it but what it keeps: whatever the program closes, the
- *                 thread can go on; whatever the program waits to see closed (the end of a pipe), it does not hold open
- *   users         it becomes whom the program becomes
+ *   signals       All are blocked, so no handler of the program's runs on the thread. Exception: the signal by which
+ *                 the C library has every thread change its user (HOST_SIGNAL_SETXID).
+ *   descriptors   The thread has a table of its own, with nothing in it but the descriptors that it keeps. The program
+ *                 cannot close those. And the thread does not hold open what the program wants to see closed, such as
+ *                 the last writing end of a pipe.
+ *   users         When the program becomes another user, the thread becomes that user, too.
  *
- * About users. The kernel keeps users, groups and capabilities by thread. The C library has all threads make the call
- * that one of them asks for, and ends the process when one succeeds and another does not. A program with one thread
- * may rely on what it set for that thread alone (to keep its capabilities over setuid()), and then ours would fail.
- * So such a program makes its call itself, and our threads follow as far as they may: host_threads_follow(). What a
- * thread of ours may not do it need not: it has given up more than that already.
+ * About users. The kernel keeps users, groups and capabilities by thread. In setuid() and its family the C library has
+ * all threads make the same call, and ends the process when one thread succeeds and another does not. That could happen
+ * in a program with one thread: that thread may have set something for itself alone, as to keep its capabilities over
+ * setuid(), and ours have not. So in such a program only that thread makes the system call, and then calls
+ * host_threads_follow(): our threads make the same call. If one of ours may not make it, no harm is done, because that
+ * thread has fewer rights already.
  *
- * A thread of ours looks at this in its loop, by host_thread_serve(); its wake() has it look soon.
+ * A thread of ours calls host_thread_serve() in its loop. Its wake() makes it do so soon.
  */
 #ifndef ANONMM_HOST_THREAD_H
 #define ANONMM_HOST_THREAD_H
@@ -23,51 +25,57 @@
 
 #include <pthread.h>
 
-/* Locks: [I] set before host_thread_start()  [a] atomic  [l] the list's lock. Zero all but [I]. */
+/* Locks: [I] set before host_thread_start(); all other fields are 0 then  [a] atomic  [l] the list's lock */
 struct host_thread {
-	const char *name; /* [I] at most 15 bytes: what /proc and ps call it */
+	const char *name; /* [I] at most 15 bytes; /proc and ps show it */
 	void *(*main)(void *); /* [I] */
-	void *arg; /* [I] of main and wake */
+	void *arg; /* [I] the argument of main and wake */
 	void *stack; /* [I] NULL: the C library makes one */
 	size_t stack_bytes; /* [I] */
-	const int *keep; /* [I] descriptors that it keeps; must stand until it has settled */
+	/* [I] descriptors that the thread keeps; the array must exist until the thread has settled */
+	const int *keep;
 	unsigned nr_keep; /* [I] */
-	void (*wake)(
-		void *arg); /* [I] have it call host_thread_serve() soon; called again and again until it did */
-	pthread_t id; /* [I] by host_thread_start() */
+	/* [I] makes the thread call host_thread_serve() soon. Called again and again until the thread has done so */
+	void (*wake)(void *arg);
+	pthread_t id; /* set by host_thread_start() */
 	_Atomic(int) tid; /* [a] the kernel's number; 0: not known yet */
-	_Atomic(uint32_t) settled; /* [a] 1: its descriptors are its own */
-	_Atomic(uint32_t) followed; /* [a] how many of the program's changes it has made */
-	_Atomic(bool) ended; /* [a] it makes no change any more */
+	_Atomic(uint32_t) settled; /* [a] 1: the thread has its own descriptor table, or could not get one */
+	/* [a] the number of the program's changes up to which this thread has followed */
+	_Atomic(uint32_t) followed;
+	_Atomic(bool) ended; /* [a] main has returned: the thread makes no change any more */
 	struct host_thread *next; /* [l] */
 };
 
-/* What creates threads: pthread_create. For whoever stands in front of it. */
+/* The function that creates threads: pthread_create(). A library that replaces that one sets the real one here. */
 extern int (*host_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
-/* 0 or -errno. => @t stays where it is until host_thread_join(); in a fork's child it is free again */
+/*
+ * Start @t. 0 or -errno. *@t must stay where it is until host_thread_join(). In a fork's child, where the thread does
+ * not exist, *@t may be used anew.
+ */
 int host_thread_start(struct host_thread *t);
 
-/* Sleep until @t has its own descriptors: until then the program could close what @t is about to keep. */
+/* Sleep until @t has settled. Until then the program could close descriptors that @t is about to keep. */
 void host_thread_wait_settled(struct host_thread *t);
 
-/* Sleep until @t has ended. => started by this process */
+/* Sleep until @t has ended. => this process started @t */
 void host_thread_join(struct host_thread *t);
 
-/* Make the change that the program has made, if there is one that @t has not made. => on @t */
+/* Make the program's last change of user, groups or capabilities, if @t has not made it. => called by @t */
 void host_thread_serve(struct host_thread *t);
 
-/* Have @t's system call return, if it is one that waits and that a signal interrupts. => @t has not been joined */
+/* If @t sleeps in a system call that signals interrupt, make that call return. => @t has not been joined */
 void host_thread_interrupt(struct host_thread *t);
 
 /*
- * The calling thread has changed its user, groups or capabilities by the system call @call (number, arguments; what
- * they point to is not managed). Returns when all our threads of this process have made the same call.
- * => no lock of ours held; not a vfork's child
+ * The calling thread has changed its user, groups or capabilities by the system call @call: its number and three
+ * arguments. What they point to is not managed memory. Returns when all our threads of this process have made the same
+ * call.
+ * => no lock of ours held; not called in a vfork's child
  */
 void host_threads_follow(const long call[4]);
 
-/* Threads of ours in this process. */
+/* How many threads of ours run in this process. */
 unsigned host_threads_nr(void);
 
 #endif

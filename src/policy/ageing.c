@@ -2,11 +2,11 @@
 /* Ageing, the balance of lists, and watermarks: contract/policy.h says what they are. */
 #include "contract/policy.h"
 
-#define CLUSTER 32 /* pages: what reclaim looks at in one go */
-#define MOST_FREE 16 /* the high watermark never asks for more than this part of the frames */
-#define CALM_ROUNDS 4 /* of kswapd, before the watermarks come down a step */
+#define CLUSTER 32 /* how many pages reclaim looks at in one batch */
+#define MOST_FREE 16 /* the high watermark is at most the 16th part of the frames */
+#define CALM_ROUNDS 4 /* rounds of kswapd without need, before the watermarks come down one step */
 
-/* int_sqrt: the balance needs whole numbers only. */
+/* The square root, rounded down. */
 static uint64_t int_sqrt(uint64_t x)
 {
 	uint64_t root = 0;
@@ -17,12 +17,18 @@ static uint64_t int_sqrt(uint64_t x)
 }
 
 /*
- * Measured with compressed memory, half of the region in memory, us an access at random for 1, 3, 7, 15:
- * 6.3, 5.9, 5.6, 5.2; 95 % of the accesses to 45 % of the pages: 2.7, 2.2, 1.8, 1.7; to 20 %: 0.62, 0.59, 0.58, 0.56.
+ * Where it is dear to age a page, the inactive list may be this many times shorter. Measured with compressed memory,
+ * half of the region in memory, us an access, for the factors 1, 3, 7, 15:
+ *   accesses at random                            6.3   5.9   5.6   5.2
+ *   95 % of the accesses to 45 % of the pages     2.7   2.2   1.8   1.7
+ *   95 % of the accesses to 20 % of the pages     0.62  0.59  0.58  0.56
  */
 #define DEAR_LOOKS 8
 
-/* Linux's balance: is the inactive list shorter than 1/(1 + sqrt(10 GiB)) of the whole? */
+/*
+ * Linux's balance, with n the size of both lists in whole GiB: low if the inactive list is shorter than the active one
+ * divided by the square root of 10 n (by 1 below 1 GiB).
+ */
 bool ageing_inactive_is_low(const struct ageing_side *anon, bool dear)
 {
 	uint64_t gib = (anon->inactive + anon->active) >> (30 - PAGE_SHIFT);
@@ -58,7 +64,7 @@ bool ageing_in_working_set(uint32_t distance, uint64_t active)
 	return distance <= active;
 }
 
-/* Twice through both lists: every page was aged once and then looked at. */
+/* Pages looked at in two passes over both lists: every page was aged once and then looked at once. */
 uint32_t ageing_hopeless_after(uint32_t reclaimable)
 {
 	return 2 * reclaimable + 4 * CLUSTER;
@@ -73,8 +79,9 @@ static void place_low_and_high(struct watermarks *marks)
 }
 
 /*
- * Free frames are memory that the program does not have: min is 1/512 of them, but a run of readahead at least where
- * that is little, and no more than 4 MiB.
+ * Free frames are memory that the program does not have, so min is small: 1/512 of the usable frames. But it is at
+ * least one run of readahead (1/64 of the frames, at most 64) and at least 4 frames, and it is at most 1024 frames (4
+ * MiB).
  */
 void watermarks_set(struct watermarks *marks, uint32_t usable)
 {

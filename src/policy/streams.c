@@ -5,11 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Faults of others after which a stream is over: pages behind a dead stream must not be met by chance. */
+/*
+ * A stream ends after this many faults that did not continue it. Otherwise a later fault could meet the old stream's
+ * next page by chance.
+ */
 #define STREAM_LIFE 64
-#define NEIGHBOURS 2 /* so many of the recent faults begin a stream if one was beside this one */
+#define NEIGHBOURS 2 /* a fault begins a stream if one of this many latest faults was on the page beside it */
 
-/* A stride takes a request for each page: a quarter of all requests, at most, in both directions. */
+/*
+ * The largest window of a stream with this step. With a step other than 1 or -1 each page takes a request of its own,
+ * so such a stream gets at most an eighth of the requests.
+ */
 static unsigned window_max(const struct stream_look *look, int step)
 {
 	unsigned max = (unsigned)min_u64(READAHEAD_MAX, max_u64(look->frames / 64, 1));
@@ -37,8 +43,8 @@ static void stream_end(const struct stream_look *look, struct fault_stream *s)
 }
 
 /*
- * Is @index where the stream was expected, or behind that within its window? Pages of the run that were never evicted
- * do not fault, so it may skip some.
+ * Is @index the page that the stream expects next, or a page after it within the window? *@skipped: how many pages lie
+ * between. A stream may skip pages, because pages that are still in memory do not fault.
  */
 static bool stream_reaches(const struct fault_stream *s, uint32_t index, uint32_t *skipped)
 {
@@ -51,7 +57,10 @@ static bool stream_reaches(const struct fault_stream *s, uint32_t index, uint32_
 	return true;
 }
 
-/* If the page that was expected is out, and the program has gone past that page, the window closes. */
+/*
+ * The stream continues with page @index. If it skipped the expected page although that page is out, the guess was
+ * wrong, and the window becomes 1. Otherwise the window doubles.
+ */
 static void stream_go_on(
 	const struct stream_look *look, struct fault_stream *s, uint32_t index, uint32_t skipped)
 {
@@ -96,7 +105,10 @@ static bool was_recent(const struct fault_streams *streams, uint32_t index)
 	return found;
 }
 
-/* What led from the recent faults to @index: 1 or -1 from one of the latest, or three equal steps. 0: nothing. */
+/*
+ * The step of a stream that the recent faults and @index make: 1 or -1 if one of the NEIGHBOURS latest faults was on
+ * the page beside @index; another step if it led to @index three times in a row. 0: they make none.
+ */
 static int step_to(const struct fault_streams *streams, uint32_t index)
 {
 	for (unsigned i = 0; i < NR_RECENT && streams->recent[i]; i++) {
@@ -112,7 +124,7 @@ static int step_to(const struct fault_streams *streams, uint32_t index)
 	return 0;
 }
 
-/* What lies further back than a stream's life has nothing to do with now. */
+/* Forget the recent faults if the last of them is more than STREAM_LIFE faults ago. */
 static void forget(struct fault_streams *streams)
 {
 	if ((uint16_t)(streams->clock - streams->remembered) > STREAM_LIFE)
@@ -127,9 +139,11 @@ static void remember(struct fault_streams *streams, uint32_t index)
 }
 
 /*
- * In place of an unused stream, or the one that has been quiet for longest. Two pages beside each other are often one object, so
- * nothing is read ahead until a third follows; four at equal distances are proof enough. (A join in sqlite3, half of
- * its memory on a file: 8.2 s when the second page began to read, 5.2 so, 7.3 without any readahead.)
+ * Begin a stream at @index. It replaces an unused stream, or the one that was continued longest ago.
+ *
+ * Two pages beside each other are often one object, so the first window is 1: nothing is read ahead before a third page
+ * follows. Four pages at equal distances are proof enough: the first window is 2. (A join in sqlite3, half of its
+ * memory on a file: 8.2 s when the second page began to read ahead, 5.2 s like this, 7.3 s without any readahead.)
  */
 static struct fault_stream *stream_begin(
 	struct fault_streams *streams, const struct stream_look *look, uint32_t index, int step)
@@ -187,7 +201,7 @@ struct fault_stream *stream_find(
 
 void stream_served(struct fault_stream *stream, uint32_t index, unsigned nr)
 {
-	if (!stream || stream->next != index) /* the fault came back to a page behind */
+	if (!stream || stream->next != index) /* the fault was on the stream's last page once more */
 		return;
 	stream->next = index + nr * (uint32_t)stream->step;
 	stream->ahead -= (uint16_t)min_u64(stream->ahead, nr);

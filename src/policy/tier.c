@@ -5,9 +5,9 @@
 #define SHARE_FIRST SHARE_LEAST
 #define SHARE_LEAST (TIER_WHOLE / 16)
 #define SHARE_MOST (TIER_WHOLE / 2)
-#define STEP_LEAST 16 /* frames: a shorter distance is chance */
-#define ENOUGH 32 /* pages that came back near, far or beyond: fewer are chance */
-#define TURNOVER 2 /* that part of the frames has to have gone since the last decision, for that to show */
+#define STEP_LEAST 16 /* frames: shorter distances are chance */
+#define ENOUGH 32 /* pages that came back near, far or beyond: with fewer, the counts are chance */
+#define TURNOVER 2 /* the next decision comes when so many pages have left as this part of the frames */
 
 static uint32_t frames_of(uint32_t frames, uint32_t share)
 {

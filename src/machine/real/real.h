@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What programs and the preload library ask of any machine on real memory. */
+/* What the library and the preload library ask of any machine on real memory. */
 #ifndef ANONMM_REAL_H
 #define ANONMM_REAL_H
 
@@ -9,29 +9,34 @@
 #include <signal.h>
 
 /*
- * Signal mode, for programs that use the library themselves: put a SIGBUS handler before the program's, which gets
- * what is not ours. No-ops in thread mode. -ENOSPC: too many machines. remove: close does it too.
+ * Signal mode, for programs that use the library themselves. install puts our SIGBUS handler before the program's,
+ * which gets the signals that are not ours. 0; -ENOSPC: too many machines; or what sigaction() says. remove: the
+ * handler no longer serves faults of this machine. Closing the machine does this, too. In thread mode both do nothing.
  */
 int real_install_sigbus(struct machine *m);
 void real_remove_sigbus(struct machine *m);
 
 /*
- * Signal mode. Every thread needs an alternate stack in unmanaged memory before it touches managed
- * memory: call at its start. Undone at its end by real_thread_exit(). No-ops in thread mode.
+ * Signal mode. Every thread needs an alternate stack in unmanaged memory before it touches managed memory. A thread
+ * calls enter at its start, and exit at its end, which takes the stack away. 0 or -errno. In thread mode both do
+ * nothing.
  */
 int real_thread_enter(struct machine *m);
 void real_thread_exit(struct machine *m);
 
 /*
- * The SIGBUS handler's work: true when the fault was ours and is resolved (return from the handler). false: not
- * ours, or the page cannot be had: then *si_addr and si_code stand as the program should see them, and the message was said.
+ * The SIGBUS handler's work. true: the fault was ours and is served; the handler must return. false: the fault is not
+ * ours, or the page cannot be had. In the second case a message was said, and @info is as the program should see it.
  */
 bool real_handle_sigbus(struct machine *m, siginfo_t *info, void *ucontext);
 
 /*
- * In thread mode threads that fault often are bound to the pager's CPU for a while. What the program may see
- * and inherit is its own affinity: release the calling thread before fork, exec, spawn and pthread_create,
- * and let these stand behind sched_getaffinity/sched_setaffinity of a thread of this process (tid 0: the caller).
+ * In thread mode, threads that fault often are bound to the pager thread's CPU for a while ("paired"). The program must
+ * not see that, and its children must not inherit it:
+ *   - real_unpair_self() gives the calling thread its own affinity back. It is called before fork, exec, spawn and
+ *     pthread_create.
+ *   - The other two do the work of sched_getaffinity() and sched_setaffinity() for a thread of this process (@tid 0:
+ *     the calling thread), in terms of the affinity that the program has set. Results as the system calls'.
  */
 void real_unpair_self(struct machine *m);
 int real_getaffinity(struct machine *m, int tid, size_t bytes, void *mask);

@@ -2,14 +2,15 @@
 /*
  * Faults that cannot be served, in thread mode: the access must end, in a defined way.
  *
- * The thread gets the signal with the address, as the kernel would send it. That does not end the
- * access of a system call, nor that of a thread which blocks or ignores the signal; so the page
- * is poisoned as well: the access then fails with EFAULT, or with a SIGBUS that cannot be
- * blocked. The poison is taken away a moment later: memory may be had again, and the core, not
- * the host, remembers which pages are lost.
+ * FAULT_SIGBUS and FAULT_OOM. The thread gets SIGBUS with the address, as the kernel would send it. The signal does not
+ * end the access of a system call, nor that of a thread which blocks or ignores the signal. So the page is poisoned as
+ * well: the system call fails with EFAULT, and any other access with a SIGBUS that cannot be blocked. The poison is
+ * taken away after POISON_NS, because memory may be free again by then. That a page's content is lost for ever is
+ * remembered by the core, not by the host.
  *
- * No VMA there, or one that forbids the access: the host knows as well, the region has that
- * protection. Waking the thread lets it fault natively. Only if that repeats do we send the signal.
+ * FAULT_SIGSEGV: there is no VMA, or it forbids the access. The host knows this, too, by the protection of the region.
+ * So the thread is woken: it repeats the access, and the host sends the signal. If the same thread faults at the same
+ * address SEGV_REPEATS times in a row, we send the signal and poison the page.
  */
 #include "machine/real/real_internal.h"
 
@@ -35,6 +36,7 @@ const char *real_fault_words(enum fault_result result)
 
 /* ---- Poison ------------------------------------------------------------------------------ */
 
+/* Take entry @at off the list. @drop: take the poison away, too. => poison_lock held */
 static void poison_forget(struct real_machine *m, unsigned at, bool drop)
 {
 	unsigned last = atomic_load(&m->nr_poisoned) - 1;
@@ -46,8 +48,10 @@ static void poison_forget(struct real_machine *m, unsigned at, bool drop)
 }
 
 /*
- * Before a page is shown: take poison away. After: forget what was put there meanwhile, if that failed to keep
- * the page away (a copy replaces poison). Returns how many there were.
+ * Clear the poison of @nr pages from @addr on. Returns how many of them were poisoned.
+ * @shown false: the pages are about to be shown, so the poison is taken away.
+ * @shown true: the pages have been shown. Poison that was put there meanwhile did not keep them away, because a copy
+ * replaces poison. It is gone, and is only taken off the list.
  */
 unsigned real_poison_clear(struct real_machine *m, uint64_t addr, unsigned nr, bool shown)
 {
@@ -66,7 +70,10 @@ unsigned real_poison_clear(struct real_machine *m, uint64_t addr, unsigned nr, b
 	return found;
 }
 
-/* The pager thread's: a program thread that holds the lock is not waited for, the next time will do. */
+/*
+ * Take the poison away whose time is over. If a thread of the program holds poison_lock, this does nothing: the pager
+ * thread must not wait for it, and calls this again soon. => pager thread
+ */
 void real_poison_expire(struct real_machine *m)
 {
 	uint64_t now = host_now_ns();
@@ -82,6 +89,9 @@ void real_poison_expire(struct real_machine *m)
 	lock_drop(&m->poison_lock);
 }
 
+/*
+ * Poison @page, for POISON_NS. If the list is full, its first entry goes. false: there is a page, or the host cannot.
+ */
 static bool poison(struct real_machine *m, uint64_t page)
 {
 	unsigned nr;
@@ -92,7 +102,10 @@ static bool poison(struct real_machine *m, uint64_t page)
 		poison_forget(m, 0, true);
 	nr = atomic_load(&m->nr_poisoned);
 	m->poisoned[nr] = (struct poisoned){.addr = page, .until_ns = host_now_ns() + POISON_NS};
-	/* Counted first: a map() that does not see it has shown its page before, and the poison is refused. */
+	/*
+	 * The poison is counted before it is put there. A map() that does not see the new count has shown its page
+	 * already, and then the host refuses the poison.
+	 */
 	atomic_store(&m->nr_poisoned, nr + 1);
 	error = m->real_ops->poison(m, page);
 	if (error)
@@ -114,6 +127,7 @@ static void send_signal(const struct told_fault *fault, int signal, int code)
 	host_call(SYS_rt_tgsigqueueinfo, getpid(), fault->tid, signal, &info);
 }
 
+/* Shall the thread repeat the access, so that the host sends the signal? Counts the repetitions. */
 static bool left_to_host(struct real_machine *m, const struct told_fault *fault)
 {
 	bool again = m->segv.addr == fault->addr && m->segv.tid == fault->tid;

@@ -1,18 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who calls kswapd_step(): whoever has just served a fault, mostly; and the kswapd thread, when nobody faults, when
- * many threads do, and when there is little to gain. That one also reaps reads that nobody waits for, and makes the
- * requests of threads that lost our descriptors.
+ * Who calls kswapd_step():
+ *
+ *   - Mostly the thread that has just served a fault (real_kswapd_help). The core's request for it, wake_kswapd() with
+ *     by_fault, only sets the flag help_due, and the next fault does the work. So on real memory "kswapd is woken"
+ *     normally means: the next fault does some of kswapd's work.
+ *   - A thread that waits for a lone read does a little (real_kswapd_meanwhile).
+ *   - The kswapd thread does the work when nobody faults, when several threads are paired with the pager thread, and
+ *     when the last step could reclaim nothing (help_in_vain).
+ *
+ * The kswapd thread also ends requests that nobody waits for, and makes the requests of threads that lost our
+ * descriptors.
  */
 #include "machine/real/real_internal.h"
 
+/* the longest that the kswapd thread waits for a write to end, before its next step */
 #define WRITE_WAIT_MS 10
-#define MEANWHILE_PAGES 16 /* about as long as a read takes */
+#define MEANWHILE_PAGES 16 /* takes about as long as a read */
 #define HELP_PAGES 64
+/* before the kswapd thread tries again when nothing could be reclaimed */
 #define STUCK_SLEEP_NS (50 * 1000000LL)
-#define IDLE_SLEEP_NS (20 * 1000000LL)
+#define IDLE_SLEEP_NS (20 * 1000000LL) /* between two looks for the end of what is in flight */
 
-/* Sleep until kicked. A kick after @kick was cleared ends it at once. */
+/* Sleep until *m->kick is 1, or stop is set, at most @timeout_ns (-1: for ever). May return earlier. */
 static void kswapd_sleep(struct real_machine *m, int64_t timeout_ns)
 {
 	atomic_store(&m->kswapd_asleep, true);
@@ -21,7 +31,10 @@ static void kswapd_sleep(struct real_machine *m, int64_t timeout_ns)
 	atomic_store(&m->kswapd_asleep, false);
 }
 
-/* What is in flight when the work is done shall still end; when nothing is, sleep without end. */
+/*
+ * The work is done. Sleep until kicked. While requests are in flight, look every IDLE_SLEEP_NS for their end; nobody
+ * else may do so. When nothing is in flight, sleep without a time limit.
+ */
 static void kswapd_rest(struct real_machine *m)
 {
 	do {
@@ -48,12 +61,12 @@ static enum kswapd_result step(struct real_machine *m, unsigned pages)
 }
 
 /*
- * A thread that waits for a read does a little of kswapd's work in the meantime: on its CPU, where the pages that it
- * takes away need no interrupt to another one. Short enough to be over when, or soon after, the read is.
+ * A thread that waits for a read does a little of kswapd's work meanwhile. The pages that it takes away are mostly
+ * those of its own CPU, so no other CPU must be interrupted. The step takes about as long as the read.
  */
 void real_kswapd_meanwhile(struct real_machine *m)
 {
-	/* Before the step: it would end the shortage that is the reason to ask. */
+	/* Ask before the step: the step would end the shortage that is the reason to ask. */
 	if (m->more && m->more(false))
 		return;
 	if (!lock_try(&m->kswapd_lock))
@@ -63,7 +76,10 @@ void real_kswapd_meanwhile(struct real_machine *m)
 	lock_drop(&m->kswapd_lock);
 }
 
-/* Several threads that share one pager thread are not kept waiting; nor is it tried again and again in vain. */
+/*
+ * No, if several threads are paired with one pager thread: they would wait while it does kswapd's work. No, if the last
+ * step could reclaim nothing: the kswapd thread tries that.
+ */
 bool real_kswapd_may_help(struct real_machine *m)
 {
 	return !atomic_load(&m->help_in_vain) &&
@@ -71,10 +87,11 @@ bool real_kswapd_may_help(struct real_machine *m)
 }
 
 /*
- * Whoever has served a fault does some of kswapd's work, on the CPU of the thread that faulted. kswapd on another CPU
- * would have to interrupt this one for every page that it takes away, and so would every page shown here interrupt that one:
- * on a virtual machine that costs more than all the rest. (Measured, half of 256 MiB in compressed memory, us a page, beside
- * and here: scans 2.8 and 1.8, random reads 10 and 6; on a file no difference beyond noise.)
+ * The thread that has served a fault does some of kswapd's work, on the CPU of the thread that faulted. kswapd on
+ * another CPU would have to interrupt this CPU for every page that it takes away, and every page shown here would
+ * interrupt that CPU. On a virtual machine such interrupts cost more than the work itself. (Measured with half of 256
+ * MiB in compressed memory, us a page, kswapd on another CPU and here: scans 2.8 and 1.8, random reads 10 and 6. With a
+ * swap file there is no difference beyond noise.)
  */
 void real_kswapd_help(struct real_machine *m)
 {
@@ -96,8 +113,10 @@ void real_kswapd_help(struct real_machine *m)
 	lock_drop(&m->kswapd_lock);
 	if (result == KSWAPD_PROGRESS || result == KSWAPD_WAIT)
 		atomic_store(&m->help_due, true);
-	/* The kswapd thread tries now and then, and clears help_in_vain when there is a gain. If nobody faults any more, it also ends
-	 * the writes that are done. */
+	/*
+	 * Stuck: the kswapd thread tries every STUCK_SLEEP_NS, and clears help_in_vain when it is no longer stuck.
+	 * Writes in flight: if nobody faults any more, only the kswapd thread notices their end.
+	 */
 	if (result == KSWAPD_STUCK)
 		atomic_store(&m->help_in_vain, true);
 	if (result == KSWAPD_STUCK ||
@@ -138,7 +157,7 @@ void *real_kswapd_main(void *machine)
 			break;
 		}
 	}
-	real_poke_for_others(m); /* the pager thread is to end too */
+	real_poke_for_others(m); /* wake the pager thread, so that it ends, too */
 	return NULL;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Words for the person who runs this, and the end of a program that cannot go on. */
+/* Messages for the person who runs the program, and the end of a program that cannot go on. */
 #include "machine/real/real_internal.h"
 #include "host/die.h"
 
@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * Our threads do not hold the program's descriptors (a pipe must close when the program closes it), so they look
- * up the standard error output of the thread that the message is about.
+ * Our threads do not hold the program's descriptors: a pipe must close when the program closes it. So they open the
+ * standard error output of thread @tid, which the message is about (@tid 0: of the process) by /proc.
  */
 static void say_text(struct real_machine *m, int tid, const char *text, size_t len)
 {

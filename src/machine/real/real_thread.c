@@ -2,12 +2,11 @@
 /*
  * The pager thread (thread mode), and how the machine's threads start and end.
  *
- * One loop: serve the faults that the host tells of, park those that must wait, try the
- * parked ones again when their wait is over, sleep in poll when there is nothing else. It never
- * blocks elsewhere. While it serves it does not look at the eventfd: who moves the event counter
- * then need not write it.
+ * The pager thread runs one loop. It serves the faults that the host tells of. A fault that must wait is parked, and is
+ * tried again when its wait is over. When there is nothing else to do, the thread sleeps in poll, and nowhere else.
+ * pager_sleep.asleep is 0 while the thread does not sleep: then nobody needs to write its eventfd.
  *
- * The machine's threads never touch managed memory. For the rest they are as host/thread.h says; the descriptors that they
+ * The machine's threads never touch managed memory. Otherwise they are as host/thread.h says. The descriptors that they
  * keep are the machine's and its devices'.
  */
 #include "machine/real/real_internal.h"
@@ -15,9 +14,10 @@
 #include <string.h>
 
 #define FAULT_BATCH 16
-#define PARKED_MOST_NS (5 * 1000000LL)
-#define PARKED_BLIND_NS (500 * 1000LL)
-#define TIDY_NS (10 * 1000000LL)
+/* The longest sleep of the pager thread, so that an event that is missed costs only time: */
+#define PARKED_MOST_NS (5 * 1000000LL) /* while faults are parked */
+#define PARKED_BLIND_NS (500 * 1000LL) /* while faults are parked, and no device can be polled */
+#define TIDY_NS (10 * 1000000LL) /* while threads are paired or pages poisoned */
 
 /* ---- Faults ------------------------------------------------------------------------------ */
 
@@ -47,7 +47,7 @@ static void serve_told(struct real_machine *m, struct told_fault fault)
 	m->parked_ns = fault.wait.what == WAIT_PAGE && atomic_load(&m->nr_paired) ? host_now_ns() : 0;
 }
 
-/* Take the faults that there is room to park. Returns how many were served or parked. */
+/* Read as many faults as could be parked, and serve or park each. Returns how many. */
 static unsigned serve_faults(struct real_machine *m)
 {
 	struct told_fault faults[FAULT_BATCH];
@@ -59,7 +59,7 @@ static unsigned serve_faults(struct real_machine *m)
 	return nr;
 }
 
-/* Returns how many were tried. */
+/* Try the parked faults again whose wait is over. Returns how many were tried. */
 static unsigned retry_parked(struct real_machine *m)
 {
 	unsigned tried = 0, kept = 0, nr = m->nr_parked;
@@ -119,7 +119,10 @@ static int64_t sleep_limit(struct real_machine *m, unsigned nr_devices)
 	return atomic_load(&m->nr_paired) || atomic_load(&m->nr_poisoned) ? TIDY_NS : -1;
 }
 
-/* True: there are faults to read. */
+/*
+ * Sleep until there are faults to read, a device has something, or an event of the words that parked faults wait for.
+ * True: there are faults to read.
+ */
 static bool sleep_in_poll(struct real_machine *m)
 {
 	struct pollfd fds[2 + 32] = {
@@ -138,7 +141,10 @@ static bool sleep_in_poll(struct real_machine *m)
 	return fds[0].revents & POLLIN;
 }
 
-/* One thread faults, and waits for a read: nobody else needs us, nor, most likely, this CPU. */
+/*
+ * Is the only paired thread waiting for a read, and no other fault is parked? Then nobody else needs the pager thread,
+ * nor probably its CPU.
+ */
 static bool lone_read(struct real_machine *m)
 {
 	return m->nr_parked == 1 && atomic_load(&m->nr_paired) == 1 && m->parked[0].wait.what == WAIT_PAGE;
@@ -173,7 +179,10 @@ static void *pager_main(void *machine)
 		}
 		if (atomic_load(&m->nr_paired) <= 1)
 			real_kswapd_help(m);
-		/* Whom we have just let go may well have faulted again; one that was parked cannot. */
+		/*
+		 * A thread whose fault has just been served may have faulted again already, so look for faults before
+		 * sleeping. A thread whose fault is parked cannot fault.
+		 */
 		look = m->nr_parked < faults;
 		if (look || (lone_read(m) && real_spin_for_read(m, &m->parked[0].wait)))
 			continue;
@@ -190,7 +199,7 @@ static void wake_kswapd(void *machine)
 	real_kick_kswapd(machine);
 }
 
-/* By kswapd, which has the descriptor that the pager thread sleeps on; the caller may have lost it. */
+/* kswapd wakes the pager thread, because the caller may have lost the eventfd that it sleeps on. */
 static void wake_pager(void *machine)
 {
 	struct real_machine *m = machine;
@@ -242,7 +251,7 @@ void real_threads_stop(struct real_machine *m)
 	atomic_store(&m->stop, true);
 	atomic_store(m->kick, 1);
 	host_futex_wake_shared(m->kick, 1);
-	host_thread_join(&m->kswapd_thread); /* which wakes the pager thread */
+	host_thread_join(&m->kswapd_thread); /* at its end kswapd wakes the pager thread */
 	if (m->has_pager) {
 		host_thread_join(&m->pager_thread);
 		real_unpair_all(m);

@@ -2,32 +2,33 @@
 /*
  * Waiting and waking.
  *
- * What is waited for ends with its event counter moving on. It moves when a device's
- * completion is reaped, so somebody who waits must poll the devices: one at a time does, the
- * leader; the others sleep, each on the counter of what it waits for. Who has led has one of them lead next. In thread mode the pager thread polls too, for the
- * faults that it has parked. Every sleep has an end of its own: a wake that is lost costs
- * milliseconds, not the program.
+ * A wait ends when its event counter moves on. Most counters move on when somebody polls a device and takes a request
+ * that has ended. So one of the threads that wait, the leader, polls the devices. The others, the followers, sleep,
+ * each on the counter of what it waits for. A leader whose wait is over wakes a follower to lead next. In thread mode
+ * the pager thread polls the devices, too, for the faults that it has parked.
  *
- * No wake is lost: a sleeper says that it sleeps, then looks at the counter again; a waker moves
- * the counter, then looks who sleeps. Both with sequential consistency.
+ * No wake is lost: a sleeper notes that it sleeps, then looks at the counter again. A waker moves the counter, then
+ * looks who sleeps. Both with sequential consistency. And every sleep has a time limit, so a bug here costs
+ * milliseconds, not the program.
  */
 #include "machine/real/real_internal.h"
 
-/* About 3 us: what another CPU's work on a few pages takes. */
+/* looks at the counter before a wait sleeps: about 3 us, in which another CPU maps a few pages */
 #define WAIT_SPINS 60
 #define SLEEP_MOST_NS (5 * 1000000LL)
-#define SLEEP_BLIND_NS (200 * 1000LL) /* when a device or our descriptor cannot be polled */
+#define SLEEP_BLIND_NS (200 * 1000LL) /* where no device, or not our eventfd, can be polled */
 #define MAX_DEVICE_FDS 32
-#define SPIN_NS 100000ULL /* a flash disk's read of one page, and a little */
-#define SPIN_MISSES 8 /* in a row, after which SPIN_PAUSE waits sleep at once */
-#define SPIN_PAUSE 256
+/* real_spin_for_read(): */
+#define SPIN_NS 100000ULL /* the longest spin: a little more than a flash disk's read of one page */
+#define SPIN_MISSES 8 /* after so many spins in a row that did not see the end of the read, */
+#define SPIN_PAUSE 256 /* so many waits sleep without a spin */
 
 void real_lock(struct machine *machine)
 {
 	lock_take(&real_of(machine)->pager_lock);
 }
 
-/* kswapd is woken after the lock is dropped: it would run into it. */
+/* A kick of kswapd that fell due under the lock comes after the lock is dropped: kswapd takes the lock at once. */
 void real_unlock(struct machine *machine)
 {
 	struct real_machine *m = real_of(machine);
@@ -38,6 +39,10 @@ void real_unlock(struct machine *machine)
 		host_futex_wake_shared(m->kick, 1);
 }
 
+/*
+ * If the work may wait for the next fault, and faults may do it, only set the flag for them. Otherwise set the word
+ * that kswapd sleeps on; real_unlock() wakes it. => pager lock held
+ */
 void real_wake_kswapd(struct machine *machine, bool by_fault)
 {
 	struct real_machine *m = real_of(machine);
@@ -51,7 +56,7 @@ void real_wake_kswapd(struct machine *machine, bool by_fault)
 		atomic_store(&m->kick_pending, true);
 }
 
-/* As above, for callers without the pager lock. */
+/* Have the kswapd thread do its round soon. => pager lock not held */
 void real_kick_kswapd(struct real_machine *m)
 {
 	atomic_store(m->kick, 1);
@@ -59,7 +64,7 @@ void real_kick_kswapd(struct real_machine *m)
 		host_futex_wake_shared(m->kick, 1);
 }
 
-/* A thread that lost our descriptors has kswapd write. */
+/* If @sleeper sleeps for events of @word, wake it. If this thread lost our descriptors, kswapd writes the eventfds. */
 static void poke(struct real_machine *m, struct sleeper *sleeper, unsigned word)
 {
 	uint64_t one = 1;
@@ -72,7 +77,7 @@ static void poke(struct real_machine *m, struct sleeper *sleeper, unsigned word)
 	}
 }
 
-/* => kswapd thread */
+/* Wake both sleepers, for a thread that could not. => kswapd thread */
 void real_poke_for_others(struct real_machine *m)
 {
 	uint64_t one = 1;
@@ -96,7 +101,7 @@ bool wait_wants_writes(const struct wait *wait)
 	return wait->what == WAIT_WRITE || wait->what == WAIT_FRAMES;
 }
 
-/* The devices' descriptors that matter to any of @waits. */
+/* Fill @fds with the devices' descriptors to poll for @waits, at most @nr. Returns how many. */
 unsigned real_device_fds(
 	struct real_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr)
 {
@@ -117,7 +122,7 @@ unsigned real_device_fds(
 	return (unsigned)found;
 }
 
-/* How many requests have ended just now. */
+/* Take the reads, and with @writes_too the writes, that have ended. Returns how many. Does not wait. */
 int real_reap(struct real_machine *m, bool writes_too)
 {
 	int reads = pager_poll(m->machine.pager, SWAP_READ, 0);
@@ -137,10 +142,12 @@ static bool spin_for(struct real_machine *m, const struct wait *wait)
 }
 
 /*
- * Look for the end of one read without sleeping. A CPU that sleeps has to be woken by an interrupt, which on a virtual
- * machine costs 15 to 25 us of the 60 that a read takes: less time is spent in looking than in waking. Only while it
- * pays: a device that is slower than SPIN_NS is soon slept for, and tried again now and then.
- * Measured, 4 KiB at random, us: sleeping 50-70, looking 35-40.
+ * Look for the end of one read without sleeping, for SPIN_NS at most. True: the wait is over.
+ *
+ * A CPU that sleeps must be woken by an interrupt. On a virtual machine that costs 15 to 25 us of the 60 us that a read
+ * takes, so looking costs less time than waking. (Measured, 4 KiB at random: 50 to 70 us with a sleep, 35 to 40 us with
+ * looking.) If a device is slower than SPIN_NS, waits soon sleep without looking, and looking is tried again after
+ * SPIN_PAUSE of them.
  */
 bool real_spin_for_read(struct real_machine *m, const struct wait *wait)
 {
@@ -152,7 +159,7 @@ bool real_spin_for_read(struct real_machine *m, const struct wait *wait)
 
 	if (pause > 0) {
 		atomic_store(
-			&m->spin_pause, pause - 1); /* two that count at once count one: nothing is lost */
+			&m->spin_pause, pause - 1); /* two threads at once may count one: that does no harm */
 		return false;
 	}
 	until = host_now_ns() + SPIN_NS;
@@ -173,7 +180,7 @@ bool real_spin_for_read(struct real_machine *m, const struct wait *wait)
 	return false;
 }
 
-/* Poll the devices, for all who wait. */
+/* Poll the devices once, for all who wait. => m->leader is this thread's */
 static void lead(struct real_machine *m, const struct wait *wait)
 {
 	struct pollfd fds[1 + MAX_DEVICE_FDS] = {{.fd = m->leader_sleep.fd, .events = POLLIN}};
@@ -196,6 +203,7 @@ static void lead(struct real_machine *m, const struct wait *wait)
 	real_reap(m, writes);
 }
 
+/* Sleep on the counter, while there is a leader. */
 static void follow(struct real_machine *m, const struct wait *wait)
 {
 	atomic_fetch_add(&m->nr_waiting[wait->word], 1);
@@ -204,7 +212,7 @@ static void follow(struct real_machine *m, const struct wait *wait)
 	atomic_fetch_sub(&m->nr_waiting[wait->word], 1);
 }
 
-/* Nobody polls for those who still wait: one of them is woken to do so. */
+/* If nobody leads, wake one follower to lead. */
 static void call_leader(struct real_machine *m)
 {
 	for (unsigned word = 0; word < WAIT_WORDS && !atomic_load(&m->leader); word++)
@@ -223,7 +231,10 @@ void real_wait(struct machine *machine, const struct wait *wait)
 		return;
 	if (atomic_exchange(&m->leader, 1)) {
 		follow(m, wait);
-		/* Woken to lead, or by the event, or both: the one whose wait is over leaves that to another. */
+		/*
+		 * This thread was woken by its event, or to lead, or both. If its wait is over, it must not lead, and
+		 * wakes another follower to do so.
+		 */
 		if (wait_is_over(m->machine.pager, wait)) {
 			call_leader(m);
 			return;

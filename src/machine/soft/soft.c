@@ -2,15 +2,17 @@
 /*
  * The soft machine. Its MMU does what a processor's does: translate, set accessed and dirty, trap.
  *
- * A PTE is usable when it is present and valid, and for a write when it has the write bit. The bits
- * accessed and dirty are set on the walk that fills the TLB, hence the core's duty to flush()
- * whenever it clears one of them or takes a right away.
+ * A PTE is usable when it is present and valid, and for a write when it also has the write bit. The accessed and dirty
+ * bits are set by the walk that fills the TLB. An access that hits the TLB does not set them. Therefore the core calls
+ * flush() whenever it clears one of them or takes a right away.
  *
  * Invariant: a TLB entry exists => its PTE is usable, accessed, and dirty if the entry is writable.
  * Invariant: with threads no TLB entry exists.
  *
- * Locks: lock (the pager lock) > nothing. sleep_lock is a leaf, taken with or without the pager lock.
- * kswapd_lock is outermost: kswapd_step() has one caller at a time.
+ * Lock order, outermost first:
+ *   kswapd_lock   held while a thread calls kswapd_step(), which has one caller at a time
+ *   lock          the pager lock
+ *   sleep_lock    taken with or without the pager lock; nothing is taken under it
  */
 #define _GNU_SOURCE
 #include "machine/soft/soft.h"
@@ -22,10 +24,10 @@
 #include <sys/mman.h>
 #include <time.h>
 
-/* A batch of reclaim is tens of pages; after this many the access that pays for them may go on. */
+/* Most calls of kswapd_step() at the end of one access, tens of pages each. Then the access may go on. */
 #define KSWAPD_STEPS_PER_TICK 64
 
-/* How long a waiter sleeps before it looks by itself. Every end of a wait also wakes it. */
+/* The longest sleep of a waiter. The end of its wait wakes it earlier. */
 #define SLEEP_MS 1
 
 /* Locks: [I] set once  [a] atomic  [S] sleep_lock */
@@ -35,13 +37,14 @@ struct soft_machine {
 	size_t arena_bytes; /* [I] */
 	bool threads; /* [I] */
 	bool has_kswapd; /* [I] between start and stop: a thread runs kswapd */
-	_Atomic(bool) kswapd_woken; /* [a] */
+	/* [a] kswapd_step() has work: whoever runs kswapd next clears this first */
+	_Atomic(bool) kswapd_woken;
 	bool kswapd_stop; /* [S] */
 	pthread_mutex_t lock; /* the pager lock */
 	pthread_mutex_t kswapd_lock;
 	pthread_mutex_t sleep_lock;
-	pthread_cond_t sleepers[WAIT_WORDS]; /* an event counter moved */
-	pthread_cond_t kswapd_sleeps; /* kswapd was woken, or is to stop */
+	pthread_cond_t sleepers[WAIT_WORDS]; /* signalled when the event counter of this number moved */
+	pthread_cond_t kswapd_sleeps; /* signalled when kswapd_woken or kswapd_stop was set */
 	pthread_t kswapd; /* [I] */
 };
 
@@ -71,7 +74,7 @@ static void soft_frame_drop(struct machine *m, pfn_t first, unsigned nr)
 	madvise(soft_frame_bytes(m, first), nr * PAGE_BYTES, MADV_DONTNEED);
 }
 
-/* The MMU finds the PTE by itself; only the content is to be made. */
+/* The MMU will find the PTE by itself, so only the content must be made. */
 static void soft_map(struct machine *m, struct mapping *mappings, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {
@@ -102,7 +105,7 @@ static void soft_unmap(struct machine *m, struct mapping *mappings, unsigned nr,
 	}
 }
 
-/* Regions need nothing: an address without a VMA has no PTE, and the MMU asks nothing else. */
+/* Regions need no work: an address without a VMA has no PTE, and the MMU looks at PTEs alone. */
 static int soft_region_map(struct machine *m, struct space *space, uint64_t start, uint64_t end, int prot)
 {
 	(void)m, (void)space, (void)start, (void)end, (void)prot;
@@ -167,8 +170,8 @@ static void sleep_a_little(struct soft_machine *soft, pthread_cond_t *cond)
 }
 
 /*
- * Run kswapd until it has nothing more to do now. It stays woken when it only waits for writes, so that the
- * next tick goes on.
+ * If kswapd is woken, run it until it has nothing to do now, at most KSWAPD_STEPS_PER_TICK times. If it waits for
+ * writes or is not done, it stays woken, and the next tick goes on.
  */
 static void run_kswapd(struct soft_machine *soft)
 {
@@ -202,8 +205,9 @@ static enum swap_dir wait_direction(const struct wait *wait)
 }
 
 /*
- * Time passes until @wait may be over: what can be done at once first, then a sleep. One pass without a
- * result is a spurious return, which callers expect: they ask the core again, and it may know another way.
+ * Let time pass until @wait may be over. First do what can be done at once: end requests, run kswapd. Then sleep, at
+ * most SLEEP_MS. This may return while the wait is not over. Callers expect that: they call the core again, and it may
+ * find another way.
  */
 static void soft_wait(struct machine *m, const struct wait *wait)
 {
@@ -345,7 +349,7 @@ static void *kswapd_thread(void *arg)
 	return NULL;
 }
 
-/* The thread takes no signal: a handler of the program's must not run on it. */
+/* The thread is born with all signals blocked: a handler of the program's must not run on it. */
 int soft_machine_start(struct machine *m)
 {
 	struct soft_machine *soft = soft_of(m);
@@ -398,7 +402,7 @@ static struct soft_space *mmu_make(struct machine *m, uint64_t base, uint64_t by
 {
 	struct soft_space *mmu;
 
-	if (posix_memalign((void **)&mmu, 64, sizeof(*mmu))) /* entries do not straddle cache lines */
+	if (posix_memalign((void **)&mmu, 64, sizeof(*mmu))) /* so no TLB entry lies in two cache lines */
 		return NULL;
 	for (size_t i = 0; i < SOFT_TLB_ENTRIES; i++)
 		mmu->tlb[i] = (struct soft_tlb_entry){.read_tag = SOFT_TLB_NONE, .write_tag = SOFT_TLB_NONE};
@@ -470,9 +474,8 @@ static void tlb_fill(struct soft_space *mmu, uint64_t addr, char *bytes, bool wr
 }
 
 /*
- * Translate as a processor would: the frame's bytes, or NULL for a trap. A page that is dirty and
- * writable may be written without another walk, so a read fills both tags then.
- * => pager lock held
+ * Translate as a processor would. Returns the frame's bytes, or NULL: the access traps. If the page is writable and
+ * dirty already, a later write needs no walk of its own, so a read fills both tags. => pager lock held
  */
 static char *mmu_walk(struct soft_space *mmu, uint64_t addr, enum access access)
 {
@@ -493,7 +496,7 @@ static char *mmu_walk(struct soft_space *mmu, uint64_t addr, enum access access)
 	return bytes;
 }
 
-/* 0: try the access again. */
+/* Returns 0: try the access again. Or -errno, as soft_read() returns it. */
 static int mmu_trap(struct soft_space *mmu, uint64_t addr, enum access access)
 {
 	for (;;) {
@@ -516,8 +519,8 @@ static int mmu_trap(struct soft_space *mmu, uint64_t addr, enum access access)
 }
 
 /*
- * One access within a page. kswapd runs after it and not between the trap and its retry: it could take the
- * page away again for ever.
+ * One access within a page. kswapd runs after the access, not between the trap and the retry: there it could take the
+ * page away again each time, for ever.
  */
 static int access_page(struct soft_space *mmu, uint64_t addr, void *buf, size_t len, enum access access)
 {
@@ -568,7 +571,7 @@ int soft_read(struct soft_space *mmu, uint64_t addr, void *buf, size_t len)
 	return access_range(mmu, addr, buf, len, ACCESS_READ);
 }
 
-/* The bytes are only read: access_range() is one function for both directions. */
+/* The cast takes const away, but a write access only reads @buf: access_range() serves both directions. */
 int soft_write(struct soft_space *mmu, uint64_t addr, const void *buf, size_t len)
 {
 	return access_range(mmu, addr, (char *)(uintptr_t)buf, len, ACCESS_WRITE);

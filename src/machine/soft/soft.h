@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The soft machine: a memory management unit in software. See machine.h for what it promises to
- * the core; this is what it offers to the library, the tools and the tests.
+ * The soft machine: a memory management unit in software. contract/machine.h says what it promises to the core. This
+ * header says what it offers to the library, the tools and the tests.
  *
- * Frames are bytes of one arena. A space is a soft_space: the core's page tables behind a
- * direct-mapped TLB. An access that hits the TLB is the inline code below; one that misses walks
- * the page tables, and one that finds no usable PTE traps into handle_mm_fault().
+ * Frames are bytes of one arena. A space is a soft_space: the core's page tables behind a direct-mapped TLB. An access
+ * that hits the TLB runs the inline code below. An access that misses walks the page tables. An access that finds no
+ * usable PTE traps into handle_mm_fault().
  *
- * Time passes only here: a fault that has to wait, and the end of every access that trapped, run
- * kswapd and the devices. Therefore a run of one thread is a function of its calls alone.
+ * kswapd and the devices get on only at two places: while a fault waits, and at the end of every access that trapped.
+ * So with one thread the same calls always give the same results.
  *
- * Threads (soft_config.threads): every access then runs under the machine lock and the TLB stays
- * empty, so that the inline code never hits. Without it one thread owns the machine and the lock is nothing.
+ * With threads (soft_config.threads) every access runs under the pager lock. The TLB stays empty, so the inline code
+ * never hits. Without threads only one thread uses the machine, and the lock does nothing.
  */
 #ifndef ANONMM_SOFT_H
 #define ANONMM_SOFT_H
@@ -25,41 +25,43 @@ struct soft_config {
 	bool threads; /* accesses may come from several threads at once */
 };
 
-/* -EINVAL: no frames. -ENOMEM: the host has no memory for them; words in @why. */
+/* 0: *@out is the machine. -EINVAL: no frames. -ENOMEM: the host has no memory for them. @why has words for both. */
 int soft_machine_open(const struct soft_config *config, struct machine **out, char *why, size_t why_len);
 
-/* Threads only: have a thread of its own run kswapd from now on. => m->pager set. 0 or -errno. */
+/*
+ * With threads only, and there optional: start a thread that runs kswapd. 0 or -errno. => m->pager set, not started yet
+ */
 int soft_machine_start(struct machine *m);
 
-/* End that thread. Before pager_close(). */
+/* End that thread, if there is one. => pager_close() not called yet */
 void soft_machine_stop(struct machine *m);
 
 /* => stopped, pager closed */
 void soft_machine_close(struct machine *m);
 
-/* Have the devices end what has ended and run kswapd if it was woken. What every trapping access does at its end. */
+/* If kswapd is woken: take the writes that have ended, and run it. Every access that trapped does this at its end. */
 void soft_machine_tick(struct machine *m);
 
 /*
- * What a TLB entry knows of one page. A tag is the page's address, or TLB_NONE: for a read, for a
- * write. PTE_ACCESSED is set before read_tag, PTE_DIRTY before write_tag.
+ * What the TLB knows of one page. read_tag is the page's address if reads may use @bytes, otherwise SOFT_TLB_NONE;
+ * write_tag likewise for writes. PTE_ACCESSED is set before read_tag, PTE_DIRTY before write_tag.
  */
 struct soft_tlb_entry {
 	uint64_t read_tag;
 	uint64_t write_tag;
-	char *bytes; /* the frame */
-	uint64_t unused; /* 32 bytes */
+	char *bytes; /* of the frame */
+	uint64_t unused; /* makes the size 32 bytes */
 };
 
 #define SOFT_TLB_ENTRIES 1024UL
-#define SOFT_TLB_NONE 1UL
+#define SOFT_TLB_NONE 1UL /* no page has this address */
 
 struct soft_space {
 	struct soft_tlb_entry tlb[SOFT_TLB_ENTRIES];
 	struct space *space;
-	struct pgtable *pgtable; /* the space's: what the MMU walks */
+	struct pgtable *pgtable; /* the space's page tables: the MMU walks them */
 	struct soft_machine *machine;
-	uint64_t base, bytes;
+	uint64_t base, bytes; /* the space's addresses: [base, base + bytes) */
 };
 
 /* A space of addresses [base, base + bytes). 0 or what space_create() says. */
@@ -68,7 +70,7 @@ int soft_space_open(struct machine *m, uint64_t base, uint64_t bytes, struct sof
 /* fork: a child with the same addresses and content (LIFECYCLE 7). 0 or what space_fork() says. */
 int soft_space_fork(struct soft_space *parent, struct soft_space **out);
 
-/* The space exits, then goes. => nobody uses it */
+/* The space exits, and is freed. => no other thread uses it */
 void soft_space_close(struct soft_space *mmu);
 
 /*
@@ -84,8 +86,8 @@ static inline struct soft_tlb_entry *soft_tlb_entry(struct soft_space *mmu, uint
 }
 
 /*
- * The entry is chosen by the first byte and compared with the page of the last one, so that an access
- * which crosses pages never hits: its neighbour's page has another entry.
+ * The entry is chosen by the first byte's address, and its tag is compared with the page of the last byte. So an access
+ * that crosses pages never hits: the second page has another entry.
  */
 static inline int soft_load64(struct soft_space *mmu, uint64_t addr, uint64_t *value)
 {

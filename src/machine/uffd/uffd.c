@@ -2,8 +2,8 @@
 /*
  * The uffd machine: opening and closing, regions, the table of operations.
  *
- * The managed range is reserved once and registered once. A region is a part of it that has been
- * given a protection; what is no region is PROT_NONE, so the host itself raises the SIGSEGV there.
+ * The managed range is reserved once and registered with userfaultfd once. A region is a part of the range that has
+ * been given a protection. The rest of the range is PROT_NONE, so the host itself raises SIGSEGV there.
  */
 #include "machine/uffd/uffd_internal.h"
 #include "host/text.h"
@@ -22,7 +22,7 @@
 
 /* ---- Regions ----------------------------------------------------------------------------- */
 
-/* The kernel's own copies cannot read what may only be run. */
+/* UFFDIO_COPY cannot read pages that may only be run, so what may be run may be read, too. */
 static int host_prot(int prot)
 {
 	return prot & PROT_EXEC ? prot | PROT_READ : prot;
@@ -33,7 +33,7 @@ static int region_map(struct machine *machine, struct space *space, uint64_t sta
 	int error = prot == PROT_NONE ? 0 : host_mprotect(start, end - start, host_prot(prot));
 
 	(void)machine, (void)space;
-	if (error) /* the host may have changed a part of it */
+	if (error) /* the host may have changed a part of the region */
 		host_mprotect(start, end - start, PROT_NONE);
 	return error;
 }
@@ -45,7 +45,7 @@ static int region_protect(
 	return host_mprotect(start, end - start, host_prot(prot));
 }
 
-/* No frame is there any more; what may be is the poison of a fault that failed a moment ago. */
+/* No frame is shown there any more. A fault that failed a moment ago may have left poison there: it is taken away. */
 static int region_unmap(struct machine *machine, struct space *space, uint64_t start, uint64_t end)
 {
 	struct uffd_machine *m = uffd_of(machine);
@@ -88,7 +88,7 @@ static const struct machine_ops uffd_ops = {
 
 #define RANGE_NAME "anonmm managed"
 
-/* What every part of a reservation has, so that the host can make one area of them again. */
+/* Every part of a reservation gets the same marks, so that the host can join neighbouring parts to one area again. */
 static void reserve_mark(void *area, size_t bytes, const char *name)
 {
 	host_madvise((uint64_t)(uintptr_t)area, bytes, MADV_NOHUGEPAGE);
@@ -144,7 +144,7 @@ static int reserve_pool(struct uffd_machine *m, char *why, size_t why_len)
 	m->pool_bytes = bytes;
 	m->place_bytes = page_align_up(m->nr_frames);
 	m->pool = reserve(0, bytes, PROT_READ | PROT_WRITE, "anonmm pool");
-	if (m->pool) /* frames at no address: nobody could tell what they were */
+	if (m->pool) /* a core dump without the pool: nobody could tell to which address a frame there belongs */
 		host_madvise(frame_addr(m, 0), bytes, MADV_DONTDUMP);
 	m->place = host_mmap(0, m->place_bytes, PROT_READ | PROT_WRITE, 0);
 	m->zeros = host_mmap(0, ZERO_PAGES * PAGE_BYTES, PROT_READ, 0);
@@ -221,8 +221,9 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 /* ---- Start, stop, close ------------------------------------------------------------------ */
 
 /*
- * What our threads keep: descriptors that close at exec and are no pipe, socket or terminal. All of ours are like that,
- * and what a program inherited never is.
+ * Used when nobody has named the devices. Our threads then keep every descriptor that exec closes and that is no pipe,
+ * socket, character device or directory. The descriptors of swap devices are all of this kind. A descriptor that the
+ * program inherited never is.
  */
 static bool is_kept(int fd)
 {

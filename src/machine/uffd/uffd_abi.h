@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd(2) as the newest kernels have it, for older headers. */
+/* What the newest kernels know of userfaultfd(2), for builds with older kernel headers. */
 #ifndef ANONMM_UFFD_ABI_H
 #define ANONMM_UFFD_ABI_H
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of UFFDIO_COPY: for kernels without UFFDIO_MOVE, and for regions that MOVE does not
- * do, because their protection is not that of the pool.
+ * The way by UFFDIO_COPY: for kernels without UFFDIO_MOVE, and for regions that UFFDIO_MOVE refuses because their
+ * protection is not that of the pool.
  *
- * On the way out the page is write-protected first, so that the copy is the last word; a
- * thread that writes meanwhile faults, finds the page locked, and waits like any other. Between
- * copy and drop both pages exist: a run is short, so that is at most RUN_PAGES beyond the limit.
+ * On the way out the page is write-protected first, so that no write comes after the copy. A thread that writes
+ * meanwhile faults, finds the page locked, and waits as for any locked page. Between copy and drop both pages exist: a
+ * run has at most RUN_PAGES, so the process holds at most RUN_PAGES more than its limit.
  *
- * A page that the program's own I/O has pinned cannot be told from others here: I/O into it that
- * is still in flight is lost. That is a caveat of kernels before 6.8.
+ * Nothing here can tell that the program's own I/O has pinned a page. What such I/O still writes into the old page is
+ * lost. This is a caveat of kernels before 6.8.
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -24,7 +24,7 @@ static unsigned copy_show(struct uffd_machine *m, const struct page_run *run, in
 	return done;
 }
 
-/* The host may be short of memory for a moment: that is what the caller is about to cure. */
+/* -ENOMEM may pass: the host is short of memory, and the caller frees memory by what it does here. So try for 1 s. */
 static void copy_out(struct uffd_machine *m, const struct page_run *run)
 {
 	unsigned done = 0;

@@ -2,13 +2,12 @@
 /*
  * fork: the child gets a copy of the managed memory, a userfaultfd and threads of its own.
  *
- * Outside of this the range and the pool are not inherited at all, so a child made behind our
- * back gets a fault, never zeros. Between prepare and parent the forking thread holds the pager
- * lock: the child inherits the core as it stands between two steps. => that thread touches no
- * managed memory that could be out meanwhile.
+ * Without uffd_fork_prepare() a child does not inherit the range and the pool at all. So a child that was made behind
+ * our back gets a fault there, never zeros. Between prepare and parent the forking thread holds the pager lock, so the
+ * child inherits the core as it is between two steps. Meanwhile that thread must touch no managed memory.
  *
- * After the fork the pages are shared with the other process until one writes: they cannot be moved
- * while they are (uffd_move.c makes them exclusive).
+ * After the fork parent and child share each page until one of them writes to it. A shared page cannot be moved:
+ * uffd_move.c makes it exclusive first.
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -53,7 +52,7 @@ void uffd_fork_child_begin(struct machine *machine)
 	atomic_store(&m->fds_lost, false);
 }
 
-/* The stacks are memory that the parent's threads ran on: their copies here are free to use again. */
+/* The new threads use m->real.stacks. These are copies of the stacks of the parent's threads, which do not run here. */
 int uffd_fork_child(struct machine *machine)
 {
 	struct uffd_machine *m = uffd_of(machine);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The userfaultfd: how it is had, and its requests.
+ * The userfaultfd: how it is opened, and its requests.
  *
- * Thread mode needs faults of the kernel's own accesses too (a system call on a page that is
- * out), which is a privilege; signal mode does not get them and needs none.
+ * Thread mode also needs the faults of the kernel's own accesses, as when a system call meets a page that is out. To
+ * get them is a privilege. Signal mode does without them and needs no privilege.
  *
- * Our descriptors are numbered high, out of the way of programs that expect 3 to be free. A
- * thread whose table lost them (signal mode, a program that closed what is not its own) has its
- * requests made by kswapd, whose table is private.
+ * Our descriptors have high numbers, out of the way of programs that expect number 3 to be free. In signal mode threads
+ * of the program make requests, and the program may have closed our descriptors in their table. kswapd has a table of
+ * its own, so it makes the requests of such threads.
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -18,14 +18,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define BUSY_SPINS 16 /* some 10 us */
+#define BUSY_SPINS 16 /* tries without a sleep between them: some 10 us */
 #define BUSY_SLEEP_NS 50000
 
 #define WANTED_FEATURES                                                                                      \
 	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |              \
 		UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
 
-#define FDS_ROOM 96 /* numbers for these below a low limit */
+#define FDS_ROOM 96 /* host_fd_raise(): how many numbers below a low limit our descriptors may use */
 
 int uffd_eventfd_open(void)
 {
@@ -34,7 +34,7 @@ int uffd_eventfd_open(void)
 	return fd < 0 ? fd : host_fd_raise(fd, FD_PLACE_MACHINE, FDS_ROOM);
 }
 
-/* A handshake ends a userfaultfd's youth: one is spent on asking what there is. */
+/* The features that the kernel has. UFFDIO_API works once for each userfaultfd, so one is opened only to ask. */
 static int fd_features(bool kernel_faults, uint64_t *features)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -68,8 +68,8 @@ static int fd_handshake(struct uffd_machine *m)
 }
 
 /*
- * A program that gives up its privileges may fork later, and the child needs a userfaultfd of its own: an open device node still
- * gives it one. Not everybody has the node.
+ * A program may give up its privileges and fork later. Its child needs a userfaultfd of its own, which an open device
+ * node still gives. A host without the node, or that forbids it, does without.
  */
 static void keep_node(struct uffd_machine *m)
 {
@@ -138,7 +138,6 @@ int uffd_fd_open(struct uffd_machine *m, bool copy, char *why, size_t why_len)
 	return 0;
 }
 
-/* In the child of a fork: the same again, for this process's memory. */
 int uffd_fd_reopen(struct uffd_machine *m)
 {
 	m->real.fd = fd_handshake(m);
@@ -157,7 +156,7 @@ int uffd_register_area(struct uffd_machine *m, uint64_t start, uint64_t bytes)
 	return host_ioctl(m->real.fd, UFFDIO_REGISTER, &area);
 }
 
-/* Somebody else's memory is there: neither ours nor a snapshot's. */
+/* Is @at in a foreign mapping, which is neither managed memory nor a part of a fork's snapshot? */
 static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
 {
 	int prot;
@@ -166,7 +165,7 @@ static bool is_foreign(struct uffd_machine *m, uint64_t at, uint64_t *run_end)
 	       pager_space_at(m->real.machine.pager, at) == m->space;
 }
 
-/* Around what is not ours in the range: the kernel refuses to register some mappings of files. */
+/* Register all of the range but the foreign mappings: the kernel refuses to register some mappings of files. */
 static int register_range(struct uffd_machine *m)
 {
 	uint64_t at = m->real.base, end = m->real.base + m->real.bytes, run_end;
@@ -187,7 +186,6 @@ static int register_range(struct uffd_machine *m)
 	return error;
 }
 
-/* => space locked, if there is one yet */
 int uffd_register(struct uffd_machine *m)
 {
 	int error = register_range(m);
@@ -197,7 +195,7 @@ int uffd_register(struct uffd_machine *m)
 
 /* ---- Requests --------------------------------------------------------------------------- */
 
-/* Have kswapd make the request. Slow, and only for programs that close what is not theirs. */
+/* Have kswapd make the request. This is slow, and happens only after a program closed our descriptors. */
 static int request_by_mail(struct uffd_machine *m, unsigned long request, void *arg)
 {
 	int result;
@@ -240,15 +238,16 @@ static int request(struct uffd_machine *m, unsigned long what, void *arg)
 	return request_by_mail(m, what, arg);
 }
 
-/* Pages that a partial request has done; the request says 0 or -errno when it did none. */
+/* How many pages a partial request has done, from its result in bytes. The result is 0 or -errno if it did none. */
 static unsigned pages_done(int64_t bytes)
 {
 	return bytes > 0 ? (unsigned)((uint64_t)bytes >> PAGE_SHIFT) : 0;
 }
 
 /*
- * The host is changing the mappings of this process, and says so until it is done. Who is may be a thread of lower priority on this very
- * CPU (SCHED_FIFO), which runs only while we sleep.
+ * Shall a request with @result be made again? -EAGAIN: another thread is changing the mappings of this process in the
+ * host, so the request works once that is done. After BUSY_SPINS tries this sleeps first: the other thread may have a
+ * lower priority and need this very CPU (SCHED_FIFO).
  */
 static bool busy(int result, unsigned *tries)
 {
@@ -260,8 +259,9 @@ static bool busy(int result, unsigned *tries)
 }
 
 /*
- * Is a request of @len pages worth another try? The host takes one only within one of its own areas, and those of a
- * region that was changed in parts are not always joined again: then the run crosses two, and its halves are tried.
+ * Shall a request of *@len pages with @result be made again? The host serves a request only within one of its own
+ * areas. A region that was changed in parts may consist of several of them, because the host does not always join them
+ * again. A run may cross two of them: then *@len is halved.
  */
 static bool try_again(int result, unsigned *len, unsigned *tries)
 {
@@ -273,9 +273,10 @@ static bool try_again(int result, unsigned *len, unsigned *tries)
 }
 
 /*
- * "There is a page already" may be a false report: a kernel that moves several pages at a time (6.18) forgets, when
- * it had to start again once within a request, that it did succeed then, and finds its own page. The proof is that
- * the source has no page any more, which an attempt to move it to the always empty page tells without a touch.
+ * Was the page at @src moved, although the request said -EEXIST? Linux 6.18 moves several pages at a time. If it must
+ * start again within a request, it forgets which pages it has moved, and then finds a page at the destination: its own.
+ * The page was moved if nothing is at @src any more. A second move, to the pool's page that is always empty, tells that
+ * by -ENOENT, and touches nothing.
  */
 static bool was_moved(struct uffd_machine *m, uint64_t src)
 {
@@ -311,7 +312,7 @@ unsigned uffd_move(struct uffd_machine *m, uint64_t dst, uint64_t src, unsigned 
 			real_poison_clear(&m->real, move.dst, 1, false))
 			continue;
 		if (result == -EEXIST && was_moved(m, move.src)) {
-			if (wake) /* the request did not */
+			if (wake) /* a request that fails wakes nobody */
 				uffd_wake_range(m, move.dst, 1);
 			done++;
 			len = nr - done;
@@ -388,12 +389,12 @@ void uffd_wake_range(struct uffd_machine *m, uint64_t addr, unsigned nr)
 	request(m, UFFDIO_WAKE, &range);
 }
 
-/* Give the memory of these pages, wherever they are, back to the host. */
+/* Give the memory of @nr pages at @addr, in the managed range or in the pool, back to the host. */
 void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr)
 {
 	int error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED);
 
-	if (error == -EINVAL) /* the program locked all its memory */
+	if (error == -EINVAL) /* the program has locked its memory (mlockall): drop the pages all the same */
 		error = host_madvise(addr, nr * PAGE_BYTES, MADV_DONTNEED_LOCKED);
 	if (error)
 		real_die(&m->real, "the host does not take back %u pages at %#lx: %s", nr, addr,

@@ -2,12 +2,13 @@
 /*
  * Map and unmap: mappings become runs, and each run goes the cheapest way.
  *
- *   zeros, frame without memory      UFFDIO_COPY of zeros straight to the address
- *   zeros, frame with memory         cleared in the pool (the cache is warm after), then shown
- *   content kept                     shown by the way of this machine, or by copy when the
- *                                    region is not plain read-write
- *   unmap, content kept              the same way back
- *   unmap, content dropped           MADV_DONTNEED at the address: the frame has no memory after
+ *   map, zeros, frame without memory   UFFDIO_COPY of zeros straight to the address
+ *   map, zeros, frame with memory      the frame is cleared in the pool, then moved: its bytes are in the CPU's cache
+ *                                      afterwards. Where the page cannot be moved: zeros are copied, and the frame's
+ *                                      old memory is dropped
+ *   map, content kept                  m->way, or the copy if the region is not plain read-write
+ *   unmap, content kept                the same way back
+ *   unmap, content dropped             MADV_DONTNEED at the address: the frame has no memory afterwards
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -18,7 +19,7 @@ static const struct uffd_way *way_for(const struct uffd_machine *m, int prot)
 	return prot == (PROT_READ | PROT_WRITE) ? m->way : &uffd_way_copy;
 }
 
-/* The longest run from @maps on that can be treated alike. */
+/* The longest run from @maps on, of equal protection, content and place. */
 static struct page_run run_from(const struct uffd_machine *m, const struct mapping *maps, unsigned nr)
 {
 	struct page_run run = {.addr = maps->addr, .pfn = maps->pfn, .nr = 1, .prot = maps->prot};
@@ -31,8 +32,8 @@ static struct page_run run_from(const struct uffd_machine *m, const struct mappi
 }
 
 /*
- * Clearing in the pool and moving beats copying zeros 4 to 1; where the page would be copied anyway, the zeros are
- * copied instead and the old memory is given back.
+ * To clear a frame in the pool and move it takes a quarter of the time of copying zeros. Where the page cannot be
+ * moved, clearing it would be a second pass over it: zeros are copied, and the frame's old memory is given back.
  */
 static unsigned show_zeros(struct uffd_machine *m, const struct page_run *run, int *error)
 {
@@ -51,8 +52,8 @@ static unsigned show_zeros(struct uffd_machine *m, const struct page_run *run, i
 }
 
 /*
- * The protocol says where a frame's memory is; a request that contradicts it would end in somebody's wrong bytes. Always
- * checked: it is one byte that is looked at anyway.
+ * End the program unless the core's request fits the place of the frame's memory. A request that does not fit is a bug,
+ * and would give somebody wrong bytes. Release builds check this, too: it costs one byte, which is read anyway.
  */
 static void check_place(struct uffd_machine *m, const struct mapping *map, bool right, const char *what)
 {
@@ -63,7 +64,10 @@ static void check_place(struct uffd_machine *m, const struct mapping *map, bool 
 			map->addr, words[m->place[map->pfn]]);
 }
 
-/* The pager thread need not wake again who was woken by the request that showed the page. */
+/*
+ * The request that showed the pages has woken the threads that wait for them. The pager thread notes the addresses, so
+ * that it does not wake the same threads again.
+ */
 static void note_woken(struct uffd_machine *m, const struct page_run *run, unsigned done)
 {
 	if (!on_pager_thread(&m->real))
@@ -112,7 +116,7 @@ void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr)
 	}
 }
 
-/* Returns how many entries were dealt with: one that is pinned is passed over. */
+/* Returns how many entries have their result now. The last of them is -EBUSY if its page is pinned. */
 static unsigned hide_run(struct uffd_machine *m, const struct page_run *run, struct mapping *maps)
 {
 	unsigned done = way_for(m, run->prot)->hide(m, run);
@@ -127,7 +131,10 @@ static unsigned hide_run(struct uffd_machine *m, const struct page_run *run, str
 	return done + 1;
 }
 
-/* Only addresses matter here: frames that were born apart go together. */
+/*
+ * Drop the entries from @maps on whose addresses follow each other, with one request. Their frames need not be
+ * consecutive. Returns how many.
+ */
 static unsigned drop_from(struct uffd_machine *m, const struct mapping *maps, unsigned nr)
 {
 	unsigned same = 0;

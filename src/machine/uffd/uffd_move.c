@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of UFFDIO_MOVE (Linux 6.8): the page itself goes from the pool to the address and
- * back. Nothing is copied, and after the way back nobody can write to it.
+ * The way by UFFDIO_MOVE (Linux 6.8): the page itself goes from the pool to the address and back. Nothing is copied,
+ * and after the way back no thread can write to the page.
  *
- * EBUSY has two reasons. A page that is shared with another process since a fork is not
- * exclusive: any write makes it so (or copies it), hence an atomic write of what is there. A page that is
- * pinned by I/O: the pin ends with the I/O, so try again for a while. Then:
- *   on the way in   our own device's I/O holds the pin: copy; the old page is left to it
- *   on the way out  the program's I/O may still write into it: a copy would lose that. It stays where it is
+ * -EBUSY has two reasons:
+ *   - The page is shared with another process since a fork. Any write makes the page this process's own (exclusive),
+ *     or copies it. So write what is there already, atomically, and try again.
+ *   - The page is pinned by I/O. The pin ends with the I/O, so try again for 200 us. If it stays pinned:
+ *       show   our own device's I/O holds the pin: the page is copied, and the old one is left to that I/O
+ *       hide   the program's I/O may still write into the page, and a copy would lose that: it stays where it is
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -18,9 +19,9 @@
 #define HIDE_PATIENCE_NS (10 * 1000000000LL)
 
 /*
- * => the page is there and writable. Atomic, since the program may write to it meanwhile; if that makes the exchange
- * fail, then the program's write has done what ours was for. (An add of zero would do, but compilers know that it
- * changes nothing and make it a load.)
+ * The write is an atomic exchange of a word for itself, because the program may write to the word meanwhile. If such a
+ * write makes the exchange fail, then it has made the page exclusive. (An atomic add of zero would do, but a compiler
+ * sees that it changes nothing, and makes it a load.)
  */
 void uffd_make_exclusive(uint64_t addr)
 {
@@ -30,7 +31,7 @@ void uffd_make_exclusive(uint64_t addr)
 	__atomic_compare_exchange_n(word, &value, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* Wait a little longer each time. False when @limit_ns is used up. */
+/* Sleep, a little longer each time: 5 us to 1 ms. False: *@waited_ns has reached @limit_ns, and there was no sleep. */
 static bool be_patient(int64_t *waited_ns, int64_t limit_ns)
 {
 	int64_t ns = *waited_ns < 10000 ? 5000 : *waited_ns / 2;
@@ -44,7 +45,7 @@ static bool be_patient(int64_t *waited_ns, int64_t limit_ns)
 	return true;
 }
 
-/* One page that stays pinned in the pool. */
+/* Show page @at of @run, which stays pinned in the pool, by copy. */
 static unsigned show_by_copy(struct uffd_machine *m, const struct page_run *run, unsigned at, int *error)
 {
 	struct page_run one = {

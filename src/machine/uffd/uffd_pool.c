@@ -2,9 +2,9 @@
 /*
  * Memory behind frames, and memory for the core's own structures.
  *
- * A frame has no host memory until it is first used; then it keeps it, in the pool or at its
- * address, until it is dropped. Zeros come from pages that are all the host's one zero page,
- * so copying them reads nothing but the cache.
+ * A frame has no host memory until it is first used. Then it has memory, in the pool or at its address, until the
+ * memory is dropped. Zeros are copied from pages that all are the host's one zero page, so the source is always in the
+ * CPU's cache.
  */
 #include "machine/uffd/uffd_internal.h"
 
@@ -32,6 +32,7 @@ unsigned uffd_copy_zeros(struct uffd_machine *m, uint64_t addr, unsigned nr, boo
 	return done;
 }
 
+/* How many of the @nr entries, from the first on, are @what. */
 static unsigned count_place(const uint8_t *place, unsigned nr, enum frame_place what)
 {
 	unsigned same = 0;
@@ -79,7 +80,7 @@ void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr)
 	}
 }
 
-/* Huge pages would make the first byte of a chunk cost 2 MiB of the limit. */
+/* No huge pages: with them, the first byte that is used of a chunk would cost 2 MiB of memory. */
 void *uffd_chunk_alloc(struct machine *machine, size_t bytes)
 {
 	void *chunk = host_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE);

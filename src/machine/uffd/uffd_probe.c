@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host allows: how a userfaultfd is had, what AUTO becomes, and whether the requests that the machine
- * lives by do what they say.
+ * What the host allows: how a userfaultfd is opened, what AUTO becomes, and whether UFFDIO_MOVE and UFFDIO_COPY really
+ * work here.
  */
 #include "machine/uffd/uffd_internal.h"
 
 #include <fcntl.h>
 #include <string.h>
 
-/* The system call, or the device node that stands for the privilege. */
+/*
+ * By the system call, if it is allowed. Otherwise by /dev/userfaultfd: whoever may open that node may have a
+ * userfaultfd that gets the faults of system calls.
+ */
 int uffd_fd_ask(bool kernel_faults, bool *by_device)
 {
 	int fd, node;
@@ -50,7 +53,10 @@ enum anonmm_faults uffd_faults_choose(enum anonmm_faults asked, const char **why
 
 #define TRIAL_BYTE 0x6b
 
-/* Three pages: a source of bytes that is not registered, a pool page, and the address to show it at. */
+/*
+ * Three pages: @source has the bytes to copy, and is not registered. @pool stands for a page of the pool, @shown for an
+ * address of the managed range. These two are registered.
+ */
 struct trial_pages {
 	uint8_t *source, *pool, *shown;
 };
@@ -74,7 +80,7 @@ static int trial_move(int fd, uint8_t *to, uint8_t *from)
 	return error;
 }
 
-/* Pool to address and back again; the byte came along. => nothing is at either */
+/* Move a page from @pool to @shown and back, and check its first byte. => both are empty, at entry and at exit */
 static int try_move(int fd, const struct trial_pages *pages)
 {
 	int error = trial_copy(fd, pages, pages->pool, 0);
@@ -89,7 +95,7 @@ static int try_move(int fd, const struct trial_pages *pages)
 	return error;
 }
 
-/* What stands in for moving: a page that appears by copy, and can be write-protected. */
+/* What the machine does without UFFDIO_MOVE: copy a page to @shown, then write-protect it. => as try_move() */
 static int try_copy(int fd, const struct trial_pages *pages)
 {
 	struct uffdio_writeprotect protect = {
@@ -137,7 +143,10 @@ static void probe_requests(struct uffd_probe *probe, int fd)
 	probe->move = probe->copy = error;
 }
 
-/* The handshake on a first userfaultfd tells what there is; a second one is asked for what matters of it. */
+/*
+ * UFFDIO_API works once for each userfaultfd. With the first one it tells which features there are. With the second one
+ * it asks for those that the requests need.
+ */
 static int probe_features(struct uffd_probe *probe, bool kernel_faults)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -179,6 +188,6 @@ void uffd_probe(struct uffd_probe *probe)
 	if (kernel < 0 && user < 0)
 		return;
 	error = probe_features(probe, kernel >= 0);
-	if (error) /* a userfaultfd that does not even shake hands is none */
+	if (error) /* a userfaultfd whose first request fails is of no use */
 		probe->kernel_faults = probe->user_faults = error;
 }

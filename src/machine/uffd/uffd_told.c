@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What userfaultfd answers to those who serve faults (real/real_internal.h: struct real_ops). */
+/* The uffd machine's struct real_ops (real/real_internal.h): what the code that serves faults asks of userfaultfd. */
 #include "machine/uffd/uffd_internal.h"
 
 #define MSG_BATCH 16
