@@ -3,7 +3,7 @@
  * The core's inside: the pager, and how its parts see each other.
  *
  *      pager --- nodes --- frames, LRU lists             frames.h lru.h page.h reserve.h
- *        |------ areas --- slots, swap cache             swap_slots.h clusters.h swap_cache.h page_io.h lend.h
+ *        |------ areas --- slots, swap cache             swap_slots.h clusters.h swap_cache.h page_io.h
  *        |------ twins                                   twins.h
  *        |------ files --- page cache, i_mmap            filemap.h
  *        '------ spaces -- VMAs --- anon_vma chains      space.h rmap.h
@@ -31,7 +31,6 @@
 #include "mm/space/space.h"
 #include "mm/swap/swap_slots.h"
 #include "mm/swap/swap_cache.h"
-#include "mm/page/lend.h"
 #include "mm/swap/tiers.h"
 #include "mm/swap/page_io.h"
 #include "mm/swap/twins.h"
@@ -75,7 +74,7 @@ struct pager {
 	unsigned nr_nodes; /* [I] */
 	struct node nodes[MAX_NODES];
 	uint32_t nr_used; /* [L] frames that are neither free nor reserved */
-	uint32_t nr_reserved; /* [L] frames that the limit does not pay for; reserve.h */
+	uint32_t nr_reserved; /* [L] frames that the limit does not pay for, and lent ones; reserve.h */
 	uint32_t nr_locked; /* [L] pages with PG_locked */
 	uint64_t nr_mlocked; /* [L] pages of VMAs with VM_LOCKED, in memory or not */
 	uint32_t nr_writeback; /* [L] pages with PG_writeback */
@@ -92,7 +91,7 @@ struct pager {
 	struct swapoff off;
 	uint64_t slots_total, slots_used; /* [L] sums over the areas where area_counts() */
 	struct swap_lease_list leases; /* [L] */
-	uint32_t nr_lent; /* [L] frames whose memory devices have; lend.h */
+	uint32_t nr_lent; /* [L] frames whose memory devices have, or are about to have; reserve.h */
 	uint32_t owed; /* [L] free frames that are promised to devices */
 	bool disowns; /* [L] the parent pays for what inherited areas hold; pager_disown() */
 

@@ -290,7 +290,9 @@ int pager_add_swap(struct pager *pager, struct swapdev *dev, int priority)
 		area_open_door(pager, (uint8_t)type);
 		if (type == pager->nr_areas)
 			pager->nr_areas = type + 1;
+		pager->nr_reclaimers++; /* frames on their way to a device are not seen by a fork */
 		lend_settle(pager);
+		reclaim_leave(pager);
 	}
 	pager_unlock(pager);
 	return error;
@@ -444,7 +446,7 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out)
 
 	s->minor_faults = s->faults - min_u64(s->major_faults, s->faults);
 	s->frames = pager->nr_limit - pager->nr_lent;
-	s->frames_used = pager->nr_used - pager->nr_lent;
+	s->frames_used = pager->nr_used;
 	s->frames_free = frames_free(pager);
 	s->slots = pager->slots_total;
 	s->slots_used = pager->slots_used;

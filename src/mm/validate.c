@@ -33,6 +33,7 @@ struct census {
 	uint32_t *mapped; /* by pfn: PTEs that map it */
 	uint16_t *named[MAX_SWAP_AREAS]; /* by slot: PTEs and words that name it */
 	uint32_t nr_locked, nr_writeback, nr_swapcache, nr_used;
+	uint32_t nr_going[MAX_NODES]; /* frames that nobody uses, and that are neither free nor reserved */
 	uint64_t nr_mlocked; /* pages of locked VMAs, counted anew */
 	/* sums over the spaces: what the report says, minus what is found; at the end 0 but for mapped_bytes */
 	uint64_t resident, swapped, mapped_bytes;
@@ -210,7 +211,12 @@ static void check_page(struct census *c, pfn_t pfn)
 	const char *why;
 	int found = 0;
 
-	if (!frame_is_ready(pager, page) || frame_is_reserved(pager, page)) {
+	struct node *node = page_node(pager, page);
+	bool reserved = frame_is_reserved(pager, page);
+
+	if (page->_count == 0)
+		c->nr_going[node - pager->nodes] += !reserved && !frame_is_free(node, pfn);
+	if (!frame_is_ready(pager, page) || reserved) {
 		if (page->_count != 0 || c->mapped[pfn])
 			wrong(c, "page %u: reserved or never used, but _count is %d and %u PTEs map it", pfn,
 				page->_count, c->mapped[pfn]);
@@ -225,18 +231,13 @@ static void check_page(struct census *c, pfn_t pfn)
 		wrong(c, "page %u: _mapcount %d, but %u PTEs map it", pfn, page->_mapcount, c->mapped[pfn]);
 	if ((page->_count == 0) != (page_list(page) == LIST_FREE))
 		wrong(c, "page %u: _count %d on list %d", pfn, page->_count, page_list(page));
-	/* A free frame may be out of the map: kswapd is about to reserve it, and counts as a reclaimer meanwhile. */
-	if (frame_is_free(page_node(pager, page), pfn) != (page->_count == 0) &&
-		!(page->_count == 0 && pager->nr_reclaimers > 0))
+	if (page->_count > 0 && frame_is_free(node, pfn))
 		wrong(c, "page %u: _count %d, and the map of free frames disagrees", pfn, page->_count);
 	c->nr_used += page->_count > 0;
 	c->nr_locked += page_has(page, PG_locked);
 	c->nr_writeback += page_has(page, PG_writeback);
 	c->nr_swapcache += page_has(page, PG_swapcache);
-	if (page_has(page, PG_lent) && (page->_count != 1 || page_flags(page) != PG_lent))
-		wrong(c, "page %u: lent, and yet something else (count %d, flags %x)", pfn, page->_count,
-			page->word);
-	if (page->_count == 0 || pfn == pager->zero_pfn || page_has(page, PG_lent))
+	if (page->_count == 0 || pfn == pager->zero_pfn)
 		return;
 	if (page_mapped(page) && page_has(page, PG_ksm) != (page_stable_node(page) != NULL))
 		wrong(c, "page %u: PG_ksm and its mapping disagree", pfn);
@@ -328,6 +329,16 @@ static void check_slot_sums(struct census *c)
 			(unsigned long long)used, (unsigned long long)total);
 }
 
+/* => a frame of the node is free */
+static uint32_t last_free(const struct node *node)
+{
+	uint32_t frame = node->nr - 1;
+
+	while (!frame_is_free(node, node->first + frame))
+		frame--;
+	return frame;
+}
+
 static void check_node(struct census *c, struct node *node)
 {
 	uint32_t nr_free = 0, nr_reserved = 0;
@@ -339,11 +350,17 @@ static void check_node(struct census *c, struct node *node)
 			wrong(c, "node at %u: a frame is both free and reserved, near %u", node->first,
 				w * 64);
 	}
-	if (nr_reserved > node->nr_reserved)
-		wrong(c, "node at %u: %u frames reserved, %u counted", node->first, nr_reserved,
-			node->nr_reserved);
+	/* nr_reserved also counts frames on their way from free to reserved; reclaimers alone send them. */
+	uint32_t going = c->nr_going[node - c->pager->nodes];
+
+	if (nr_reserved + going != node->nr_reserved || (going > 0 && c->pager->nr_reclaimers == 0))
+		wrong(c, "node at %u: %u frames reserved and %u on their way, %u counted", node->first,
+			nr_reserved, going, node->nr_reserved);
 	if (nr_free != node->nr_free)
 		wrong(c, "node at %u: %u frames free, %u counted", node->first, node->nr_free, nr_free);
+	if (nr_free > 0 && last_free(node) >= node->free_end)
+		wrong(c, "node at %u: frame %u is free, and none from %u on should be", node->first,
+			last_free(node), node->free_end);
 	struct node_usage usage;
 
 	node_usage(c->pager, node, &usage);
@@ -381,7 +398,7 @@ static void check_ksm(struct census *c)
 		wrong(c, "%s", why);
 }
 
-/* All frames are used, reserved or free. nr_reserved also counts frames on their way from free to reserved. */
+/* All frames are used, reserved or free. */
 static void check_frames(struct census *c)
 {
 	struct pager *pager = c->pager;
@@ -391,6 +408,21 @@ static void check_frames(struct census *c)
 		nr += pager->nodes[n].nr_free;
 	if (nr != pager->nr_frames)
 		wrong(c, "%lu frames are used, reserved or free, of %u", nr, pager->nr_frames);
+}
+
+/* What is lent is counted by node and by area. */
+static void check_lent(struct census *c)
+{
+	struct pager *pager = c->pager;
+	uint32_t by_node = 0, by_area = 0;
+
+	for (unsigned n = 0; n < pager->nr_nodes; n++)
+		by_node += pager->nodes[n].nr_lent;
+	for (unsigned type = 0; type < pager->nr_areas; type++)
+		by_area += pager->areas[type].nr_lent + pager->areas[type].lending;
+	if (by_node != pager->nr_lent || by_area != pager->nr_lent)
+		wrong(c, "%u frames lent, %u by the nodes and %u by the areas", pager->nr_lent, by_node,
+			by_area);
 }
 
 static bool census_alloc(struct census *c)
@@ -443,6 +475,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len)
 	for (unsigned n = 0; n < pager->nr_nodes; n++)
 		check_node(&c, &pager->nodes[n]);
 	check_frames(&c);
+	check_lent(&c);
 	check_sums(&c);
 	census_free(&c);
 	pager_unlock(pager);

@@ -288,6 +288,32 @@ static void what_cannot_go_may_be_more_than_the_limit(void **state)
 	valid();
 }
 
+/* Their memory is the host's already: nothing is freed for the limit, and no memory given back twice. */
+static void what_comes_back_goes_to_a_limit_that_misses_frames(void **state)
+{
+	struct pager_limit limit;
+	char why[200];
+
+	(void)state;
+	wanted = 300;
+	settle_loans();
+	take_all_but(0);
+	assert_int_equal(pager_set_limit(world.pager, 460 * PAGE_BYTES, why, sizeof(why)), 0);
+	pager_limit(world.pager, &limit);
+	assert_in_range(limit.frames_missing, 60, 200);
+	assert_int_equal(limit.frames_missing, 512 - limit.frames);
+	assert_int_equal(limit.frames_used, 512);
+	assert_int_equal(limit.frames_lent, 300);
+	wanted = 0;
+	settle_loans();
+	assert_int_equal(frames_free(world.pager), 300 - limit.frames_missing);
+	pager_limit(world.pager, &limit);
+	assert_int_equal(limit.frames_missing, 0);
+	assert_int_equal(drops, 300);
+	give_back();
+	valid();
+}
+
 /* A device cannot give back what it keeps pages in: half of the rest may be locked. */
 static void what_is_lent_cannot_be_locked(void **state)
 {
@@ -328,6 +354,7 @@ int main(void)
 		TEST(an_heir_s_device_is_left_alone),
 		TEST(a_parent_pays_for_its_stores_while_it_lives),
 		TEST(what_cannot_go_may_be_more_than_the_limit),
+		TEST(what_comes_back_goes_to_a_limit_that_misses_frames),
 		TEST(what_is_lent_cannot_be_locked),
 	};
 

@@ -126,14 +126,31 @@ static void frames_that_were_never_used_are_mapped_by_nobody(void **state)
 		"reserved or never used");
 }
 
-static void what_is_lent_is_nothing_else(void **state)
+static void merged_pages_have_a_node(void **state)
 {
-	struct page *own = page_of(&place, base + PAGE_BYTES), *shared = page_of(&place, base);
+	struct page *shared = page_of(&place, base);
 
 	(void)state;
-	WRONG(own->word, own->word | PG_lent, "lent, and yet something else");
-	WRONG(shared->word, shared->word | PG_lent, "lent, and yet something else");
 	WRONG(shared->word, shared->word | PG_ksm, "PG_ksm and its mapping disagree");
+}
+
+static void what_is_lent_is_counted_by_node_and_by_area(void **state)
+{
+	struct pager *pager = world.pager;
+
+	(void)state;
+	WRONG(pager->nr_lent, 1, "1 frames lent, 0 by the nodes and 0 by the areas");
+	WRONG(pager->nodes[0].nr_lent, 1, "0 frames lent, 1 by the nodes");
+	WRONG(pager->areas[0].nr_lent, 1, "0 frames lent, 0 by the nodes and 1 by the areas");
+	WRONG(pager->areas[0].lending, 1, "0 frames lent, 0 by the nodes and 1 by the areas");
+}
+
+static void no_free_frame_lies_behind_the_last(void **state)
+{
+	struct node *node = &world.pager->nodes[0];
+
+	(void)state;
+	WRONG(node->free_end, node->free_end - 1, "is free, and none from");
 }
 
 static void a_cached_page_names_its_file(void **state)
@@ -156,7 +173,8 @@ static void reserved_frames_are_counted_and_not_free(void **state)
 	WRONG(pager->stats->mapped_bytes, 0, "the report's sums over the spaces");
 	WRONG(node->reserved_map[word], bit, "both free and reserved");
 	WHILE(node->free_map[word], node->free_map[word] & ~bit,
-		WHILE(node->reserved_map[word], bit, EXPECT_WRONG("1 frames reserved, 0 counted")));
+		WHILE(node->reserved_map[word], bit,
+			EXPECT_WRONG("1 frames reserved and 0 on their way, 0 counted")));
 	EXPECT_RIGHT();
 }
 
@@ -194,7 +212,9 @@ int main(void)
 		TEST(only_locked_and_isolated_pages_move),
 		TEST(zero_mappings_are_of_the_zero_page_and_read_only),
 		TEST(frames_that_were_never_used_are_mapped_by_nobody),
-		TEST(what_is_lent_is_nothing_else),
+		TEST(merged_pages_have_a_node),
+		TEST(what_is_lent_is_counted_by_node_and_by_area),
+		TEST(no_free_frame_lies_behind_the_last),
 		TEST(a_cached_page_names_its_file),
 		TEST(reserved_frames_are_counted_and_not_free),
 		TEST(each_of_its_tables_may_be_denied),

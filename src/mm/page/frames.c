@@ -108,22 +108,19 @@ static unsigned node_take_free(struct node *node, unsigned want, uint32_t *first
 	return got;
 }
 
-/* The last free frame before @end; before the first frame the search goes on at the last. => one is free */
-static uint32_t node_last_free(const struct node *node, uint32_t end)
+/* => a frame is free */
+static uint32_t node_last_free(const struct node *node)
 {
-	uint32_t w = (end - 1) / 64;
-	uint64_t word = node->free_map[w] & (~0ull >> (63 - (end - 1) % 64));
+	uint32_t w = (node->free_end - 1) / 64;
 
-	while (!word) {
-		w = w == 0 ? node->nr_words - 1 : w - 1;
-		word = node->free_map[w];
-	}
-	return w * 64 + 63 - (uint32_t)__builtin_clzll(word);
+	while (!node->free_map[w])
+		w--;
+	return w * 64 + 63 - (uint32_t)__builtin_clzll(node->free_map[w]);
 }
 
-unsigned node_take_top(struct node *node, unsigned want, uint32_t *end)
+unsigned node_take_top(struct node *node, unsigned want, uint32_t *first)
 {
-	uint32_t at = node_last_free(node, *end > 0 ? *end : node->nr);
+	uint32_t at = node_last_free(node);
 	unsigned got = 0;
 
 	while (got < want && got <= at && node_is_free(node, at - got)) {
@@ -131,7 +128,7 @@ unsigned node_take_top(struct node *node, unsigned want, uint32_t *end)
 		got++;
 	}
 	node->nr_free -= got;
-	*end = at + 1 - got;
+	*first = node->free_end = at + 1 - got;
 	return got;
 }
 
@@ -161,7 +158,7 @@ static void frames_taken(struct pager *pager, struct node *node, uint32_t frame,
 	for (unsigned i = 0; i < nr; i++)
 		page_init(&pager->pages[node->first + frame + i]);
 	pager->nr_used += nr;
-	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, pager->nr_used);
+	frames_note_peak(pager);
 }
 
 static unsigned node_take_run(struct pager *pager, struct node *node, unsigned want, struct page **first)
@@ -174,7 +171,7 @@ static unsigned node_take_run(struct pager *pager, struct node *node, unsigned w
 	return got;
 }
 
-static struct node *node_with_most_free(struct pager *pager)
+struct node *node_with_most_free(struct pager *pager)
 {
 	struct node *best = &pager->nodes[0];
 
@@ -182,13 +179,6 @@ static struct node *node_with_most_free(struct pager *pager)
 		if (pager->nodes[n].nr_free > best->nr_free)
 			best = &pager->nodes[n];
 	return best;
-}
-
-unsigned frames_take(struct pager *pager, unsigned want, struct page **first)
-{
-	struct node *node = node_with_most_free(pager);
-
-	return node->nr_free > 0 ? node_take_run(pager, node, want, first) : 0;
 }
 
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first)
@@ -244,6 +234,16 @@ struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t bel
 	return NULL;
 }
 
+void node_gained(struct pager *pager, struct node *node)
+{
+	if (unlikely(node->stalled)) {
+		node->stalled = false;
+		pager_have_reclaimed(pager);
+	}
+	if (node->nr_free > 0)
+		pager_frame_event(pager);
+}
+
 void frame_free(struct pager *pager, struct page *page)
 {
 	struct node *node = page_node(pager, page);
@@ -251,6 +251,7 @@ void frame_free(struct pager *pager, struct page *page)
 
 	assert(!node_is_free(node, frame));
 	node->free_map[frame / 64] |= 1ull << (frame % 64);
+	node->free_end = frame < node->free_end ? node->free_end : frame + 1;
 	node->nr_free++;
 	pager->nr_used--;
 	page_set_list(page, LIST_FREE);
@@ -259,11 +260,17 @@ void frame_free(struct pager *pager, struct page *page)
 		memset(pager->machine->ops->frame_bytes(pager->machine, page_pfn(pager, page)), POISON,
 			PAGE_BYTES);
 #endif
-	if (unlikely(node->stalled)) {
-		node->stalled = false;
-		pager_have_reclaimed(pager);
-	}
-	pager_frame_event(pager);
+	node_gained(pager, node);
+}
+
+uint32_t frames_in_use(const struct pager *pager)
+{
+	return pager->nr_used + pager->nr_lent;
+}
+
+void frames_note_peak(struct pager *pager)
+{
+	pager->stats->frames_peak = max_u64(pager->stats->frames_peak, frames_in_use(pager));
 }
 
 uint32_t frames_free(const struct pager *pager)

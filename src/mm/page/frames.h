@@ -28,9 +28,11 @@ struct node {
 	uint32_t nr_words; /* [I] */
 	uint32_t cursor; /* [L] frame, relative to @first, where the search for a free one goes on */
 	uint32_t nr_free; /* [L] */
+	uint32_t free_end; /* [L] no frame from this one on is free */
 	struct watermarks wmark; /* [L] */
-	uint64_t *reserved_map; /* [I] the array, [L] its words; these four: reserve.h */
-	uint32_t nr_reserved, wanted; /* [L] frames that are reserved; frames that shall be */
+	uint64_t *reserved_map; /* [I] the array, [L] its words; these five: reserve.h */
+	uint32_t nr_reserved, nr_lent; /* [L] frames that are reserved; of these, lent to devices */
+	uint32_t wanted; /* [L] frames that shall be reserved for the limit */
 	bool stalled; /* [L] reclaim finds no more frames to reserve */
 	/* [L] frames from this one on were never allocated: their struct pages are untouched, all zeros */
 	uint32_t nr_ready;
@@ -50,11 +52,15 @@ void frames_destroy(struct pager *pager);
 uint32_t node_share(const struct pager *pager, unsigned n, uint32_t nr);
 
 /*
- * Take up to @want frames that follow each other out of the map of free frames: those that end with the last free frame
- * before *end (before the node's end if *end is 0, and from there again if none is before). *end becomes the first
- * frame that was taken. Returns how many. => a frame of the node is free
+ * Take up to @want frames that follow each other out of the map of free frames: those that end with the last free
+ * frame. *first: the lowest of them. Returns how many. => a frame of the node is free
  */
-unsigned node_take_top(struct node *node, unsigned want, uint32_t *end);
+unsigned node_take_top(struct node *node, unsigned want, uint32_t *first);
+
+struct node *node_with_most_free(struct pager *pager);
+
+/* The node has more free frames, or misses fewer: who waits for a frame looks again, and kswapd, if it had given up. */
+void node_gained(struct pager *pager, struct node *node);
 
 /* Was the frame ever allocated? If not, its struct page must not be looked at. */
 bool frame_is_ready(struct pager *pager, const struct page *page);
@@ -67,12 +73,6 @@ struct node *page_node(struct pager *pager, const struct page *page);
  */
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
-
-/*
- * As frame_alloc_run(), for frames whose memory a device gets: also below every watermark, and also those free frames
- * that are already promised to a device.
- */
-unsigned frames_take(struct pager *pager, unsigned want, struct page **first);
 
 /*
  * One frame of node @nr alone, while the node is above its low watermark. Otherwise NULL, and kswapd is woken.
@@ -91,6 +91,10 @@ struct page *frame_alloc_below(struct pager *pager, struct node *node, pfn_t bel
 void frame_free(struct pager *pager, struct page *page);
 
 uint32_t frames_free(const struct pager *pager);
+
+/* Frames that the limit pays for now: those of pages, and those that are lent to devices. */
+uint32_t frames_in_use(const struct pager *pager);
+void frames_note_peak(struct pager *pager); /* they are more than a moment ago */
 
 /*
  * Free frames that may be given to faults: without those that are promised to devices, which stay free until

@@ -52,7 +52,6 @@ enum pageflags {
 	PG_fresh = 1u << 17, /* read in, and never mapped: it belongs to no VMA yet */
 	/* read from a slow device, and likely to be wanted again: the quick device in front is to have the page */
 	PG_recall = 1u << 18,
-	PG_lent = 1u << 20, /* a swap device has its memory for now; lend.h */
 };
 
 /* The five lists of reclaim, and the three ways of being on none of them. */
@@ -77,7 +76,7 @@ struct page {
 	int32_t _mapcount; /* [P] */
 	uint32_t word; /* [L] flags; from bit LIST_SHIFT on the list */
 	uint32_t index; /* [P] its place in its mapping, in pages; gives its address in any VMA (rmap.h) */
-	TAILQ_ENTRY(page) lru; /* [L] on a list of reclaim, or on its isolator's; PG_lent: on the area's */
+	TAILQ_ENTRY(page) lru; /* [L] on a list of reclaim, or on its isolator's */
 	/*
 	 * [P] an anon_vma or a stable node, tagged as below; untagged: the file in whose page cache the page is; NULL:
 	 * none

@@ -64,7 +64,7 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, un
 static void node_give_up(struct node *node)
 {
 	node->fruitless = hopeless_after(node) - (uint32_t)min_u64(STUCK_PAGES, hopeless_after(node));
-	node->stalled = node->nr_reserved < node->wanted;
+	node->stalled = reserve_lacks(node) > 0;
 }
 
 static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)

@@ -32,7 +32,7 @@ static uint32_t pages_on(const struct pager *pager, enum page_list list)
 /* What is in use beyond @nr frames finds no place on the devices. A page of the swap cache needs no other slot to go. */
 static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_leave, uint64_t *room)
 {
-	*must_leave = pager->nr_used > nr ? pager->nr_used - nr : 0;
+	*must_leave = frames_in_use(pager) - min_u64(frames_in_use(pager), nr);
 	*room = pager->slots_total - pager->slots_used + pages_on(pager, LIST_ACTIVE_FILE) +
 		pages_on(pager, LIST_INACTIVE_FILE);
 	if (*must_leave <= *room)
@@ -94,13 +94,12 @@ void pager_limit(struct pager *pager, struct pager_limit *out)
 	*out = (struct pager_limit){.bytes = pager->limit_bytes,
 		.frames = pager->nr_limit,
 		.frames_max = pager->nr_frames,
-		.frames_used = pager->nr_used,
+		.frames_used = frames_in_use(pager),
 		.frames_lent = pager->nr_lent};
 	for (unsigned n = 0; n < pager->nr_nodes; n++) {
 		const struct node *node = &pager->nodes[n];
 
-		out->frames_missing +=
-			node->wanted > node->nr_reserved ? node->wanted - node->nr_reserved : 0;
+		out->frames_missing += reserve_lacks(node);
 		out->stalled = out->stalled || node->stalled;
 		out->low = out->low || node->nr_free < node->wmark.high;
 	}

@@ -16,15 +16,15 @@ static void count_kind(const struct page *page, struct node_usage *usage)
 		usage->shmem++;
 	else if (page_file(page))
 		usage->file++;
-	else if (page_has(page, PG_lent))
-		usage->lent++;
 	else
 		usage->other++;
 }
 
 void node_usage(struct pager *pager, const struct node *node, struct node_usage *usage)
 {
-	*usage = (struct node_usage){.frames = node->nr - node->nr_reserved, .free = node->nr_free};
+	*usage = (struct node_usage){.frames = node->nr - (node->nr_reserved - node->nr_lent),
+		.free = node->nr_free,
+		.lent = node->nr_lent};
 	for (pfn_t pfn = node->first; pfn < node->first + node->nr_ready; pfn++) {
 		const struct page *page = pfn_page(pager, pfn);
 

@@ -34,7 +34,6 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 {
 	*area = (struct swap_area){
 		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
-	TAILQ_INIT(&area->lent);
 	/* The slots' table is counted as it is touched, not as it is reserved. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
 	area->cluster_memory = pager_chunk_alloc(pager, clusters_bytes(area->nr_slots));

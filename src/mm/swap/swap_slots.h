@@ -65,8 +65,8 @@ struct swap_area {
 	uint64_t nr_refused; /* [L] writes for which the device had no room */
 	/* [L] slots below this one were used at some time: the part of the table that takes memory */
 	uint32_t touched;
-	struct page_head lent; /* [L] frames whose memory the device has; lend.h */
-	uint32_t nr_lent, lending; /* [L] frames on that list; frames that are about to be there */
+	uint32_t nr_lent; /* [L] frames whose memory the device has; reserve.h */
+	uint32_t lending; /* [L] frames whose memory it is about to have */
 	uint32_t nr_disowned; /* [L] inherited: frames that the parent pays for while it lives */
 	struct tier tier; /* [L] what the policy keeps of the area's share */
 	/* [L] the policy's last answers: a read costs no more than a fault; slots far apart cost no more than neighbours */
