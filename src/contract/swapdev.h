@@ -171,8 +171,8 @@ struct swapdev_ops {
 
 	/*
 	 * Called around a fork in the thread that forks, with nothing in flight. fork_prepare() puts what fork_child()
-	 * will need into this thread's descriptor table. 0 or -errno; after an error the fork may go on, but
-	 * fork_child() will fail. fork_parent(): the fork is over, or has failed. NULL: nothing is needed.
+	 * will need into this thread's descriptor table. 0 or -errno; after an error no child can have
+	 * the device. fork_parent(): the fork is over, or has failed, also in fork_prepare(). NULL: nothing is needed.
 	 */
 	int (*fork_prepare)(struct swapdev *);
 	void (*fork_parent)(struct swapdev *);

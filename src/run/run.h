@@ -8,6 +8,7 @@
  *      malloc.c, extents.c   malloc on managed extents
  *      mmap.c                the mmap family
  *      fork.c                fork: both processes go on with the same memory
+ *      answer.c, heritage.c  a fork that fails inside fails; devices that a child has from its ancestors
  *      exec.c                exec and spawn: the configuration travels on
  *      shell.c               system and popen in signal mode
  *      threads.c, helpers.c  pthread_create, threads of libc's own, affinity
@@ -200,6 +201,26 @@ void fork_end_leases(void);
 /* Is @fd an end of a lease's pipe? */
 bool fork_owns_fd(int fd);
 
+/* ---- answer.c ----------------------------------------------------------------------------- */
+
+/* What a fork's child answers to the fork() of its parent. Each of the two frees it for itself. */
+struct answer;
+/* NULL: no memory. => before the fork */
+struct answer *answer_new(void);
+void answer_free(struct answer *answer);
+/* In the child: it has all that it needs. */
+void answer_ready(struct answer *answer);
+/*
+ * In the child: it cannot have what it needs, for -errno @error. Returns when the child is to end without a word. false:
+ * nobody waits for the answer any more, and the program will see how the child ends. => all signals are blocked
+ */
+bool answer_failed(struct answer *answer, int error);
+/*
+ * In the parent: sleep until the child @pid has answered or ended. 0, or the -errno of a child that failed: it has been
+ * reaped, and its SIGCHLD taken back. (In a program with several threads another one may have got either.)
+ */
+int answer_take(struct answer *answer, pid_t pid);
+
 /* ---- heritage.c --------------------------------------------------------------------------- */
 
 /*
@@ -352,8 +373,11 @@ bool user_texts(char *const *texts);
 int status_start(uint64_t memory_max);
 /* From now on other processes accept the page. */
 void status_show(void);
-/* In a fork's child: map a page of its own. => before anything kicks: the parent's page is not the child's to write */
-void status_fork_child(void);
+/*
+ * In a fork's child: map a page of its own. 0 or -ENOMEM. => before anything kicks: the parent's page is not the child's
+ * to write
+ */
+int status_fork_child(void);
 /* The process ends: remove the file. */
 void status_end(void);
 
@@ -383,8 +407,8 @@ struct ledger *stats_map_ledger(void);
  * memory.
  */
 struct record *stats_claim(void);
-/* In a fork's child: map another record at the same address. */
-void stats_fork_child(void);
+/* In a fork's child: map another record at the same address. 0 or -ENOMEM. */
+int stats_fork_child(void);
 /* The process or its program ends: write the end and the final counters into the record. */
 void stats_final(enum record_end end);
 

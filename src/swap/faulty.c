@@ -52,6 +52,8 @@ struct faulty_dev {
 	pthread_mutex_t lock;
 	struct trap fail[SWAP_DIRS]; /* [F] */
 	struct trap corrupt; /* [F] */
+	struct trap fork; /* [F] */
+	bool fork_fails; /* that of now. Only the thread that forks, and its child */
 	bool hold[SWAP_DIRS]; /* [F] */
 	unsigned delay; /* [I] */
 	bool torn; /* [I] a failing request moves a part of its pages first */
@@ -343,8 +345,12 @@ static void faulty_adopt(struct swapdev *dev)
 
 static int faulty_fork_prepare(struct swapdev *dev)
 {
-	struct swapdev *inner = faulty_of(dev)->inner;
+	struct faulty_dev *faulty = faulty_of(dev);
+	struct swapdev *inner = faulty->inner;
 
+	pthread_mutex_lock(&faulty->lock);
+	faulty->fork_fails = trap_closes(faulty, &faulty->fork);
+	pthread_mutex_unlock(&faulty->lock);
 	return inner->ops->fork_prepare ? inner->ops->fork_prepare(inner) : 0;
 }
 
@@ -361,6 +367,8 @@ static int faulty_fork_child(struct swapdev *dev)
 	struct faulty_dev *faulty = faulty_of(dev);
 
 	pthread_mutex_init(&faulty->lock, NULL);
+	if (faulty->fork_fails)
+		return -faulty->fork.error;
 	return faulty->inner->ops->fork_child ? faulty->inner->ops->fork_child(faulty->inner) : -ENOSYS;
 }
 
@@ -462,7 +470,7 @@ uint64_t faulty_dealt(struct swapdev *dev)
 
 static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct swap_why *why)
 {
-	uint64_t fail_read = 0, fail_write = 0, corrupt_read = 0, forever = 0, error = EIO;
+	uint64_t fail_read = 0, fail_write = 0, corrupt_read = 0, fail_fork = 0, forever = 0, error = EIO;
 	uint64_t full = UINT32_MAX, delay = 0, torn = 0, seed = 1;
 	const struct {
 		const char *key;
@@ -471,6 +479,7 @@ static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct 
 		{"fail_read", &fail_read, UINT64_MAX},
 		{"fail_write", &fail_write, UINT64_MAX},
 		{"corrupt_read", &corrupt_read, UINT64_MAX},
+		{"fail_fork", &fail_fork, UINT64_MAX},
 		{"forever", &forever, 1},
 		{"error", &error, 133},
 		{"full", &full, UINT32_MAX},
@@ -490,6 +499,7 @@ static int take_options(struct swap_uri *uri, struct faulty_dev *faulty, struct 
 	faulty->fail[SWAP_READ] = (struct trap){fail_read, forever, (int)error};
 	faulty->fail[SWAP_WRITE] = (struct trap){fail_write, forever, (int)error};
 	faulty->corrupt = (struct trap){corrupt_read, forever, 0};
+	faulty->fork = (struct trap){fail_fork, forever, (int)error};
 	faulty->limit = (uint32_t)full;
 	faulty->delay = (unsigned)delay;
 	faulty->torn = torn;

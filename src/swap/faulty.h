@@ -5,7 +5,8 @@
  *
  *   fail_read=N fail_write=N   the Nth request of that direction ends with an error
  *   corrupt_read=N             the Nth read succeeds, with one bit of one page changed
- *   forever=1                  every later request fails or is corrupted as well
+ *   fail_fork=N                the child of the Nth fork cannot have the device
+ *   forever=1                  every later request or fork fails, or is corrupted, as well
  *   error=N                    the errno of failures; without it EIO
  *   full=N                     only N different slots can be written; a write to another one ends with ENOSPC.
  *                              discard() makes room

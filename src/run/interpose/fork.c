@@ -15,6 +15,10 @@
  *   child    The parent's devices become read-only. A new device takes what the child swaps out. Start new threads,
  *            thaw.
  *
+ * A fork that fails inside is one that fails: fork() returns -1, and no child is left (answer.c). What failed before
+ * the fork is known then, but libc cannot be kept from the fork. So there is a child for a moment. Forks from inside
+ * libc have nobody who could return -1: their child ends with 125 and says why.
+ *
  * No managed memory is touched between "before" and the thaw. libc's own memory is not managed (extents.c).
  */
 #include "run/run.h"
@@ -63,7 +67,11 @@ static struct {
 	int child_end; /* write end of the pipe, for the child; -1: none, and the lease never ends */
 	int lease_error; /* 0: there is a lease */
 	int error;
+	struct answer *answer; /* what a fork() waits for; NULL: libc forks by itself, and nobody waits */
 } forking = {.child_end = -1};
+
+/* What this thread's fork() will wait for. fork_before() takes it. */
+static THREAD_LOCAL struct answer *asked;
 
 static _Atomic(bool) registered;
 
@@ -219,7 +227,7 @@ static void thaw(void)
 	raw_restore_signals(&signals);
 }
 
-/* Prepare the devices. An error ends the child, which prints the reason (fork_child). */
+/* Prepare the devices. After an error no child can have them. */
 static int devices_prepare(void)
 {
 	int error = 0;
@@ -251,6 +259,8 @@ static void fork_before(void)
 	raw_block_signals(&signals);
 	freeze();
 	forking.signals = signals;
+	forking.answer = asked;
+	asked = NULL;
 	forking.error = forking.lease_error = lease_begin();
 	if (!forking.error)
 		forking.error = devices_prepare();
@@ -285,16 +295,36 @@ static void child_swap(void)
 }
 
 /*
+ * Let go of what is the parent's, and take a status page, a slot of the ledger and a record. 0 or -errno. => after an
+ * error nothing of these is taken
+ */
+static int child_begin(void)
+{
+	shell_fork_child();
+	int error = status_fork_child();
+	if (error)
+		return error;
+	share_fork_child();
+	uffd_fork_child_begin(run.machine);
+	lease_hold();
+	forking.child_end = -1;
+	error = stats_fork_child();
+	if (error) {
+		share_leave();
+		status_end();
+	}
+	return error;
+}
+
+/*
  * Devices come first: the machine's threads inherit their descriptors when they start. Starting a thread allocates
  * its thread-local storage, so the allocator must work again by now. That storage must not be managed, and the
  * interposed functions must pass through to libc. => run.active is false
  */
 static int child_go_on(void)
 {
-	int error = forking.error;
+	int error = pager_fork_child(run.pager);
 
-	if (!error)
-		error = pager_fork_child(run.pager);
 	if (!error)
 		child_swap();
 	if (!error)
@@ -303,31 +333,42 @@ static int child_go_on(void)
 		error = share_fork_start();
 	if (!error && run.governor)
 		error = governor_fork_child(run.governor);
+	if (error) {
+		stats_final(RECORD_EXITED);
+		share_leave();
+		status_end();
+	}
 	return error;
+}
+
+/* Nothing of this child's may run: what it has is not its memory. */
+static _Noreturn void child_end(int error)
+{
+	if (!forking.answer || !answer_failed(forking.answer, error))
+		run_die("process %d, the child of a fork, cannot have its memory: %s", getpid(),
+			strerrordesc_np(-error));
+	syscall(SYS_exit_group, 125);
+	__builtin_unreachable();
 }
 
 static void fork_child(void)
 {
 	int saved_errno = errno;
 
+	if (run.active && forking.error) /* the memory may not be there at all */
+		child_end(forking.error);
 	je_jemalloc_postfork_child();
 	if (!run.active)
 		return;
 	run.active = false;
-	shell_fork_child();
-	status_fork_child();
-	share_fork_child();
-	if (!forking.error)
-		uffd_fork_child_begin(run.machine);
-	if (!forking.lease_error)
-		lease_hold();
-	forking.child_end = -1;
-	stats_fork_child();
-	int error = child_go_on();
+	int error = child_begin();
+	if (!error)
+		error = child_go_on();
 	if (error)
-		run_die("process %d, the child of a fork, cannot have its memory: %s", getpid(),
-			strerrordesc_np(-error));
+		child_end(error);
 	run.active = true;
+	if (forking.answer)
+		answer_ready(forking.answer);
 	thaw();
 	_IO_list_resetlock();
 	errno = saved_errno;
@@ -348,52 +389,84 @@ EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 	return REAL(__register_atfork)(prepare, parent, child, dso);
 }
 
+/* The errno value for a program. An error that no fork() has is ENOMEM, and the reason goes to standard error. */
+static int errno_of(int error)
+{
+	if (error == -EAGAIN || error == -ENOMEM || error == -EMFILE || error == -ENFILE)
+		return -error;
+	run_say("fork failed, because the child cannot have its memory: %s", strerrordesc_np(-error));
+	return ENOMEM;
+}
+
 struct fork_result {
+	pid_t (*fork)(void); /* libc's, or as libc's */
 	pid_t pid;
-	int error;
+	int error; /* an errno value */
 };
 
+/* Fork, and wait until the child has what it needs. => on a stack that is not managed */
 static void fork_work(void *arg)
 {
 	struct fork_result *result = arg;
-	result->pid = REAL(fork)();
+	struct answer *outer = asked; /* a handler of the program's may fork while this thread forks */
+	struct answer *answer = answer_new();
+
+	result->pid = -1;
+	result->error = ENOMEM;
+	if (!answer)
+		return;
+	asked = answer;
+	result->pid = result->fork();
 	result->error = errno;
+	asked = outer;
+	int error = result->pid > 0 ? answer_take(answer, result->pid) : 0;
+	if (error) {
+		result->pid = -1;
+		result->error = errno_of(error);
+	}
+	answer_free(answer);
 }
 
 /*
  * The caller's stack may be managed, and no managed memory may be touched during the fork. So the fork runs on
  * another stack.
  */
-EXPORT pid_t fork(void)
+static pid_t fork_by(pid_t (*libc_fork)(void))
 {
-	struct fork_result result;
+	struct fork_result result = {.fork = libc_fork};
 
+	if (!run.active)
+		return libc_fork();
 	call_off_managed_stack(fork_work, &result);
 	if (result.pid < 0)
 		errno = result.error;
 	return result.pid;
 }
 
-static void bare_fork_work(void *arg)
+EXPORT pid_t fork(void)
 {
-	struct fork_result *result = arg;
-
-	fork_before();
-	result->pid = REAL(_Fork)();
-	result->error = errno;
-	if (result->pid == 0)
-		fork_child();
-	else
-		fork_parent();
+	return fork_by(REAL(fork));
 }
 
 /* _Fork() runs no fork handlers. The library's run all the same: both processes need them. */
+static pid_t bare_fork(void)
+{
+	pid_t pid = -1;
+
+	fork_before();
+	int error = run.active ? forking.error : 0;
+	if (!error)
+		pid = REAL(_Fork)();
+	int saved_errno = errno;
+	if (pid == 0)
+		fork_child();
+	else
+		fork_parent();
+	errno = error ? errno_of(error) : saved_errno;
+	return pid;
+}
+
 EXPORT pid_t _Fork(void)
 {
-	struct fork_result result;
-
-	call_off_managed_stack(bare_fork_work, &result);
-	if (result.pid < 0)
-		errno = result.error;
-	return result.pid;
+	return fork_by(bare_fork);
 }

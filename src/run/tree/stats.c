@@ -163,12 +163,12 @@ static void reset_counters(struct anonmm_stats *stats)
 	};
 }
 
-void stats_fork_child(void)
+int stats_fork_child(void)
 {
 	struct record inherited = *run.record;
 
 	if (!map_record(run.record))
-		run_die("no memory for the counters of a child");
+		return -ENOMEM;
 	struct record *record = run.record;
 	record->limit_bytes = inherited.limit_bytes;
 	record->faults = inherited.faults;
@@ -177,6 +177,7 @@ void stats_fork_child(void)
 	record->live = inherited.live;
 	reset_counters(&record->live);
 	atomic_store(&record->pid, getpid());
+	return 0;
 }
 
 static long final_work(struct call *call)

@@ -192,18 +192,19 @@ void status_show(void)
 }
 
 /* The page is the parent's until another page takes its place. => nothing has set kick since the fork */
-void status_fork_child(void)
+int status_fork_child(void)
 {
 	struct status inherited = *page;
 
 	if (!map_status(page))
-		run_die("no memory for the status of a child");
+		return -ENOMEM;
 	*page = inherited;
 	atomic_store(&page->kick, 0);
 	atomic_store(&page->asked, 0);
 	atomic_store(&page->answered, 0);
 	describe_process();
 	status_show();
+	return 0;
 }
 
 void status_end(void)
