@@ -580,6 +580,46 @@ static void a_childs_copy_of_what_is_read_only_is_read_only(void **state)
 	place_close(&child);
 }
 
+/* Pages that somebody has locked and that reclaim has not isolated, at each eviction. */
+static unsigned locked_by_others, evictions;
+
+static void count_locked(void *ctx, const struct page_event *event)
+{
+	(void)ctx;
+	if (strcmp(event->function, "add_to_swap"))
+		return;
+	evictions++;
+	for (uint32_t pfn = 0; pfn < world.pager->nr_frames; pfn++) {
+		struct page *page = pfn_page(world.pager, pfn);
+
+		locked_by_others +=
+			page->_count > 0 && page_has(page, PG_locked) && page_list(page) != LIST_ISOLATED;
+	}
+}
+
+static void a_fork_that_must_reclaim_has_no_page_locked(void **state)
+{
+	struct place child;
+	uint64_t area = 0, value;
+
+	(void)state;
+	assert_int_equal(place_mmap(&place, &area, 900 * PAGE_BYTES, RW, 0), 0);
+	for (unsigned i = 0; i < 900; i++)
+		assert_int_equal(soft_store64(place.mmu, area + i * PAGE_BYTES, 1000 + i), 0);
+	locked_by_others = evictions = 0;
+	pager_trace(world.pager, count_locked, NULL);
+	assert_int_equal(place_fork(&place, &child), 0);
+	pager_trace(world.pager, NULL, NULL);
+	assert_true(evictions > 0);
+	assert_int_equal(locked_by_others, 0);
+	valid();
+	for (unsigned i = 0; i < 900; i++) {
+		assert_int_equal(soft_load64(child.mmu, area + i * PAGE_BYTES, &value), 0);
+		assert_int_equal(value, 1000 + i);
+	}
+	place_close(&child);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -604,6 +644,7 @@ int main(void)
 		TEST(a_slot_has_no_more_than_its_share_of_users),
 		TEST(without_memory_to_remember_nothing_is_merged),
 		TEST(a_childs_copy_of_what_is_read_only_is_read_only),
+		TEST(a_fork_that_must_reclaim_has_no_page_locked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,14 +179,22 @@ struct early {
 	struct unmap_batch batch;
 };
 
+/* Results of early_add() besides 0 and -errno. */
+enum {
+	EARLY_LOOK_AGAIN = 1, /* the PTE has changed while the lock was dropped */
+	EARLY_RUN_FIRST, /* there is no frame: copy the pages of the batch, which are locked, before reclaim */
+};
+
 /*
- * A frame for the child's copy. May reclaim, and drop the lock for that. Pages of the batch are locked then, so reclaim
- * passes over them, and may say -EAGAIN where it would say -ENOMEM; copy_early() unlocks them before it returns.
+ * A frame for the child's copy: 0, -errno or EARLY_RUN_FIRST. May reclaim, and drop the lock for that. Reclaim may take
+ * long, and the program's threads wait for locked pages. So it is entered with none of the batch.
  */
-static int early_frame(struct fork *fork, struct page **page)
+static int early_frame(struct fork *fork, const struct early *early, struct page **page)
 {
 	if (frame_alloc_run(fork->pager, 1, page))
 		return 0;
+	if (early->nr > 0)
+		return EARLY_RUN_FIRST;
 	int error = try_to_free_or_wait(fork->pager, fork->wait);
 
 	if (error)
@@ -194,14 +202,12 @@ static int early_frame(struct fork *fork, struct page **page)
 	return frame_alloc_run(fork->pager, 1, page) ? 0 : -ENOMEM;
 }
 
-/*
- * Hide the page, so that nobody writes to it, and make the child's PTE; both pages are locked. 1: the PTE has changed
- * while the lock was dropped, look at it again.
- */
+/* Hide the page, so that nobody writes to it, and make the child's PTE; both pages are locked. */
 static int early_add(struct fork *fork, struct early *early, uint64_t index, struct vma *vma, pte_slot_t *to)
 {
 	struct page *copy;
-	int error = early_frame(fork, &copy); /* may drop the lock, so the PTE is looked at afterwards */
+	int error =
+		early_frame(fork, early, &copy); /* may drop the lock, so the PTE is looked at afterwards */
 
 	if (error)
 		return error;
@@ -211,7 +217,7 @@ static int early_add(struct fork *fork, struct early *early, uint64_t index, str
 
 	if (!page || !page_trylock(fork->pager, page)) {
 		page_put(fork->pager, copy);
-		return page ? fork_wait_page(fork, page) : 1;
+		return page ? fork_wait_page(fork, page) : EARLY_LOOK_AGAIN;
 	}
 	uint64_t addr = index_addr(fork->child, index + fork->shift);
 
@@ -271,37 +277,43 @@ static int early_run(struct fork *fork, struct early *early)
 	return error;
 }
 
+/* One PTE of the parent's, whose page may be in memory. As early_add() */
+static int early_pte(struct fork *fork, struct early *early, uint64_t index, pte_slot_t *from)
+{
+	uint64_t at = index + fork->shift;
+	pte_slot_t *to = pgtable_make(fork->pager, &fork->child->pgtable, at);
+
+	if (!to)
+		return -ENOMEM;
+	if (!pte_is_none(pte_load(to)))
+		return 0; /* copied by an earlier call, before it had to wait */
+	if (!pte_is_present(pte_load(from)))
+		return copy_one_pte(fork, index, from, to);
+	return early_add(fork, early, index, find_vma(fork->child, index_addr(fork->child, at)), to);
+}
+
 /*
  * Gather one batch from *index on. A page may leave memory while its copy's frame is made: then its word is a swap
  * entry, and is looked at once more.
  */
 static int early_gather(struct fork *fork, struct early *early, uint64_t *index, uint64_t end)
 {
-	pte_slot_t *from, *to;
-	int error = 0;
+	while (early->nr < EARLY_BATCH) {
+		pte_slot_t *from = pgtable_next(&fork->parent->pgtable, *index, end, index);
 
-	while (!error && early->nr < EARLY_BATCH &&
-		(from = pgtable_next(&fork->parent->pgtable, *index, end, index)) != NULL) {
-		to = pgtable_make(fork->pager, &fork->child->pgtable, *index + fork->shift);
-		if (!to)
-			return -ENOMEM;
-		if (!pte_is_none(pte_load(to))) {
-			++*index;
-			continue;
+		if (!from) {
+			*index = end;
+			return 0;
 		}
-		if (pte_is_present(pte_load(from)))
-			error = early_add(fork, early, *index,
-				find_vma(fork->child, index_addr(fork->child, *index + fork->shift)), to);
-		else
-			error = copy_one_pte(fork, *index, from, to);
-		if (error > 0)
-			error = 0;
-		else if (!error)
-			++*index;
+		int error = early_pte(fork, early, *index, from);
+
+		if (error == EARLY_RUN_FIRST)
+			return 0;
+		if (error < 0)
+			return error;
+		*index += !error;
 	}
-	if (!error && early->nr < EARLY_BATCH)
-		*index = end;
-	return error;
+	return 0;
 }
 
 static int copy_early(struct fork *fork, uint64_t *index, uint64_t end)
