@@ -87,11 +87,11 @@ uint64_t stats_get(const struct anonmm_stats *stats, const struct stats_field *f
 /* Write all fields as a JSON object. */
 void json_stats(FILE *out, const struct anonmm_stats *stats);
 
-struct record_header;
+struct ledger;
 
 struct report {
 	char *const *command;
-	const struct record_header *records; /* the whole file of records, mapped */
+	const struct ledger *ledger; /* of the run */
 	const char *swap; /* URI, or "none" */
 	uint64_t memory_bytes; /* the limit */
 	uint64_t peak_bytes; /* peak resident memory of the largest process, from wait4() */

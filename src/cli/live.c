@@ -306,7 +306,7 @@ static int ask(struct live *live, const struct question *question, int timeout_m
 	}
 	memcpy(&live->seen, page, sizeof(live->seen));
 	live->seen.why[sizeof(live->seen.why) - 1] = '\0';
-	live->seen.name[sizeof(live->seen.name) - 1] = '\0';
+	live->seen.record.name[sizeof(live->seen.record.name) - 1] = '\0';
 	live->seen.swap[sizeof(live->seen.swap) - 1] = '\0';
 	flock(live->fd, LOCK_UN);
 	if (error && status_start_time(live->pid) != page->start_time)
@@ -335,12 +335,12 @@ uint64_t live_limit(const struct status *status)
 
 uint64_t live_resident(const struct status *status)
 {
-	return (uint64_t)status->limit.frames_used * PAGE_BYTES + status->stats.metadata_bytes;
+	return (uint64_t)status->limit.frames_used * PAGE_BYTES + status->record.stats.metadata_bytes;
 }
 
 uint64_t live_swapped(const struct status *status)
 {
-	return status->stats.slots_used * PAGE_BYTES;
+	return status->record.stats.slots_used * PAGE_BYTES;
 }
 
 void live_command(const struct live *live, char *text, size_t len)
@@ -351,7 +351,7 @@ void live_command(const struct live *live, char *text, size_t len)
 	long got = host_read_text(path, text, len);
 
 	if (got <= 0) {
-		snprintf(text, len, "[%s]", live->page->name);
+		snprintf(text, len, "[%s]", live->page->record.name);
 		return;
 	}
 	for (long i = 0; i < got; i++)

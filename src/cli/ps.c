@@ -40,7 +40,7 @@ struct row {
 static void look_first(struct row *row)
 {
 	row->error = live_ask(row->live, STATUS_LOOK, 0, LIVE_TIMEOUT_MS / 4);
-	row->first_faults = row->live->seen.stats.faults;
+	row->first_faults = row->live->seen.record.stats.faults;
 	row->first_ns = row->live->seen.now_ns;
 }
 
@@ -53,7 +53,7 @@ static void look_again(struct row *row)
 
 	if (!row->error && ns > 0)
 		row->faults_per_s =
-			(double)(row->live->seen.stats.faults - row->first_faults) * 1e9 / (double)ns;
+			(double)(row->live->seen.record.stats.faults - row->first_faults) * 1e9 / (double)ns;
 }
 
 static void print_row(const struct row *row)

@@ -8,7 +8,6 @@
  */
 #include "cli/cli.h"
 #include "run/tree/ledger.h"
-#include "run/tree/record.h"
 #include "base/size.h"
 
 #include <errno.h>
@@ -98,41 +97,29 @@ static void add(struct anonmm_stats *total, const struct anonmm_stats *stats)
 
 /* ---- Records ---------------------------------------------------------------------------- */
 
-static unsigned nr_records(const struct report *report)
+static uint32_t nr_records(const struct report *report)
 {
-	uint32_t claimed = atomic_load(&report->records->claimed);
-	return (unsigned)min_u64(claimed, RECORD_MAX);
+	return (uint32_t)min_u64(atomic_load(&report->ledger->programs), LEDGER_RECORDS);
 }
 
-static unsigned nr_unrecorded(const struct report *report)
+static uint32_t nr_unrecorded(const struct report *report)
 {
-	return atomic_load(&report->records->claimed) - nr_records(report);
+	return atomic_load(&report->ledger->programs) - nr_records(report);
 }
 
-static const struct record *record_at(const struct report *report, unsigned i)
+static const struct record *record_at(const struct report *report, uint32_t i)
 {
-	return (const void *)((const char *)report->records + (i + 1) * RECORD_BYTES);
-}
-
-static const struct anonmm_stats *record_stats(const struct record *record)
-{
-	return atomic_load(&record->has_final) ? &record->final : &record->live;
+	return &report->ledger->records[i];
 }
 
 static void sum_up(const struct report *report, struct anonmm_stats *total, uint64_t *peak_bytes)
 {
 	memset(total, 0, sizeof(*total));
 	*peak_bytes = report->peak_bytes;
-	for (unsigned i = 0; i < nr_records(report); i++) {
-		add(total, record_stats(record_at(report, i)));
+	for (uint32_t i = 0; i < nr_records(report); i++) {
+		add(total, &record_at(report, i)->stats);
 		*peak_bytes = max_u64(*peak_bytes, record_at(report, i)->vm_hwm_bytes);
 	}
-}
-
-/* NULL: each process has a limit of its own. */
-static const struct ledger *ledger(const struct report *report)
-{
-	return report->records->shared ? (const void *)((const char *)report->records + RECORD_LEDGER) : NULL;
 }
 
 /* ---- Table ------------------------------------------------------------------------------ */
@@ -172,18 +159,18 @@ static void print_table(FILE *out, const struct report *report)
 	sum_up(report, &total, &peak_bytes);
 	fprintf(out, "anonmm: memory %s for %s, swap %s, %.1f s, exit status %d\n",
 		size_text(report->memory_bytes, memory, sizeof(memory)),
-		ledger(report) ? "all processes together" : "each process", report->swap, report->seconds,
-		report->status);
-	if (ledger(report))
+		report->ledger->shared ? "all processes together" : "each process", report->swap,
+		report->seconds, report->status);
+	if (report->ledger->shared)
 		fprintf(out, "anonmm: at most %s were given out at a time\n",
-			size_text(atomic_load(&ledger(report)->peak), memory, sizeof(memory)));
+			size_text(atomic_load(&report->ledger->peak), memory, sizeof(memory)));
 	fprintf(out, "%8s  %-15s %9s %11s %11s %11s %11s %11s\n", "pid", "program", "peak MiB", "born",
 		"swapped out", "swapped in", "faults", "major");
 	for (unsigned i = 0; i < nr_records(report) && i < ROWS_MAX; i++) {
 		const struct record *record = record_at(report, i);
 		char pid[16];
 		snprintf(pid, sizeof(pid), "%d", atomic_load(&record->pid));
-		print_row(out, pid, record->name, record->vm_hwm_bytes, record_stats(record));
+		print_row(out, pid, record->name, record->vm_hwm_bytes, &record->stats);
 	}
 	if (nr_records(report) > ROWS_MAX)
 		fprintf(out, "%8s  and %u processes more\n", "...", nr_records(report) - ROWS_MAX);
@@ -203,9 +190,12 @@ void json_stats(FILE *out, const struct anonmm_stats *stats)
 
 static const char *end_text(const struct record *record)
 {
-	if (!atomic_load(&record->has_final))
-		return "killed";
-	return atomic_load(&record->end) == RECORD_EXECED ? "exec" : "exit";
+	static const char *const texts[] = {
+		[RECORD_RUNNING] = "killed", [RECORD_EXECED] = "exec", [RECORD_EXITED] = "exit"};
+
+	uint32_t end = atomic_load(&record->end);
+
+	return end < ARRAY_SIZE(texts) ? texts[end] : "unknown";
 }
 
 static void json_record(FILE *out, const struct record *record)
@@ -217,7 +207,7 @@ static void json_record(FILE *out, const struct record *record)
 		"\"peak_bytes\": %lu, \"stats\": ",
 		end_text(record), record->faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread",
 		record->copies ? "true" : "false", record->limit_bytes, record->vm_hwm_bytes);
-	json_stats(out, record_stats(record));
+	json_stats(out, &record->stats);
 	fputc('}', out);
 }
 
@@ -236,8 +226,8 @@ static void print_json(FILE *out, const struct report *report)
 		report->status, report->seconds, report->memory_bytes);
 	json_text(out, report->swap);
 	fprintf(out, ", \"peak_bytes\": %lu, \"shared\": %s, \"shared_peak_bytes\": %lu,\n \"total\": ",
-		peak_bytes, ledger(report) ? "true" : "false",
-		ledger(report) ? atomic_load(&ledger(report)->peak) : 0);
+		peak_bytes, report->ledger->shared ? "true" : "false",
+		report->ledger->shared ? atomic_load(&report->ledger->peak) : 0);
 	json_stats(out, &total);
 	fprintf(out, ",\n \"unrecorded\": %u,\n \"processes\": [", nr_unrecorded(report));
 	for (unsigned i = 0; i < nr_records(report); i++) {

@@ -17,8 +17,8 @@
 #include "host/host.h"
 #include "lib/governor.h"
 #include "mm/pager.h"
+#include "run/environment.h"
 #include "run/tree/ledger.h"
-#include "run/tree/record.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -35,8 +35,7 @@
 #include <unistd.h>
 
 #define PRELOAD_NAME "libanonmm-preload.so"
-#define RECORDS_BYTES (RECORD_LEDGER + LEDGER_BYTES)
-#define RECORDS_ROOM 256 /* below a low limit of descriptors: the program's own processes put theirs above */
+#define LEDGER_ROOM 256 /* below a low limit of descriptors: the program's own processes put theirs above */
 #define DEFAULT_MEMORY "50%"
 #define ENV_PRELOAD_PATH "ANONMM_PRELOAD"
 
@@ -436,40 +435,36 @@ static int check_all(struct options *options)
 
 /* ---- What the program gets -------------------------------------------------------------------- */
 
-/* One limit for all: the ledger is empty, and the program enters itself. */
-static void make_ledger(struct record_header *header, const struct options *options)
+/* The program enters itself. */
+static void fill_ledger(struct ledger *ledger, const struct options *options)
 {
-	struct ledger *ledger = (void *)((char *)header + RECORD_LEDGER);
-
+	ledger->magic = LEDGER_MAGIC;
+	ledger->shared = !options->per_process;
 	ledger->most = max_u64(options->memory_max_bytes, options->memory_bytes);
 	if (options->follows && !options->memory_max_bytes)
 		ledger->most = max_u64(governor_most(), ANONMM_MEMORY_MIN);
 	atomic_store(&ledger->cap, ledger->most);
 	atomic_store(&ledger->limit, options->memory_bytes);
-	header->shared = true;
 }
 
-/* The shared file of records: mapped, and named in the environment. */
-static struct record_header *make_records(const struct options *options)
+/* The ledger of the run: mapped, and named in the environment. NULL: errno says why. */
+static struct ledger *make_ledger(const struct options *options)
 {
 	char path[64], which[64];
-	int fd = host_fd_raise(memfd_create("anonmm-records", MFD_CLOEXEC), FD_PLACE_RUN, RECORDS_ROOM);
+	int fd = host_fd_raise(memfd_create("anonmm-ledger", MFD_CLOEXEC), FD_PLACE_RUN, LEDGER_ROOM);
 
 	/* The program inherits the descriptor. */
-	if (fd < 0 || fcntl(fd, F_SETFD, 0) < 0 || ftruncate(fd, (off_t)RECORDS_BYTES) < 0)
+	if (fd < 0 || fcntl(fd, F_SETFD, 0) < 0 || ftruncate(fd, (off_t)LEDGER_BYTES) < 0)
 		return NULL;
-	void *p = mmap(NULL, RECORDS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
+	struct ledger *ledger = mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (ledger == MAP_FAILED)
 		return NULL;
+	if (getrandom(&ledger->id, sizeof(ledger->id), 0) != sizeof(ledger->id))
+		return NULL;
+	fill_ledger(ledger, options);
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
-	struct record_header *header = p;
-	header->magic = RECORD_MAGIC;
-	if (getrandom(&header->id, sizeof(header->id), 0) != sizeof(header->id))
-		return NULL;
-	if (!options->per_process)
-		make_ledger(header, options);
-	snprintf(which, sizeof(which), "%lx:%d", header->id, fd);
-	return setenv(ENV_STATS, path, 1) || setenv(ENV_RUN, which, 1) ? NULL : header;
+	snprintf(which, sizeof(which), "%lx:%d", ledger->id, fd);
+	return setenv(ENV_STATS, path, 1) || setenv(ENV_RUN, which, 1) ? NULL : ledger;
 }
 
 static int set_or_unset(const char *name, const char *value)
@@ -600,14 +595,14 @@ int cmd_run(int argc, char **argv)
 	int status = check_all(&options);
 	if (status)
 		return status;
-	struct record_header *records = make_records(&options);
-	if (!records || set_environment(&options)) {
+	struct ledger *ledger = make_ledger(&options);
+	if (!ledger || set_environment(&options)) {
 		cli_say("cannot prepare the program's environment: %s", strerror(errno));
 		return EXIT_OURS;
 	}
 	struct report report = {
 		.command = options.command,
-		.records = records,
+		.ledger = ledger,
 		.swap = options.swap ? options.swap : "none",
 		.memory_bytes = options.memory_bytes,
 	};

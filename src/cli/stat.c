@@ -81,8 +81,8 @@ static void print_head(const struct live *live)
 	printf("%-18s %s\n%-18s %s\n", "resident", size_text(live_resident(seen), resident, sizeof(resident)),
 		"swapped", size_text(live_swapped(seen), swapped, sizeof(swapped)));
 	printf("%-18s %s\n%-18s %s\n%-18s %s\n\n", "swap", seen->swap, "faults_mode",
-		seen->faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread", "pages_are",
-		seen->copies ? "copied" : "moved");
+		seen->record.faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread", "pages_are",
+		seen->record.copies ? "copied" : "moved");
 }
 
 static void print_all(const struct live *live)
@@ -91,7 +91,7 @@ static void print_all(const struct live *live)
 
 	print_head(live);
 	for (size_t i = 0; (field = stats_field(i)); i++)
-		printf("%-18s %15lu%s\n", field->name, stats_get(&live->seen.stats, field),
+		printf("%-18s %15lu%s\n", field->name, stats_get(&live->seen.record.stats, field),
 			field->is_state ? "  =" : "");
 }
 
@@ -110,10 +110,10 @@ static void print_json(const struct live *live)
 		live_limit(seen), seen->shared ? "true" : "false", seen->limit.bytes, seen->run_shares,
 		seen->run_processes, seen->follows ? "true" : "false", seen->memory_max, live_resident(seen),
 		live_swapped(seen), seen->limit.frames_missing,
-		seen->faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread");
+		seen->record.faults == ANONMM_FAULTS_SIGNAL ? "signal" : "thread");
 	json_text(stdout, seen->swap);
 	fputs(", \"stats\": ", stdout);
-	json_stats(stdout, &seen->stats);
+	json_stats(stdout, &seen->record.stats);
 	puts("}");
 }
 
@@ -122,7 +122,7 @@ static void print_line(const struct status *before, const struct status *now)
 	double s = (double)(now->now_ns - before->now_ns) / 1e9;
 	char limit[32], resident[32], swapped[32];
 
-#define RATE(member) (s > 0 ? (double)(now->stats.member - before->stats.member) / s : 0.0)
+#define RATE(member) (s > 0 ? (double)(now->record.stats.member - before->record.stats.member) / s : 0.0)
 	printf("%11s %11s %11s %9.0f %9.0f %9.0f %9.0f %9.0f %9.0f\n",
 		size_text(now->limit.bytes, limit, sizeof(limit)),
 		size_text(live_resident(now), resident, sizeof(resident)),

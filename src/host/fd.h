@@ -10,7 +10,7 @@
 
 /* Each kind of descriptor gets numbers from its place on, if RLIMIT_NOFILE allows it. */
 #define FD_PLACE_SWAP 500 /* swap files and their queues */
-#define FD_PLACE_RUN 3900 /* the run's records, leases of forks */
+#define FD_PLACE_RUN 3900 /* the run's ledger, leases of forks */
 #define FD_PLACE_MACHINE 4000 /* userfaultfd, and the eventfds that the machine's threads sleep on */
 
 /*

@@ -61,7 +61,7 @@ struct swapoff {
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
 struct pager {
 	struct machine *machine; /* [I] */
-	struct anonmm_stats *stats; /* [I] the pointer, [L] the counters */
+	struct anonmm_stats *stats; /* [L] */
 	struct anonmm_stats own_stats;
 	uint64_t seed; /* [I] */
 	int swappiness; /* [I] */

@@ -459,6 +459,13 @@ void pager_stats(struct pager *pager, struct anonmm_stats *out)
 	pager_unlock(pager);
 }
 
+void pager_count_in(struct pager *pager, struct anonmm_stats *stats)
+{
+	pager_lock(pager);
+	pager->stats = stats;
+	pager_unlock(pager);
+}
+
 void pager_trace(struct pager *pager, page_tracer fn, void *ctx)
 {
 	pager_lock(pager);

@@ -159,6 +159,8 @@ int pager_lease_join(struct pager *pager, struct swap_lease *lease);
 void pager_lease_end(struct pager *pager, struct swap_lease *lease);
 
 void pager_stats(struct pager *pager, struct anonmm_stats *out);
+/* Count at @stats from now on, from the numbers that are there. It is the caller's, as pager_config.stats. */
+void pager_count_in(struct pager *pager, struct anonmm_stats *stats);
 
 /*
  * Who uses what, in lines without newlines: each node's frames by kind; each space's mapped, resident and swapped

@@ -12,7 +12,7 @@
 #include "host/host.h"
 #include "host/text.h"
 #include "machine/uffd/uffd.h"
-#include "run/tree/record.h"
+#include "run/environment.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>

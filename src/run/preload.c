@@ -38,7 +38,6 @@ struct settings {
 	const char *swap;
 	enum anonmm_faults faults;
 	bool copy;
-	const char *stats;
 	bool core; /* core dumps shall be complete */
 };
 
@@ -191,7 +190,6 @@ static int settings_read(struct settings *settings, char *why, size_t why_len)
 	*settings = (struct settings){
 		.swap = getenv(ENV_SWAP),
 		.copy = flag_set(ENV_COPY),
-		.stats = getenv(ENV_STATS),
 		.core = core_wanted(getenv(ENV_CORE)),
 	};
 	int error = settings_read_memory(settings, why, why_len);
@@ -387,7 +385,7 @@ static int pager_start(struct swaps *swaps, uint32_t nr_frames, uint32_t nr_limi
 		.nr_limit = nr_limit,
 		.swappiness = -1,
 		.policy = PAGER_SHARE_SLOTS,
-		.stats = &run.record->live,
+		.stats = &run.record->stats,
 	};
 	int error;
 
@@ -436,7 +434,7 @@ static int run_open(char *why, size_t why_len)
 		run.swap_uri = own_text(settings.swap);
 	run.memory = settings.memory;
 	run.address_space = settings.address_space;
-	stats_find(settings.stats, getenv(ENV_RUN));
+	record_begin(getenv(ENV_STATS), getenv(ENV_RUN));
 	host_pthread_create = raw_pthread_create; /* our threads are none of the program's */
 	error = open_swaps(&swaps, why, why_len);
 	if (error)
@@ -453,11 +451,6 @@ static int run_open(char *why, size_t why_len)
 			"%s of memory do not pay for the tables of this much swap (%s): less swap or more "
 			"memory",
 			size_text(settings.memory, size, sizeof(size)), run.swap_uri ? run.swap_uri : "none");
-		return -ENOMEM;
-	}
-	run.record = stats_claim();
-	if (!run.record) {
-		snprintf(why, why_len, "no memory for the counters");
 		return -ENOMEM;
 	}
 	error = machine_open(&settings, nr_frames, why, why_len);
@@ -579,23 +572,24 @@ __attribute__((constructor)) static void run_constructor(int argc, char **argv, 
 	run_say("%s. Running without a limit", why);
 }
 
+static void program_ends(void)
+{
+	if (!run.active)
+		return;
+	record_end(RECORD_EXITED);
+	share_leave();
+	status_end();
+}
+
 __attribute__((destructor)) static void run_destructor(void)
 {
-	if (run.active) {
-		stats_final(RECORD_EXITED);
-		share_leave();
-		status_end();
-	}
+	program_ends();
 }
 
 /* Exits that pass by destructors. */
 EXPORT void _exit(int status)
 {
-	if (run.active) {
-		stats_final(RECORD_EXITED);
-		share_leave();
-		status_end();
-	}
+	program_ends();
 	syscall(SYS_exit_group, status);
 	__builtin_unreachable();
 }

@@ -19,6 +19,7 @@
  *      fds.c                 the library's descriptors stay open
  *      user.c                memory that a program names, which may be invalid
  *      ledger.c, share*.c    one limit for all processes of a run
+ *      record.c              the counters of each program of a run
  *
  * Rules for all code in here:
  *
@@ -33,8 +34,8 @@
 #include "base/base.h"
 #include "mm/pager.h"
 #include "machine/uffd/uffd.h"
+#include "run/environment.h"
 #include "run/tree/ledger.h"
-#include "run/tree/record.h"
 #include "lib/governor.h"
 
 #include <dlfcn.h>
@@ -98,6 +99,7 @@ struct run {
 	struct governor *governor; /* NULL: this process has no thread that follows the host's memory */
 	bool core; /* core dumps shall hold what is in swap */
 	bool follows; /* the limit follows the host (--memory auto) */
+	struct ledger *ledger; /* of the run; NULL: there is none */
 	struct record *record; /* the counters of this process; never NULL when active */
 };
 
@@ -260,8 +262,8 @@ void shell_fork_child(void);
 
 /*
  * Claim a slot of the run's ledger. *@memory becomes the first share in bytes, *@memory_max the most that the share
- * can ever be. Both stay as they are where the run has no ledger or the ledger has no free slot: the process has a
- * limit of its own.
+ * can ever be. Both stay as they are where the processes share no limit or the ledger has no free slot: the process
+ * has a limit of its own. => after record_begin()
  */
 void share_enter(uint64_t *memory, uint64_t *memory_max);
 /* Have the machine ask for a larger share when frames are few. 0 or -ENOMEM. => before the machine's threads start */
@@ -394,22 +396,20 @@ struct status;
  */
 bool touch_step(struct status *page, uint32_t asked);
 
-/* ---- stats.c ------------------------------------------------------------------------------ */
+/* ---- record.c ------------------------------------------------------------------------------- */
 
-/* Remember where the run's file of records is. @path, @which: the values of ENV_STATS and ENV_RUN. */
-void stats_find(const char *path, const char *which);
-/* Is @fd the inherited descriptor of the file of records? */
-bool stats_owns_fd(int fd);
-/* Map the ledger of the run. NULL: the run has none, or it cannot be mapped. */
-struct ledger *stats_map_ledger(void);
 /*
- * Claim a record for this process. Without a file of records, or a free record in it, the record is private. NULL: no
- * memory.
+ * Map the ledger of the run, if there is one of this version, and take a record for this process's program. @path,
+ * @which: the values of ENV_STATS and ENV_RUN.
  */
-struct record *stats_claim(void);
-/* In a fork's child: map another record at the same address. 0 or -ENOMEM. */
-int stats_fork_child(void);
-/* The process or its program ends: write the end and the final counters into the record. */
-void stats_final(enum record_end end);
+void record_begin(const char *path, const char *which);
+/* In a fork's child: take another record. => the pager lock is free, and nothing has been counted since the fork */
+void record_fork_child(void);
+/* Is it this process's record? A vfork's child runs in its parent's memory, and the record is the parent's. */
+bool record_is_ours(void);
+/* The program ends: write @end and the final counters. RECORD_RUNNING: it goes on, because its exec has failed. */
+void record_end(enum record_end end);
+/* Is @fd the inherited descriptor of the ledger? */
+bool ledger_owns_fd(int fd);
 
 #endif

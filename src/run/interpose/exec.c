@@ -170,17 +170,17 @@ static void before_exec(void)
 	if (!run.active)
 		return;
 	real_unpair_self(run.machine);
-	stats_final(RECORD_EXECED);
+	record_end(RECORD_EXECED);
 	share_exec_begin();
 }
 
 /* The exec has failed: the process, its record and its share go on. */
 static int after_exec(int result)
 {
-	if (run.active && atomic_load(&run.record->pid) == getpid())
-		atomic_store(&run.record->has_final, 0);
-	if (run.active)
+	if (run.active) {
+		record_end(RECORD_RUNNING);
 		share_exec_failed();
+	}
 	return result;
 }
 

@@ -19,7 +19,7 @@
 static bool ours(int fd)
 {
 	return run.active && fd > 2 &&
-	       (uffd_owns_fd(run.machine, fd) || fork_owns_fd(fd) || stats_owns_fd(fd));
+	       (uffd_owns_fd(run.machine, fd) || fork_owns_fd(fd) || ledger_owns_fd(fd));
 }
 
 EXPORT int close(int fd)

@@ -308,12 +308,8 @@ static int child_begin(void)
 	uffd_fork_child_begin(run.machine);
 	lease_hold();
 	forking.child_end = -1;
-	error = stats_fork_child();
-	if (error) {
-		share_leave();
-		status_end();
-	}
-	return error;
+	record_fork_child();
+	return 0;
 }
 
 /*
@@ -334,7 +330,7 @@ static int child_go_on(void)
 	if (!error && run.governor)
 		error = governor_fork_child(run.governor);
 	if (error) {
-		stats_final(RECORD_EXITED);
+		record_end(RECORD_EXITED);
 		share_leave();
 		status_end();
 	}

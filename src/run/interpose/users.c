@@ -20,7 +20,7 @@
 /* A vfork's child runs in this memory, but the library's threads are its parent's. */
 static bool is_ours(void)
 {
-	return run.active && atomic_load(&run.record->pid) == getpid();
+	return run.active && record_is_ours();
 }
 
 /* Whether the program has one thread. */

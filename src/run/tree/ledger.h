@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger of a run: one limit, and the share that each process of the run has of it.
+ * The ledger of a run: memory that all processes of the run map. It has the one limit of the run, a slot for each
+ * process that lives, with its share of the limit, and a record for each program that was managed.
  *
- * The ledger lies in memory that all processes of the run map (record.h). A process writes to its own slot alone.
- * Nobody waits for another process, and nobody holds a lock, so a process may be stopped or killed at any moment. The
- * free part of the limit is what no slot has:
+ * The launcher makes the ledger (a memfd). The environment names it by a path in /proc, so it can be found when a
+ * program has closed the descriptors that it inherited. A descriptor is inherited as well: the path ends with the
+ * launcher, and a daemon may start programs after that.
+ *
+ * A slot belongs to a process. The process keeps it across an exec, and another process takes it after the first has
+ * ended, so there are no more slots to add up than processes have lived at once. A record belongs to a program: an exec
+ * begins another. It stays until the launcher's report. The core counts in the record itself, so the counters are there
+ * even after the process was killed.
+ *
+ * A process writes to its own slot and record alone. Nobody waits for another process, and nobody holds a lock, so a
+ * process may be stopped or killed at any moment. The free part of the limit is what no slot has:
  *
  *      free = limit - sum of share over the slots of processes that live
  *
@@ -29,10 +38,13 @@
 #define ANONMM_LEDGER_H
 
 #include "base/base.h"
+#include "anonmm.h"
 
 #include <sys/types.h>
 
-#define LEDGER_SLOTS 4096
+#define LEDGER_MAGIC 0x33636572616e6f6eULL /* the highest byte is the version of the format, a digit */
+#define LEDGER_SLOTS 4096 /* processes that live at once */
+#define LEDGER_RECORDS 4096 /* programs of a run. Later ones count for themselves */
 #define LEDGER_FLOOR (512 * KIB) /* each process's least, beside its tables and compressed store */
 #define LEDGER_GRAIN (64 * KIB) /* a share grows by no less */
 #define LEDGER_HUNGRY_NS (500 * 1000000ULL)
@@ -47,20 +59,42 @@ struct ledger_slot {
 	_Atomic(uint64_t) used; /* [o] bytes, as of the owner's last look */
 	_Atomic(uint64_t) hungry_ns; /* [o] when the owner last wanted more in vain; 0: it is content */
 	_Atomic(uint32_t) kick; /* [a] 1: the owner's thread shall look at the ledger. A futex */
-	uint32_t unused[3];
-};
+} __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ledger_slot) == 64, "a slot is a cache line");
 
+enum record_end {
+	RECORD_RUNNING, /* the program runs, or was killed */
+	RECORD_EXECED, /* the process called exec: its next program has another record */
+	RECORD_EXITED,
+};
+
+/* A program that a process runs, or ran. Locks: [o] its process writes, others read once it has ended */
+struct record {
+	_Atomic(int32_t) pid; /* [o] written last. 0: the record is not filled in yet */
+	_Atomic(uint32_t) end; /* [o] enum record_end */
+	uint32_t faults; /* [o] the enum anonmm_faults that was opened, never AUTO */
+	uint32_t copies; /* [o] 1: the machine copies pages, as without UFFDIO_MOVE */
+	uint64_t limit_bytes; /* [o] */
+	uint64_t vm_hwm_bytes; /* [o] peak of resident memory by the host kernel, at the end; 0: not known */
+	char name[64]; /* [o] as /proc/self/comm */
+	struct anonmm_stats stats; /* [o] the core counts here; at the end, as pager_stats() */
+} __attribute__((aligned(64)));
+
 struct ledger {
+	uint64_t magic; /* [I] */
+	uint64_t id; /* [I] of this run */
+	_Atomic(uint32_t) programs; /* [a] records asked for: the first LEDGER_RECORDS programs got one */
+	uint32_t
+		shared; /* [I] 1: the processes share the limit; 0: each has a limit of its own, and no slot */
 	_Atomic(uint64_t) limit; /* [a] bytes, for all processes together */
 	uint64_t most; /* [I] bytes: the limit is never set higher */
 	_Atomic(uint64_t) cap; /* [a] bytes: the governor sets the limit no higher */
 	_Atomic(uint64_t) peak; /* [a] bytes: the largest sum of shares after a share grew */
 	_Atomic(uint32_t) top; /* [a] slots from this number on were never used */
 	_Atomic(uint32_t) told; /* [a] was it said that the floors exceed the limit? (share.h) */
-	uint64_t unused[3];
 	struct ledger_slot slots[LEDGER_SLOTS];
+	struct record records[LEDGER_RECORDS]; /* only pages that are used take memory */
 };
 
 #define LEDGER_BYTES page_align_up(sizeof(struct ledger))

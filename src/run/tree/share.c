@@ -228,7 +228,7 @@ static uint64_t first_share(uint64_t floor)
 
 void share_enter(uint64_t *memory, uint64_t *memory_max)
 {
-	share.ledger = stats_map_ledger();
+	share.ledger = run.ledger && run.ledger->shared ? run.ledger : NULL;
 	if (!share.ledger)
 		return;
 	share.pid_ns = status_pid_ns();

@@ -115,7 +115,7 @@ static void publish(void)
 	struct share_view view;
 
 	page->now_ns = host_now_ns();
-	pager_stats(run.pager, &page->stats);
+	pager_stats(run.pager, &page->record.stats);
 	pager_limit(run.pager, &page->limit);
 	if (!page->limit.bytes)
 		page->limit.bytes = share_bytes();
@@ -163,7 +163,7 @@ static void serve(void *unused)
 static void describe_process(void)
 {
 	page->bytes = sizeof(*page);
-	page->pid = getpid();
+	atomic_store(&page->record.pid, getpid());
 	page->start_time = status_start_time(getpid());
 	page->pid_ns = status_pid_ns();
 	atomic_store(&owner, getpid());
@@ -175,12 +175,10 @@ int status_start(uint64_t memory_max)
 	page = map_status(NULL);
 	if (!page)
 		return -ENOMEM;
+	page->record = *run.record;
 	describe_process();
 	page->memory_max = memory_max;
-	page->faults = run.record->faults;
-	page->copies = run.record->copies;
 	page->follows = run.follows;
-	snprintf(page->name, sizeof(page->name), "%s", run.record->name);
 	snprintf(page->swap, sizeof(page->swap), "%s", run.swap_uri ? run.swap_uri : "none");
 	uffd_machine_serve(run.machine, &page->kick, serve, NULL);
 	return 0;

@@ -21,8 +21,8 @@
 #define ANONMM_STATUS_H
 
 #include "base/base.h"
-#include "anonmm.h"
 #include "mm/pager.h"
+#include "run/tree/ledger.h"
 
 #include <sys/types.h>
 
@@ -48,10 +48,7 @@ struct status {
 	uint64_t bytes; /* [I] size of this structure: a reader of another build must not read further */
 	uint64_t start_time; /* [I] of the process, as field 22 of /proc/PID/stat */
 	uint64_t pid_ns; /* [I] inode of the process's PID namespace */
-	int32_t pid; /* [I] */
-	uint32_t faults, copies; /* [I] as in struct record */
 	uint64_t memory_max; /* [I] bytes: the limit can be set no higher */
-	char name[64]; /* [I] */
 	char swap[256]; /* [I] a device's URI, or "none" */
 
 	_Atomic(uint32_t) kick; /* [a] 1: kswapd shall run, for a request or for reclaim. A futex */
@@ -75,7 +72,7 @@ struct status {
 	uint32_t run_processes; /* [k] */
 	uint64_t run_limit, run_shares; /* [k] bytes: the run's limit, and the sum of all shares */
 	struct pager_limit limit; /* [k] */
-	struct anonmm_stats stats; /* [k] */
+	struct record record; /* a copy of the program's record. [k] its stats, [I] the rest */
 };
 
 _Static_assert(sizeof(struct status) <= STATUS_BYTES, "a status fits its page");

@@ -289,6 +289,7 @@ static void start(struct process *p)
 	uint64_t memory = 0, most = 0;
 
 	if (!seed_once_in(&world.programs, 8) || p == &world.processes[0]) {
+		run.ledger = &world.ledger;
 		share_enter(&memory, &most);
 		if (share.ledger) {
 			model_open(p, memory, most);

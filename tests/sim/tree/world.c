@@ -255,11 +255,6 @@ bool status_has_gone(pid_t pid, uint32_t started)
 	return true;
 }
 
-struct ledger *stats_map_ledger(void)
-{
-	return &world.ledger;
-}
-
 void uffd_machine_ask(struct machine *m, bool (*more)(bool urgent))
 {
 	(void)m;
@@ -460,6 +455,7 @@ static void begin(const struct sim_config *config, enum plant plant)
 {
 	memset(&world, 0, offsetof(struct world, ledger));
 	memset(&world.ledger, 0, offsetof(struct ledger, slots));
+	world.ledger.shared = true;
 	memset(world.ledger.slots, 0, 64 * WORLD_PROCESSES * sizeof(struct ledger_slot));
 	memset(&world.processes, 0, sizeof(world) - offsetof(struct world, processes));
 	world.config = *config;
