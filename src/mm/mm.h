@@ -54,7 +54,8 @@ struct swapoff {
 	bool running;
 	uint8_t type; /* the area that is being emptied */
 	bool reclaimed; /* the swapoff has already reclaimed for the frame that it takes next */
-	struct space *space; /* where it goes on; compared only, never followed: the space may be gone */
+	/* where the swapoff goes on. The pointer is only compared, never followed: the space may be gone */
+	struct space *space;
 	uint64_t index;
 };
 
@@ -69,7 +70,7 @@ struct pager {
 
 	struct page *pages; /* [I] */
 	uint32_t nr_frames; /* [I] */
-	uint32_t nr_limit; /* [L] how many of them the limit pays for */
+	uint32_t nr_limit; /* [L] how many of these frames the limit pays for */
 	uint64_t limit_bytes; /* [L] the limit as it was set last; 0: never set as bytes */
 	unsigned nr_nodes; /* [I] */
 	struct node nodes[MAX_NODES];
@@ -134,15 +135,16 @@ static inline void pager_unlock(struct pager *pager)
 	pager->machine->ops->unlock(pager->machine);
 }
 
-/* Something has happened that somebody may wait for, other than for a page or a space (WAIT_WORD_COMMON). */
+/* Wake the threads that wait for anything else than a page or a space (WAIT_WORD_COMMON). */
 void pager_event(struct pager *pager);
-/* Something has happened to this page, or to this space. Who waits for another one sleeps on. */
+/* Wake the threads that wait for this page, or for this space. Those that wait for another one sleep on. */
 void page_event(struct pager *pager, const struct page *page);
 void space_event(struct space *space);
 
 /*
- * The last page was unlocked, or the last reclaimer has left. pager_freeze() waits for that. A thread that waits for a
- * frame must look again, too: nobody is left who could free one.
+ * The last locked page was unlocked, or the last thread has left reclaim. If the pager is frozen, pager_freeze() waits
+ * for this: wake it. Otherwise, if nothing is in flight either, no thread is left that could free a frame: wake the
+ * threads that wait for one, so that they look again.
  */
 void pager_is_quiet(struct pager *pager);
 /* A frame is free: threads that wait for one look again. */

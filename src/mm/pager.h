@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The core as its drivers see it: the machines, the public library, the tools.
  *
  * A pager is one world: frames, swap areas, spaces. The core never starts a thread and never reads a clock. A function
@@ -13,12 +12,11 @@
  * Locks, outermost first:
  *
  *   space lock        one writer of a space's VMAs at a time   (a value: space_lock)
- *     page lock       PG_locked: a page's mappings, its I/O    (a value: trylock or -EAGAIN)
+ *     page lock       PG_locked: a page's mappings, its I/O    (a value: page_trylock in page.h has the rule)
  *       pager lock    every field of the core                  (machine->ops->lock)
  *         device locks                                         (inside a device)
  *
- * Page locks are tried and never waited for, so they cannot deadlock among themselves. The functions here take the
- * pager lock themselves: => the caller does not hold it.
+ * The functions here take the pager lock themselves: => the caller does not hold it.
  */
 #ifndef ANONMM_PAGER_H
 #define ANONMM_PAGER_H
@@ -246,7 +244,8 @@ struct pager *space_pager(const struct space *space);
  *            -ENOMEM: a hole. -EFAULT: POPULATE of a page that cannot be had.
  *            MERGEABLE passes over shared and foreign memory. UNMERGEABLE gives each merged mapping a page of its own;
  *            -ENOMEM also: there is no frame for that. What was done so far stays, and the call may be made again.
- * mlock:     the pages come in and stay. -ENOMEM: more than half of the frames that devices do not hold would be locked,
+ * mlock:     the pages come in and stay. -ENOMEM: more than half of the frames that devices do not hold would be
+ * locked,
  *            or a page cannot be had.
  *            Each page of a locked VMA counts once, in memory or not. What is locked already is not counted again.
  *            @lock false: munlock.

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The whole-world validator: every equation that must hold between pages, PTEs, slots and lists.
  *
  *   for each page      _mapcount = the PTEs that map it - 1

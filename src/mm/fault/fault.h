@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * A fault on its way: what the handlers share. fault.c classifies the fault and calls one of them:
  *
  *      PTE            access          handler                                LIFECYCLE

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The first touch of a page that has a file, or shared memory, behind it:
  *
  *      mapping     access

@@ -19,7 +19,7 @@ pte_t page_cache_shadow(uint32_t clock)
 	return ((pte_t)(clock & SHADOW_MASK) << PTE_PFN_SHIFT) | PTE_SHADOW;
 }
 
-/* Removed more recently than the active list is long: it belongs to the working set. */
+/* Mark the page as a part of the working set, if no more pages than the active list has were removed after it. */
 static void refault(struct pager *pager, struct page *page, pte_t word)
 {
 	struct node *node = page_node(pager, page);
@@ -52,7 +52,7 @@ void delete_from_page_cache(struct pager *pager, struct page *page, pte_t word)
 	assert(page_has(page, PG_locked) && !page_mapped(page) && find_page(file, page->index) == page);
 	pte_store(pgtable_find(&file->cache, page->index), word);
 	page->mapping = NULL;
-	/* Frozen at 0 by __remove_mapping(), which took the cache's reference with it. */
+	/* If _count is 0, __remove_mapping() has frozen it, and the cache's reference is gone already. */
 	if (page->_count > 0)
 		page->_count--;
 }
@@ -119,7 +119,7 @@ static bool find_mapped(void *ctx, struct vma *vma)
 	return false;
 }
 
-/* The lock may be dropped for one VMA, and the links change: look for the next from the start. */
+/* Each search begins at the start: the lock may be dropped for a VMA, and then the links may change. */
 int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait)
 {
 	struct mapped_vma m = {.first = first};
@@ -130,7 +130,7 @@ int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait)
 	return error;
 }
 
-/* What lies behind the end within the last page is zeros, should the file grow again. Drops the lock. */
+/* Fill the last page behind the file's end with zeros, in case the file grows again. Drops the lock. */
 static int truncate_partial_page(struct file *file, struct wait *wait)
 {
 	uint32_t index = (uint32_t)(file->bytes >> PAGE_SHIFT);
@@ -139,7 +139,7 @@ static int truncate_partial_page(struct file *file, struct wait *wait)
 	struct page *page = used ? find_page(file, index) : NULL;
 
 	if (error)
-		return error == -EIO ? 0 : error; /* lost, and will be */
+		return error == -EIO ? 0 : error; /* -EIO: the page is lost, so there is nothing to fill */
 	if (!page)
 		return 0;
 	if (page_has(page, PG_locked)) {
@@ -160,7 +160,7 @@ int file_truncate(struct file *file, uint64_t bytes, struct wait *wait)
 	pager_lock(pager);
 	bool shrinks = bytes < file->bytes || (file->shrinking && bytes == file->bytes);
 
-	file->bytes = bytes; /* first: whoever faults from now on sees it */
+	file->bytes = bytes; /* before all else, so that faults from now on see the new end */
 	file->shrinking = shrinks;
 	if (shrinks) {
 		uint32_t first = (uint32_t)file_nr_pages(file);

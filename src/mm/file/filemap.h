@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * Files and their page cache: what private file mappings read from, and what shared anonymous memory (shmem) is.
  *
  *      file->cache     page index -> a page (the cache holds one reference), a swap entry (shmem; its slot counts it),

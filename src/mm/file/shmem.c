@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared anonymous memory: a file without a file. Its pages live in its page cache, and go to swap through the swap cache:
+ * Shared anonymous memory: a struct file with no file behind it. Its pages live in its page cache, and go to swap
+ * through the swap cache:
  *
  *      page cache word        the page
  *      none                   never touched, or all zero when it was taken
@@ -14,7 +15,10 @@
 
 #include <string.h>
 
-/* Born zero. Only where frames can be shared, and there they always have memory behind them. */
+/*
+ * Give birth to the page at @index, all zeros. frame_bytes() may be used at once: shared memory exists only on machines
+ * where frames can be shared, and there a frame always has memory.
+ */
 static int shmem_alloc_page(struct fault *f, struct file *file, uint32_t index, struct page **out)
 {
 	struct page *page;
@@ -31,7 +35,7 @@ static int shmem_alloc_page(struct fault *f, struct file *file, uint32_t index, 
 		lru_cache_add(f->pager, page);
 		f->pager->stats->born++;
 	}
-	page_put(f->pager, page); /* the cache holds it now */
+	page_put(f->pager, page); /* the page cache has a reference of its own now */
 	*out = page;
 	return error ? FAULT_OOM : FAULT_DONE;
 }
@@ -45,7 +49,7 @@ void shmem_move_in(struct pager *pager, struct file *file, uint32_t index, struc
 	readahead_hit(pager, page);
 	delete_from_swap_cache(pager, page, NO_SHADOW);
 	page->mapping = NULL;
-	int error = add_to_page_cache(file, page, index); /* replaces the entry; its table is there */
+	int error = add_to_page_cache(file, page, index); /* cannot fail: the swap entry's table is there */
 
 	assert(!error);
 	(void)error;
@@ -81,7 +85,7 @@ static int shmem_swapin(
 	return FAULT_DONE;
 }
 
-/* Its page is on a device: ask for it. 0: look again. Drops the lock. */
+/* The page is on a device: start its read. 0: the caller must look again. Drops the lock. */
 static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 {
 	struct plug plug;
@@ -91,12 +95,12 @@ static int shmem_read(struct pager *pager, swp_entry_t entry, struct wait *wait)
 
 	if (error == -ENOMEM)
 		return try_to_free_or_wait(pager, wait);
-	if (error) { /* no request is free: after any has ended */
+	if (error) { /* no request is free: wait until one has ended */
 		wait_set(pager, wait, WAIT_FRAMES, PFN_NONE);
 		return -EAGAIN;
 	}
 	plug_submit(pager, &plug);
-	/* The lock was dropped: swapoff may have ended, and the entry names nothing any more. */
+	/* The lock was dropped: a swapoff may have ended, and then the entry names no slot. */
 	struct page *page = swap_entry_exists(pager, entry) ? lookup_swap_cache(pager, entry) : NULL;
 
 	if (page && page_has(page, PG_locked))

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * Physical frames: the free frames of each node, and the watermarks that start reclaim.
  *
  * A node keeps its free frames in a bitmap. Frames are taken in ascending order, from where the last one was taken. So

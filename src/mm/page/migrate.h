@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * A page moves to another frame (LIFECYCLE B9): to another node, or down within its node, so that free ones form a run.
  *
  *      phase      the page                                             its PTEs             meanwhile

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * struct page: one physical frame, and what is known of it.
  *
  * _count      references: who may still look at this page. One for its allocation (it becomes the first mapping's), one
@@ -163,7 +162,13 @@ bool page_freeze_refs(struct page *page, int expected);
 /* The frame becomes free. => _count 0, unmapped, not in the swap cache, unlocked, on no list of reclaim */
 void free_page(struct pager *pager, struct page *page);
 
-/* The page lock. It is only tried: who meets a locked page fills a struct wait. page_unlock() wakes those who wait. */
+/*
+ * The page lock (PG_locked). The rule for it, to which all other places refer:
+ *   - A page lock is only tried. A function that meets a locked page passes over that page, or fills a struct wait and
+ *     returns. So nobody waits for a page lock inside the core, and page locks cannot deadlock among themselves.
+ *   - page_unlock() wakes the threads that wait for the page.
+ * => page_unlock(): page locked
+ */
 bool page_trylock(struct pager *pager, struct page *page);
 void page_unlock(struct pager *pager, struct page *page);
 

@@ -2,7 +2,8 @@
 /*
  * kswapd: reclaim in the background, a step at a time, until each node has free frames up to its high watermark.
  *
- * Where nothing can be had it gives up, and looks at a few pages only each time it is asked again.
+ * Which thread calls kswapd_step() is the machine's choice (contract/machine.h: wake_kswapd). Where nothing can be
+ * reclaimed kswapd gives up. From then on it looks at a few pages only, each time it is called, until there is a gain.
  */
 #include "mm/mm.h"
 #include "mm/reclaim/scan.h"
@@ -10,8 +11,8 @@
 #define STUCK_PAGES 1024 /* pages that kswapd looks at before it gives up again */
 
 /*
- * Has the node as many free frames as it should? Where the newest pages are almost all that reclaim could take, the min
- * watermark is enough: the high one would demand those pages, too.
+ * Has the node as many free frames as it should? Usually that is the high watermark. If the newest pages are almost all
+ * that reclaim could take, the min watermark is enough: for the high one, those pages would have to go, too.
  */
 static bool node_balanced(const struct node *node, unsigned keeps)
 {
@@ -21,7 +22,7 @@ static bool node_balanced(const struct node *node, unsigned keeps)
 	       reserve_missing(node) == 0;
 }
 
-/* Will the node have enough free frames when the writes under way have ended? Then there is no need to scan for more. */
+/* Will the node have enough free frames when the writes under way have ended? Then nothing more must be scanned. */
 static bool node_will_be_balanced(const struct pager *pager, const struct node *node)
 {
 	return node->nr_free + pager->nr_writeback / pager->nr_nodes >=
@@ -36,12 +37,15 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, un
 	reserve_fill(pager, node);
 	if (node_balanced(node, keeps))
 		return KSWAPD_BALANCED;
-	/* Rotated pages at the tail are clean: they are free after one look. Otherwise let the writes end. */
+	/*
+	 * Pages that were rotated to the tail are clean, so a scan frees them at once. Without them, let the writes
+	 * end.
+	 */
 	if (node_will_be_balanced(pager, node) && pager->nr_inflight[SWAP_WRITE] > 0 && !pager->rotated)
 		return KSWAPD_WAIT;
 	scan_init(&scan, pager);
 	scan.keeps = keeps;
-	if (keeps > 0) /* what is new stays new for some faults */
+	if (keeps > 0) /* a smaller step, so that a page stays among the newest for some faults */
 		pages = (unsigned)min_u64(pages, node_reclaimable(node) / 8 + 1);
 	pager->rotated = false;
 	for (unsigned done = 0; done < pages && !node_balanced(node, keeps); done += SWAP_CLUSTER_MAX)
@@ -58,8 +62,9 @@ static enum kswapd_result kswapd_node(struct pager *pager, struct node *node, un
 }
 
 /*
- * Nothing can be reclaimed: let the limit be until something changes. Who calls again looks at a few pages only, from
- * where it stopped, until there is a gain: else all pages would be aged, and touched again, for nothing all the time.
+ * Nothing can be reclaimed, so a lower limit cannot be reached until something changes. The next steps look at
+ * STUCK_PAGES pages each, going on where this one stopped, until there is a gain. Otherwise every step would age all
+ * pages for nothing, and the program would touch them all again.
  */
 static void node_give_up(struct node *node)
 {
@@ -76,7 +81,10 @@ static enum kswapd_result worse(enum kswapd_result a, enum kswapd_result b)
 	return rank[a] > rank[b] ? a : b;
 }
 
-/* From its wake-up until it may sleep again. No clock: a round is as long as its work. */
+/*
+ * A round lasts from the request for kswapd's work until kswapd may sleep again. Its length is not measured by a clock:
+ * it is as long as its work.
+ */
 static void kswapd_round_ends(struct pager *pager)
 {
 	bool outrun = pager->stats->direct_reclaims != pager->direct_seen;

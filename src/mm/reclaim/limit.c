@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The limit of a running pager: from bytes to frames, what it refuses, and how far it got. Reserved frames
- * (reserve.h) are what it works with.
+ * The limit of a running pager: how many frames it pays for, which limits are refused, and how far a new limit has been
+ * reached. A limit is put into effect by reserving frames (reserve.h).
  */
 #include "mm/mm.h"
 
@@ -10,8 +10,8 @@
 #define MIB_OF(frames) (((uint64_t)(frames) + (MIB >> PAGE_SHIFT) - 1) >> (20 - PAGE_SHIFT))
 
 /*
- * As pager_frames_for(), which foresees the metadata; but a limit that comes later pays for what there is of it by now. Struct
- * pages that were touched once are among that.
+ * How many frames a limit of @bytes pays for. pager_frames_for() assumes how much the metadata will take. Here the
+ * metadata that exists is subtracted, too; it includes all struct pages that were ever touched.
  */
 static uint32_t frames_for(const struct pager *pager, uint64_t bytes)
 {
@@ -29,7 +29,11 @@ static uint32_t pages_on(const struct pager *pager, enum page_list list)
 	return nr;
 }
 
-/* What is in use beyond @nr frames finds no place on the devices. A page of the swap cache needs no other slot to go. */
+/*
+ * Would the pages that are in use beyond @nr frames find no place? *must_leave: how many they are. *room: how many
+ * could leave: as many as there are free slots, pages of files, and pages of the swap cache, which have their slots
+ * already.
+ */
 static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_leave, uint64_t *room)
 {
 	*must_leave = frames_in_use(pager) - min_u64(frames_in_use(pager), nr);
@@ -41,7 +45,7 @@ static bool has_no_room(const struct pager *pager, uint32_t nr, uint64_t *must_l
 	return *must_leave > *room;
 }
 
-/* 0, or why @nr frames cannot be the limit. */
+/* 0; or -errno, with the reason in @why: @nr frames cannot be the limit. */
 static int check(const struct pager *pager, uint32_t nr, char *why, size_t why_len)
 {
 	uint32_t least = PAGER_MIN_FRAMES * pager->nr_nodes;

@@ -122,11 +122,11 @@ static void report_all(const struct report *r)
 	report(r, "metadata: %llu KiB", (unsigned long long)(pager->metadata_bytes / KIB));
 }
 
-/* ---- Saying it: gathered under the lock, said without, since who is told may block ---------------------------- */
+/* ---- Saying it: the report is made under the lock, and said without it, because saying may block ---------------- */
 
 #define TEXT_BYTES (4 * PAGE_BYTES)
 
-/* Lines one after the other, each with its end. */
+/* Lines one after the other, each with a zero byte at its end. */
 struct text {
 	char *bytes;
 	size_t used;

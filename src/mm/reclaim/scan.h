@@ -6,9 +6,10 @@
 #include "mm/mm.h"
 
 /*
- * An instruction may need several pages at once. Without an accessed bit nothing tells that a page was used since its
- * fault. So reclaim that serves a fault leaves the newest pages alone. Otherwise, where all other pages must stay, it
- * would take what a fault has just brought before that was used, and the program would fault on it for ever.
+ * On machines without an accessed bit, reclaim leaves the newest pages of each list alone. There nothing tells whether
+ * a page was used since its fault. If all older pages must stay, reclaim would take the page that a fault has just
+ * brought, before the program has used it. The program would fault on that page again, for ever. Several pages are
+ * left, because one instruction may need several.
  */
 #define NEWEST_PAGES 16 /* pages, over all nodes and lists */
 
@@ -24,7 +25,7 @@ struct scan {
 
 void scan_init(struct scan *scan, struct pager *pager);
 
-/* The value of scan->keeps for reclaim that serves a fault, and for kswapd. 0: the machine has an accessed bit. */
+/* scan->keeps for kswapd, and for reclaim by a thread that needs a frame. 0: the machine has an accessed bit. */
 unsigned newest_to_keep(const struct pager *pager);
 
 /*
@@ -43,8 +44,9 @@ void shrink_node(struct scan *scan, struct node *node, unsigned nr);
 uint32_t node_reclaimable(const struct node *node);
 
 /*
- * Has reclaim looked at so many pages of the node without a gain that it should give up? hopeless_after(): from how
- * many on. That is somewhat more than twice the node's pages: every page was aged once, and then looked at.
+ * hopeless_after(): how many pages of the node reclaim looks at without a gain before it gives up. The number is
+ * somewhat more than twice the node's pages, so every page was aged once, and then looked at. node_hopeless(): has
+ * reclaim looked at more pages than that?
  */
 bool node_hopeless(const struct node *node, unsigned scanned);
 uint32_t hopeless_after(const struct node *node);

@@ -2,9 +2,8 @@
 /*
  * Reclaim: turn cold pages into free frames.
  *
- * Pages are isolated in batches of 32, so no lock is held while the machine takes them away or
- * their content is hashed; what is held then is their page locks. A page touched after isolation simply
- * goes back to the active list.
+ * Pages are isolated in batches of 32. So the pager lock need not be held while the machine takes them away or their
+ * content is hashed: their page locks are. A page that was touched after its isolation goes back to the active list.
  *
  * Invariant: an isolated page is on its isolator's list and the isolator holds a reference.
  * Invariant: between two statements that drop the lock, a page of the batch is locked or under writeback.
@@ -34,7 +33,7 @@ void putback_page(struct pager *pager, struct page *page, struct page_head *list
 
 /* ---- Ageing ---------------------------------------------------------------------------- */
 
-/* Lock what can be locked of @list; the array gets them. */
+/* Lock the mapped pages of @list that can be locked, at most @max, and put them into @pages. Returns how many. */
 static unsigned lock_pages(struct pager *pager, struct page_head *list, struct page **pages, unsigned max)
 {
 	struct page *page;
@@ -67,8 +66,8 @@ void deactivate_pages(struct pager *pager, struct page_head *list)
 }
 
 /*
- * Pages of executable file mappings that were used stay active: a program's text is worth more than its data. Returns
- * how many do.
+ * Pages of executable file mappings that were used stay active, because a program's text is worth more than its data.
+ * Returns how many stay.
  */
 static unsigned keep_executable(struct pager *pager, struct page_head *list)
 {
@@ -90,7 +89,7 @@ static unsigned keep_executable(struct pager *pager, struct page_head *list)
 	return kept;
 }
 
-/* All pages looked at, and nothing gained. */
+/* Have all pages of the node been looked at without a gain? */
 static bool node_is_desperate(const struct scan *scan, const struct node *node);
 
 /* How many pages of a list @scan may take. */
@@ -106,8 +105,9 @@ static void isolate(
 }
 
 /*
- * From the active tail to the inactive head, accessed marks cleared. What is kept was looked at, too: else text that is
- * always in use would be gone through for ever. Drops the lock. Returns how many stay.
+ * Move pages from the active tail to the inactive head, and clear their accessed marks. Returns how many pages stay
+ * active. These count as scanned, too: otherwise reclaim would go through text that is always in use for ever. Drops
+ * the lock.
  */
 static unsigned shrink_active_list(struct scan *scan, struct node *node, enum page_list from, unsigned nr)
 {
@@ -193,8 +193,8 @@ static struct ageing_side side_of(const struct node *node, bool file)
 }
 
 /*
- * get_scan_count: how many of @nr pages to take from the file lists. Without room on the devices all of them; before there is
- * no memory at all, swappiness counts no more: half and half.
+ * get_scan_count: how many of @nr pages to take from the file lists. All of them, if no slot is free. Half of them,
+ * whatever swappiness says, if all pages were looked at without a gain: any page is better than no memory.
  */
 static unsigned file_share(struct scan *scan, struct node *node, unsigned nr)
 {
@@ -210,7 +210,7 @@ static unsigned file_share(struct scan *scan, struct node *node, unsigned nr)
 	return ageing_file_share(&anon, &file, pager->swappiness, nr, &node->share_carry);
 }
 
-/* Does the active list have to give pages? That of files keeps half of them. */
+/* Must the active list give pages? Of file pages, the active list keeps up to half. */
 static bool inactive_is_low(const struct node *node, bool file, bool dear)
 {
 	struct ageing_side side = side_of(node, file);
@@ -219,9 +219,9 @@ static bool inactive_is_low(const struct node *node, bool file, bool dear)
 }
 
 /*
- * A page on the inactive list is looked at before it goes. Where there is no accessed bit, a look at a page in use costs
- * a fault. Where a read from the device that is used first costs no more than that, a wrong choice costs little: fewer
- * pages are looked at then.
+ * Is a look at a page dear, compared with a wrong choice? A page on the inactive list is looked at before it goes. On a
+ * machine without an accessed bit, a look at a page in use costs a fault. If a read from the device that is used first
+ * costs no more than a fault, a wrong choice costs little. Then fewer pages are looked at.
  */
 static bool looks_are_dear(struct pager *pager)
 {
@@ -253,7 +253,7 @@ void shrink_node(struct scan *scan, struct node *node, unsigned nr)
 	shrink_lists(scan, node, true, nr_file);
 	shrink_lists(scan, node, false, nr - nr_file);
 	if (scan->nr_scanned == before)
-		scan->nr_scanned++; /* nothing to take is fruitless, too */
+		scan->nr_scanned++; /* so that a node with nothing to take becomes hopeless, too */
 }
 
 uint32_t hopeless_after(const struct node *node)
@@ -316,7 +316,7 @@ static void direct_pass(struct scan *scan, struct node *node)
 	scan->nr_scanned = 0;
 	do {
 		shrink_node(scan, node, SWAP_CLUSTER_MAX);
-		/* Writes are under way and there are frames to go on with: leave the rest to kswapd. */
+		/* Writes are under way, and a frame is free for this fault: kswapd does the rest. */
 		if ((scan->nr_written > 0 || pager->nr_inflight[SWAP_WRITE] > 0) && frames_free(pager) > 0)
 			break;
 	} while (scan->nr_reclaimed < SWAP_CLUSTER_MAX && scan->nr_written < SWAP_IO_PAGES &&
@@ -338,7 +338,7 @@ enum reclaim_result try_to_free_pages(struct pager *pager)
 	lend_settle(pager);
 	direct_pass(&scan, node);
 	if (scan.keeps > 0 && frames_free(pager) == 0 && scan.nr_written == 0 && !others_may_free(pager)) {
-		scan.keeps = 0; /* better than to end the program */
+		scan.keeps = 0; /* to take the newest pages is better than to end the program */
 		direct_pass(&scan, node);
 	}
 	if (frames_free(pager) > 0)

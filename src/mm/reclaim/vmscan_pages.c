@@ -6,7 +6,7 @@
  *      try_to_unmap_begin    the candidates' PTEs are hidden, the machine takes the pages away, their content is hashed
  *      candidate_finish      dropped, written, sharing another's slot, or back on a list
  *
- * What is held while the lock is dropped is the candidates' page locks.
+ * While the pager lock is dropped, the candidates stay locked.
  */
 #include "mm/mm.h"
 #include "mm/reclaim/scan.h"
@@ -14,7 +14,7 @@
 /* A page between try_to_unmap and its fate. */
 struct candidate {
 	struct page *page;
-	bool wanted; /* its content, for a device */
+	bool wanted; /* the content must be hashed, because it may go to a device */
 	struct content content;
 };
 
@@ -33,9 +33,9 @@ static bool slot_is_unwanted(struct pager *pager, const struct page *page)
 }
 
 /*
- * page_check_references, and what there is to check besides. Anonymous and shared memory that was used goes back to the
- * active list. A page of a file that was used once only gets another round; used twice, by two, or as program text
- * it is active. => page locked
+ * Was the page used? Anonymous and shared memory that was used becomes active again. A page of a file that was used
+ * once stays on the inactive list for another round. It becomes active if it was used in two rounds, through two PTEs,
+ * or as program text. => page locked
  */
 static enum page_fate page_check_references(struct scan *scan, struct page *page)
 {
@@ -62,7 +62,7 @@ static bool page_needs_slot(const struct page *page)
 	return page_is_anon(page) && !page_has(page, PG_swapcache) && page_has(page, PG_swapbacked);
 }
 
-/* Its cache is all that holds it: is there something to write first? */
+/* The fate of a page that no PTE maps, and only its cache holds: must something be written before it is freed? */
 static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
 {
 	if (page_file(page))
@@ -72,7 +72,7 @@ static enum page_fate judge_unmapped(struct pager *pager, struct page *page)
 	return slot_has_room(pager, word_entry(page->private)) ? FATE_CANDIDATE : FATE_ACTIVATE;
 }
 
-/* Decide, without doing anything yet but give an anonymous page its slot. => page isolated and locked */
+/* Decide the page's fate. Changes nothing, except that an anonymous page gets its slot. => page isolated and locked */
 static enum page_fate page_judge(struct scan *scan, struct page *page)
 {
 	struct pager *pager = scan->pager;
@@ -80,16 +80,16 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 	if (page_has(page, PG_mlocked))
 		return FATE_UNEVICTABLE;
 	if (page_has(page, PG_writeback)) {
-		page_set(page, PG_reclaim); /* at its end: to the tail */
+		page_set(page, PG_reclaim); /* when the write ends, the page goes to the tail of its list */
 		return FATE_KEEP;
 	}
 	if (!page_has(page, PG_uptodate) ||
 		(!page_mapped(page) && !page_has(page, PG_swapcache) && !page_file(page)))
-		return FATE_KEEP; /* its holder lets go of it soon, or has just done so */
+		return FATE_KEEP; /* another thread still holds the page, or has just let go of it */
 	if (slot_is_unwanted(pager, page))
 		return FATE_FREE;
 	if (page_has(page, PG_swapcache) && pager->areas[word_entry(page->private).type].off)
-		return FATE_ACTIVATE; /* swapoff has read it and is about to map it: it would read it for ever */
+		return FATE_ACTIVATE; /* swapoff is about to map it; if it were freed, swapoff would read it again */
 
 	enum page_fate fate = page_check_references(scan, page);
 
@@ -100,12 +100,12 @@ static enum page_fate page_judge(struct scan *scan, struct page *page)
 	return page_mapped(page) ? FATE_CANDIDATE : judge_unmapped(pager, page);
 }
 
-/* Unlock and put back, as the fate says. */
+/* Unlock the page and put it back to the list that @fate says. */
 static void page_keep(struct scan *scan, struct page *page, struct page_head *list, enum page_fate fate)
 {
 	struct pager *pager = scan->pager;
 
-	if (page_has(page, PG_mlocked)) /* perhaps only since it was judged */
+	if (page_has(page, PG_mlocked)) /* it may have become so after it was judged */
 		fate = FATE_UNEVICTABLE;
 	if (fate == FATE_ACTIVATE) {
 		if (vm_swap_full(pager))
@@ -129,7 +129,7 @@ static bool __remove_mapping(struct pager *pager, struct page *page, struct page
 {
 	if (page_has(page, PG_dirty) && !slot_is_unwanted(pager, page))
 		return false;
-	if (!page_freeze_refs(page, 2)) /* the isolation's and the cache's */
+	if (!page_freeze_refs(page, 2)) /* the references of the isolation and of the cache */
 		return false;
 	page_step(pager, page, "page_freeze_refs", 0);
 	struct node *node = page_node(pager, page);
@@ -159,7 +159,10 @@ static bool has_no_file(void *ctx, struct page *page, struct vma *vma, uint64_t 
 	return !vma->file;
 }
 
-/* All zeros: no PTE needs it, no slot either. => unmapped at the machine, PTEs hidden */
+/*
+ * Free a page that is all zeros: its PTEs become none, and it needs no slot. false: it must go another way.
+ * => PTEs hidden, the page is taken away from its addresses
+ */
 static bool drop_zero_page(struct scan *scan, struct page *page, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -167,19 +170,20 @@ static bool drop_zero_page(struct scan *scan, struct page *page, struct page_hea
 	if (swap_slot(pager, word_entry(page->private))->count > 0 || page->_count > 2 + page->_mapcount + 1)
 		return false; /* others name the slot, or hold the page */
 	if (!rmap_walk(pager, page, has_no_file, NULL))
-		return false; /* a none PTE there means the file's page */
+		return false; /* in a file's VMA, none would mean the file's page, not zeros */
 	if (try_to_unmap_end(pager, page, true) != UNMAP_DONE)
 		return false;
 	page_clear(page, PG_dirty);
 	if (!__remove_mapping(pager, page, list))
 		return false;
-	pager->stats->freed--; /* not an end: it is born again at the next touch */
+	/* __remove_mapping() counted an end, but the page is born again at the next touch */
+	pager->stats->freed--;
 	pager->stats->zero_dropped++;
 	scan->nr_reclaimed++;
 	return true;
 }
 
-/* Start the write; PG_writeback and PG_reclaim stand, the page is unlocked. false: no request is free */
+/* Start the write. true: PG_writeback and PG_reclaim are set, and the page is unlocked. false: no request is free. */
 static bool pageout(struct scan *scan, struct candidate *c)
 {
 	struct page *page = c->page;
@@ -193,7 +197,7 @@ static bool pageout(struct scan *scan, struct candidate *c)
 	return true;
 }
 
-/* The slot holds exactly this content, or gets it now. => page unmapped, in the swap cache */
+/* Free the page, if its slot holds exactly this content. Otherwise write it. => page unmapped, in the swap cache */
 static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -213,7 +217,7 @@ static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct
 	page_keep(scan, page, list, FATE_KEEP);
 }
 
-/* Shared memory gets its slot only now that no PTE is left. => page unmapped, in its page cache */
+/* Shared memory gets its slot now, because no PTE maps it any more. => page unmapped, in its page cache */
 static void shmem_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -223,7 +227,7 @@ static void shmem_candidate_finish(struct scan *scan, struct candidate *c, struc
 		shmem_drop_zero(pager, page);
 		pager->stats->zero_dropped++;
 		scan->nr_reclaimed++;
-		page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference was the last */
+		page_keep(scan, page, list, FATE_KEEP); /* frees it: the isolation's reference was the last */
 	} else if (shmem_writepage(pager, page)) {
 		page_keep(scan, page, list, FATE_ACTIVATE);
 	} else {
@@ -237,7 +241,10 @@ static bool pte_is_clean(void *ctx, struct page *page, struct vma *vma, uint64_t
 	return !(pte_load(ptep) & PTE_DIRTY);
 }
 
-/* MADV_FREE: a page that was not written since ends; one that was is an ordinary page again. => page mapped */
+/*
+ * A page that MADV_FREE gave up. If it was not written since, it ends. If it was, it is an ordinary page again.
+ * => page mapped
+ */
 static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -252,10 +259,13 @@ static void lazyfree_finish(struct scan *scan, struct candidate *c, struct page_
 		pager->stats->freed++;
 		scan->nr_reclaimed++;
 	}
-	page_keep(scan, page, list, FATE_KEEP); /* the isolation's reference is the last */
+	page_keep(scan, page, list, FATE_KEEP); /* frees it, if the isolation's reference is the last */
 }
 
-/* Another slot holds this content: its PTEs come to name that one, its own slot goes with it, and nothing is written. */
+/*
+ * If another slot holds this content, the page's PTEs come to name that slot. The page is freed, its own slot goes with
+ * it, and nothing is written. false: there is no such slot.
+ */
 static bool share_slot(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -270,7 +280,7 @@ static bool share_slot(struct scan *scan, struct candidate *c, struct page_head 
 		return false;
 	pager->stats->shared_slots++;
 	if (__remove_mapping(pager, page, list)) {
-		pager->stats->freed--; /* not an end: it is on a device */
+		pager->stats->freed--; /* __remove_mapping() counted an end, but the content is on a device */
 		pager->stats->swapped_out++;
 		scan->nr_reclaimed++;
 	} else {
@@ -279,7 +289,7 @@ static bool share_slot(struct scan *scan, struct candidate *c, struct page_head 
 	return true;
 }
 
-/* try_to_unmap has hidden its PTEs and the content is known: finish. */
+/* Decide what becomes of a candidate, whose content is known now, and do it. => its PTEs are hidden */
 static void candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
@@ -303,7 +313,9 @@ static void candidate_finish(struct scan *scan, struct candidate *c, struct page
 		page_keep(scan, page, list, FATE_KEEP);
 }
 
-/* What is pinned stays where it is, and goes back to the active list. Returns how many candidates are left. */
+/*
+ * Pages that are pinned stay at their addresses, and go back to the active list. Returns how many candidates are left.
+ */
 static unsigned keep_pinned(
 	struct scan *scan, struct candidate *candidates, unsigned nr, struct page_head *list)
 {
@@ -318,7 +330,10 @@ static unsigned keep_pinned(
 	return left;
 }
 
-/* Hash what was taken away, without the pager lock: nobody can write to these pages. A file's page is on its file. */
+/*
+ * Hash the candidates' content. The pager lock is dropped meanwhile: nobody can write to these pages. A clean page of a
+ * file needs no hash, because its content is in the file.
+ */
 static void candidates_content(struct pager *pager, struct candidate *candidates, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {

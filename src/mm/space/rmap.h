@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * The reverse map: from a page to every PTE that maps it.
  *
  *      page->mapping ---> anon_vma <--- anon_vma_chain ---> vma      anonymous pages

@@ -90,7 +90,9 @@ void cluster_give(struct clusters *c, uint32_t cluster)
 	note(c, cluster);
 }
 
-/* The first bit of @map at @from or behind it, below @end. NO_CLUSTER: none */
+/*
+ * The first set bit of [@from, @end), but only in the word of @map that has bit @from. NO_CLUSTER: there is none.
+ */
 static uint32_t bit_in_word(const uint64_t *map, uint32_t from, uint32_t end)
 {
 	uint64_t bits = from < end ? map[from / 64] & ~(BIT(from) - 1) : 0;
@@ -99,7 +101,10 @@ static uint32_t bit_in_word(const uint64_t *map, uint32_t from, uint32_t end)
 	return at < end ? at : NO_CLUSTER;
 }
 
-/* The first cluster of [from, end) that is so: in the word of @from, else in the first word behind it that is not zero. */
+/*
+ * The first cluster of [from, end) that reaches @fill. First in the word that has @from; then in the first later word
+ * that is not zero, which the map of words tells.
+ */
 static uint32_t first_in(const struct clusters *c, enum cluster_fill fill, uint32_t from, uint32_t end)
 {
 	uint32_t found = bit_in_word(c->map[fill], from, end);

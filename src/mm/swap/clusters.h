@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * Clusters of slots, by how many of their slots are free: which cluster is written to next.
  *
  * For each of three measures there is a bitmap of the clusters that reach it, and a bitmap of the words of that map

@@ -33,8 +33,8 @@ void page_content(struct pager *pager, struct page *page, struct content *conten
 	const void *bytes = frame_bytes(pager, page);
 
 	content->zero = is_zero(bytes);
-	hash_bytes(pager, bytes,
-		content->hash); /* also of zeros: a page whose slot others name is written all the same */
+	/* A page of zeros needs its hash, too: if others name its slot, it is written as any other page. */
+	hash_bytes(pager, bytes, content->hash);
 }
 
 bool slot_holds(struct pager *pager, swp_entry_t entry, const struct content *content)
@@ -85,14 +85,16 @@ static void plug_close(struct plug *plug)
 	plug->open = NULL;
 }
 
-/* A request takes this slot when it lies on its device beside what it has. */
+/*
+ * Can the slot @entry join the request @io? Yes, if it lies on the same device, just before or just behind its slots.
+ */
 static bool io_takes(struct pager *pager, const struct swap_io *io, enum swap_dir dir, swp_entry_t entry)
 {
 	return io && io->dir == dir && io->nr < SWAP_IO_PAGES && io->owner == &pager->areas[entry.type] &&
 	       (io->slot + io->nr == entry.slot || io->slot == entry.slot + 1);
 }
 
-/* Room for one page at its begin: what was written going down is read going up. */
+/* Make room for one page at the begin of the request: pages may come in descending order of their slots. */
 static void io_make_room(struct swap_io *io)
 {
 	memmove(&io->pfn[1], &io->pfn[0], io->nr * sizeof(io->pfn[0]));
@@ -102,7 +104,7 @@ static void io_make_room(struct swap_io *io)
 
 static void end_swap_bio(struct swap_io *io);
 
-/* Writes leave some for reads: a fault must not wait for the writes of reclaim. */
+/* Writes may take three quarters of the requests. The rest is for reads, so that a fault need not wait for reclaim. */
 bool swap_writes_congested(const struct pager *pager)
 {
 	return pager->nr_inflight[SWAP_WRITE] >= pager->nr_io - pager->nr_io / 4;
@@ -153,7 +155,7 @@ static int plug_add(struct pager *pager, struct plug *plug, enum swap_dir dir, s
 	return 0;
 }
 
-/* How many frames follow each other from the @i-th on, by @step: 1, or -1. */
+/* How many frames of the request, from the @i-th on, follow each other by @step: 1 or -1. */
 static unsigned frames_run(const struct swap_io *io, unsigned i, int step)
 {
 	unsigned run = 1;
@@ -164,8 +166,8 @@ static unsigned frames_run(const struct swap_io *io, unsigned i, int step)
 }
 
 /*
- * Put memory behind the frames that a device is about to fill: in runs, since reads ahead get frames that follow
- * each other. => pager lock not held
+ * Put memory behind the frames that a device is about to fill. Reads ahead get frames that follow each other, so this
+ * goes by runs. => pager lock not held
  */
 static int populate(struct pager *pager, const struct swap_io *io)
 {
@@ -182,7 +184,10 @@ static int populate(struct pager *pager, const struct swap_io *io)
 	return 0;
 }
 
-/* The next request that can go to @area's device. One that has no memory to read into ends here. */
+/*
+ * Move the first requests of @plug, as long as they are for @area, to @list. A read for whose frames the host has no
+ * memory ends here. => pager lock not held
+ */
 static void take_for(
 	struct pager *pager, struct plug *plug, struct swap_area *area, struct swap_io_list *list)
 {
@@ -220,7 +225,8 @@ void plug_submit(struct pager *pager, struct plug *plug)
 		struct swap_io_list list = STAILQ_HEAD_INITIALIZER(list);
 
 		unsigned type = (unsigned)(area - pager->areas);
-		struct swapdev *dev = area_enter(pager, type); /* a request of ours keeps its door open */
+		struct swapdev *dev =
+			area_enter(pager, type); /* not NULL: the area has a request, so it stays */
 
 		take_for(pager, plug, area, &list);
 		dev->ops->submit(dev, &list);
@@ -269,7 +275,7 @@ static void end_page_writeback(struct pager *pager, struct page *page)
 	wake_up_page(pager, page);
 }
 
-/* A failed write: content and page stay, the slot is never used again. */
+/* A write failed: the page stays in memory, dirty, and the slot is never used again. */
 static void write_failed(struct page *page, struct swap_slot *slot)
 {
 	slot->flags = (uint16_t)((slot->flags & ~SLOT_HASHED) | SLOT_RETIRED);
@@ -277,7 +283,9 @@ static void write_failed(struct page *page, struct swap_slot *slot)
 	page_set(page, PG_dirty | PG_error);
 }
 
-/* No room: nothing is wrong with the slot. The page stays in memory and is tried again when there may be. */
+/*
+ * The device had no room: the slot is good. The page stays in memory, dirty, and is tried again when there may be room.
+ */
 static void write_refused(struct pager *pager, struct page *page)
 {
 	slot_refused(pager, word_entry(page->private));
@@ -293,7 +301,7 @@ static void end_swap_bio_write(struct pager *pager, struct page *page, int resul
 		write_refused(pager, page);
 	else if (result)
 		write_failed(page, slot);
-	else if (slot->flags & SLOT_HASHED) /* not written to since */
+	else if (slot->flags & SLOT_HASHED) /* the page was not reused while the device wrote it */
 		page_clear(page, PG_dirty);
 	end_page_writeback(pager, page);
 	if (!result) {
@@ -306,8 +314,12 @@ static void end_swap_bio_write(struct pager *pager, struct page *page, int resul
 
 enum read_outcome {
 	READ_GOOD,
-	READ_LOST, /* an error of this page's own, or bytes that are not what was written */
-	READ_AGAIN, /* a request of many pages failed, or the host had no memory: who needs it may ask for this page alone (plug.starved) */
+	READ_LOST, /* a request for this page alone failed, or the bytes are not those that were written */
+	/*
+	 * a request of many pages failed, or the host had no memory (plug.starved): a thread that needs the page may
+	 * read it alone
+	 */
+	READ_AGAIN,
 };
 
 static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_outcome outcome)
@@ -318,7 +330,7 @@ static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_
 		page_set(page, PG_uptodate);
 		pager->stats->swapped_in++;
 	} else if (outcome == READ_LOST) {
-		/* Nobody ever gets these bytes: the slot says so to all who name it. */
+		/* Nobody must get these bytes: the slot's flag tells every fault on a PTE that names it. */
 		slot->flags |= SLOT_POISONED;
 		page_set(page, PG_error);
 		pager->stats->lost_pages++;
@@ -334,7 +346,7 @@ static void end_swap_bio_read(struct pager *pager, struct page *page, enum read_
 	page_put(pager, page); /* the reader's reference */
 }
 
-/* Check what was read while nobody else can see it. => pager lock not held, pages locked */
+/* Compare what was read with the slots' hashes, before anybody else can see it. => pager lock not held, pages locked */
 static void check_contents(
 	struct pager *pager, struct swap_area *area, struct swap_io *io, enum read_outcome outcome[])
 {
@@ -350,7 +362,7 @@ static void check_contents(
 	}
 }
 
-/* Words for the results that a device gives. => @result < 0 */
+/* A device's result in words. => @result < 0 */
 static const char *failure_words(int result)
 {
 	const char *words = strerrordesc_np(-result);
@@ -362,7 +374,7 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 {
 	uint64_t n = ++pager->stats->io_errors;
 
-	if ((n & (n - 1)) == 0) /* the first, and then ever more rarely */
+	if ((n & (n - 1)) == 0) /* the 1st, 2nd, 4th, 8th time, and so on */
 		pager_say(pager, "%s of %u pages at slot %u of %s failed: %s (%llu failed so far)%s",
 			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
 			io->result ? failure_words(io->result) : "the content is not what was written",
@@ -371,7 +383,7 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 					     : "; the pages stay in memory");
 }
 
-/* Full is no error: only the first time, and then ever more rarely, somebody may want to know. */
+/* A full device is no error, but somebody may want to know: say it the 1st, 2nd, 4th, 8th time, and so on. */
 static void say_full(struct pager *pager, struct swap_area *area)
 {
 	uint64_t n = ++area->nr_refused;
@@ -396,7 +408,7 @@ static void judge_read(
 		outcome[i] = io->nr > 1 || io->result == -ENOMEM ? READ_AGAIN : READ_LOST;
 }
 
-/* Both directions' done(). => called by a device, pager lock not held */
+/* done() of every request, read or write. => called by a device, pager lock not held */
 static void end_swap_bio(struct swap_io *io)
 {
 	struct swap_area *area = io->owner;
@@ -424,6 +436,6 @@ static void end_swap_bio(struct swap_io *io)
 		say_full(pager, area);
 	pager->nr_inflight[io->dir]--;
 	STAILQ_INSERT_HEAD(&pager->io_free, io, link);
-	pager_event(pager); /* a request, or a wait of reclaim for any write, may be over */
+	pager_event(pager); /* threads may wait for a free request, or for any write to end */
 	pager_unlock(pager);
 }

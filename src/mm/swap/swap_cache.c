@@ -41,7 +41,7 @@ void delete_from_swap_cache(struct pager *pager, struct page *page, uint32_t sha
 	page_clear(page, PG_swapcache | PG_readahead);
 	pager->nr_swapcache--;
 	page->private = 0;
-	/* Frozen at 0 by __remove_mapping(), which took the cache's reference with it. */
+	/* If _count is 0, __remove_mapping() has frozen it, and the cache's reference is gone already. */
 	if (page->_count > 0)
 		page->_count--;
 	slot_clear_page(pager, entry, shadow);
@@ -89,7 +89,10 @@ static bool page_may_be_reused(struct pager *pager, struct page *page, unsigned 
 	if (users > 1 || slot->count > own_entries)
 		return false;
 	if (page_has(page, PG_writeback)) {
-		/* What the device gets may be a mixture of old and new: never take it for this page's content. */
+		/*
+		 * The program may write to the page while the device reads it. So what the device gets may be a
+		 * mixture, and must never count as this page's content.
+		 */
 		slot->flags &= (uint16_t)~SLOT_HASHED;
 		return true;
 	}

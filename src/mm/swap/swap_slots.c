@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* The typed word: two bits of kind, thirty of content. */
+/* A slot's word: two bits say its kind, thirty are its content. */
 enum { WORD_FREE = 0, WORD_USED = 1, WORD_PAGE = 2, WORD_SHADOW = 3 };
 
 static unsigned word_kind(const struct swap_slot *slot)
@@ -34,12 +34,12 @@ int swap_area_init(struct pager *pager, struct swap_area *area, struct swapdev *
 {
 	*area = (struct swap_area){
 		.pager = pager, .dev = dev, .priority = priority, .nr_slots = dev->nr_slots};
-	/* The slots' table is counted as it is touched, not as it is reserved. */
+	/* Not pager_chunk_alloc(): the table costs memory only where it is touched, so slot_take() counts it. */
 	area->slots = pager->machine->ops->chunk_alloc(pager->machine, slots_bytes(area));
 	area->cluster_memory = pager_chunk_alloc(pager, clusters_bytes(area->nr_slots));
 	if (!area->slots || !area->cluster_memory) {
 		swap_area_destroy(pager, area);
-		*area = (struct swap_area){.pager = pager}; /* the device is the caller's again */
+		*area = (struct swap_area){.pager = pager}; /* the caller keeps the device */
 		return -ENOMEM;
 	}
 	clusters_init(&area->clusters, area->nr_slots, area->cluster_memory);
@@ -71,7 +71,7 @@ void swap_area_remove(struct pager *pager, uint8_t type)
 	*area = (struct swap_area){.pager = pager};
 }
 
-/* ---- Who is inside a device -------------------------------------------------------------- */
+/* ---- Doors: which threads are inside a device --------------------------------------------- */
 
 void area_open_door(struct pager *pager, uint8_t type)
 {
@@ -82,8 +82,9 @@ void area_open_door(struct pager *pager, uint8_t type)
 }
 
 /*
- * Who enters counts itself, then looks; who closes closes, then looks at the count: with sequential consistency one of
- * them sees the other. So, too, with the last one that leaves and with who waits for that.
+ * A thread that enters counts itself first, then looks whether the door is open. The thread that closes the door closes
+ * it first, then looks at the count. With sequential consistency at least one of the two sees the other. The same holds
+ * between the last thread that leaves and the thread that waits for it (awaited).
  */
 bool area_close_door(struct pager *pager, uint8_t type)
 {
@@ -153,14 +154,17 @@ static bool area_is_short(const struct swap_area *area)
 /* ---- Handing out ---------------------------------------------------------------------- */
 
 /*
- * How many times as many slots may have been touched as are in use, before what has some room is rather filled up
- * than new clusters begun. Where neighbours do not matter the table of slots alone counts. On a file whole clusters
- * make large writes, and that is worth some of its size; but under random rewriting no cluster ever gets whole, and
- * without a bound table and file would grow to the end.
+ * An area is spread when it has touched many more slots than are in use. Then half-free clusters are filled up, rather
+ * than new clusters begun. These numbers are the bounds: touched slots for each slot in use.
+ *
+ *   SPREAD_FLAT   For an area in which neighbours do not matter. Only the memory of the slots' table counts.
+ *   SPREAD_FILE   For other areas. Whole clusters make large writes, which is worth some more table and file. But under
+ *                 random rewriting no cluster ever gets whole. Without a bound, table and file would grow up to the
+ *                 area's size.
  */
 #define SPREAD_FLAT 2
 #define SPREAD_FILE 3
-#define SPREAD_FILE_LEAST (4 * SWAP_CLUSTER) /* a file of a few MiB may well be sparse */
+#define SPREAD_FILE_LEAST (4 * SWAP_CLUSTER) /* slots: below this a file may be sparse */
 
 static bool is_spread(struct swap_area *area)
 {
@@ -170,9 +174,11 @@ static bool is_spread(struct swap_area *area)
 }
 
 /*
- * The next cluster worth going through: a whole one that was written before (a file system then has its blocks ready,
- * and the slots' table its memory), else one that never was, else one with any free slot. An area that is spread goes
- * through those that are half free: there is one, since more than half of what was touched is.
+ * Move the cursor to the next cluster to take slots from. false: no slot is free. In order of preference:
+ *   1. if the area is spread: a half-free cluster. There is one, because more than half of the touched slots are free
+ *   2. a whole cluster that was written before: the file system has its blocks ready, and the slots' table its memory
+ *   3. a cluster that was never touched
+ *   4. a cluster with any free slot
  */
 static bool next_cluster(struct swap_area *area)
 {
@@ -194,7 +200,7 @@ static bool next_cluster(struct swap_area *area)
 	return true;
 }
 
-/* A free slot at the cursor or behind it in its cluster. */
+/* Find a free slot in the cursor's cluster, at the cursor or behind it. */
 static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 {
 	uint32_t c = area->cursor / SWAP_CLUSTER;
@@ -208,7 +214,8 @@ static bool slot_in_cluster(struct swap_area *area, uint32_t *slot)
 			return true;
 		}
 	}
-	area->cursor = c * SWAP_CLUSTER; /* what lies before the cursor is next_cluster()'s */
+	/* Free slots before the cursor are not for now: the next look begins in another cluster (next_cluster). */
+	area->cursor = c * SWAP_CLUSTER;
 	return false;
 }
 
@@ -228,12 +235,12 @@ static void slot_take(struct pager *pager, struct swap_area *area, uint32_t at)
 	*slot = (struct swap_slot){.word = WORD_USED, .flags = SLOT_EMPTY};
 	cluster_take(&area->clusters, at / SWAP_CLUSTER);
 	area->nr_used++;
-	pager->slots_used++; /* slots are handed out where area_counts() alone */
+	pager->slots_used++; /* without asking area_counts(): slots are only handed out in areas that count */
 	if (at >= area->touched) {
 		pager->metadata_bytes += (at + 1 - area->touched) * sizeof(*slot);
 		area->touched = at + 1;
 	}
-	/* The cursor stays inside its cluster until that has nothing left: next_cluster() then moves it. */
+	/* The cursor must stay in its cluster: only next_cluster() moves it to another one. */
 	if (++area->cursor % SWAP_CLUSTER == 0 || area->cursor >= area->nr_slots)
 		area->cursor = at;
 }
@@ -288,7 +295,8 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 	}
 	slot->word = WORD_FREE;
 	slot->flags = 0;
-	if (!empty) /* else the same pages would be tried, and refused, again and again */
+	/* A slot that was never written frees nothing on the device: the refused pages would be refused again. */
+	if (!empty)
 		area->full = false;
 	if (!area->inherited)
 		area->dev->ops->discard(area->dev, entry.slot, 1);
@@ -392,7 +400,7 @@ static void lease_free(struct pager *pager, struct swap_lease *lease)
 	pager_chunk_free(pager, lease, page_align_up(sizeof(*lease)));
 }
 
-/* What is named there now joins what the map has. false: no memory, and the map is as it was. */
+/* Add the slots of area @type that are named now to the lease's map. false: no memory, and the map is as it was. */
 static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned type)
 {
 	struct swap_area *area = &pager->areas[type];
@@ -414,7 +422,10 @@ static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned t
 	return true;
 }
 
-/* The invariant on top: pages that are mapped leave the swap cache, since their slots will not be ours to write. */
+/*
+ * The rule at the head of swap_slots.h: mapped pages leave the swap cache, because their slots can no longer be written
+ * once they are leased.
+ */
 static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 {
 	for (uint32_t frame = 0; frame < node->nr_ready; frame++) {
@@ -428,7 +439,7 @@ static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 	}
 }
 
-/* On failure it may bind some slots more than it did. */
+/* Lease all slots that are named now. -ENOMEM: some of them may be leased all the same. */
 static int lease_extend(struct pager *pager, struct swap_lease *lease)
 {
 	assert(pager->frozen);
@@ -490,7 +501,7 @@ void pager_lease_end(struct pager *pager, struct swap_lease *lease)
 
 /* ---- What is inherited ------------------------------------------------------------------ */
 
-/* Slots that only the parent had a reason to keep are free here: nobody names them. */
+/* Free the inherited slots that no PTE names: the parent had a reason to keep them, the child has none. */
 static void heir_lets_go(struct pager *pager, struct swap_area *area, uint8_t type)
 {
 	for (uint32_t at = 0; at < area->touched; at++) {
@@ -533,8 +544,8 @@ int pager_fork_child(struct pager *pager)
 	pager_swapoff_cancel(pager);
 	pager_lock(pager);
 	TAILQ_FOREACH (space, &pager->spaces, link)
-		space->nr_faults = 0; /* those of threads that are the parent's */
-	/* The leases are the parent's to keep; as heirs we write nothing, so they bind nobody here. */
+		space->nr_faults = 0; /* the threads that served these faults exist in the parent alone */
+	/* The parent keeps its leases. The child writes nothing to inherited areas, so it needs none of them. */
 	while (!TAILQ_EMPTY(&pager->leases)) {
 		struct swap_lease *lease = TAILQ_FIRST(&pager->leases);
 

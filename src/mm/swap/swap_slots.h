@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *
  * Swap areas and their slots: who is where on which device.
  *
  * A slot has a count of the PTEs that name it (Linux's swap_map), and one typed word:
@@ -69,7 +68,10 @@ struct swap_area {
 	uint32_t lending; /* [L] frames whose memory it is about to have */
 	uint32_t nr_disowned; /* [L] inherited: frames that the parent pays for while it lives */
 	struct tier tier; /* [L] what the policy keeps of the area's share */
-	/* [L] the policy's last answers: a read costs no more than a fault; slots far apart cost no more than neighbours */
+	/*
+	 * [L] the policy's last answers: a read costs no more than a fault; slots far apart cost no more than
+	 * neighbours
+	 */
 	bool quick, flat;
 };
 

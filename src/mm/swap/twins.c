@@ -9,7 +9,7 @@ static size_t table_bytes(const struct pager *pager)
 	return page_align_up(((size_t)pager->twin_mask + 1) * sizeof(struct twin)) + PAGE_BYTES;
 }
 
-/* Behind the table: what a device shows us. */
+/* The page behind the table, into which a device copies what peek() shows. */
 static void *peeked(const struct pager *pager)
 {
 	return (char *)pager->twins + table_bytes(pager) - PAGE_BYTES;
@@ -50,7 +50,10 @@ void twin_note(struct pager *pager, swp_entry_t entry, const struct content *con
 	memcpy(twin->tag, &content->hash[1], sizeof(twin->tag));
 }
 
-/* Named by others, and for as long as they like: neither about to go, nor full of names. */
+/*
+ * May @more further PTEs name the slot? It must be named by some already, so that it is not about to be freed, and by
+ * at most KSM_MAX_SHARING then. It must be writable, with content that is not lost, and not be shared memory's.
+ */
 static bool slot_may_be_shared(struct pager *pager, swp_entry_t entry, unsigned more)
 {
 	if (!swap_entry_exists(pager, entry) || !pager->areas[entry.type].dev)
@@ -61,7 +64,7 @@ static bool slot_may_be_shared(struct pager *pager, swp_entry_t entry, unsigned 
 	       !(slot->flags & (SLOT_POISONED | SLOT_ALONE | SLOT_FILE)) && slot_writable(pager, entry);
 }
 
-/* The bytes of @entry, without I/O; NULL: not to be had. */
+/* The bytes of slot @entry, got without I/O. NULL: they cannot be got so. */
 static const void *bytes_of(struct pager *pager, swp_entry_t entry)
 {
 	struct swapdev *dev = pager->areas[entry.type].dev;
@@ -75,7 +78,9 @@ static const void *bytes_of(struct pager *pager, swp_entry_t entry)
 	return frame_bytes(pager, page);
 }
 
-/* One word repeated: devices in memory keep these for nothing. */
+/*
+ * Is the page one word repeated? Such a page costs compressed memory no store, so sharing its slot would gain nothing.
+ */
 static bool is_one_word(const char *bytes)
 {
 	return memcmp(bytes, bytes + sizeof(uint64_t), PAGE_BYTES - sizeof(uint64_t)) == 0;
