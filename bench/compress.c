@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What compressed memory makes of given pages: the real device, one algorithm after the other.
+ * How well compressed memory compresses given pages: the real device, with one algorithm after the other.
  *
  *      compress [--json] FILE...       each FILE is memory as it was dumped, page after page (bench/heaps)
  *
- * ratio: pages by memory that the store takes for them, what is refused as not worth it left out. Pages of one word
- * (zeros most of all) are counted apart: they take no store at all, and would flatter the figure.
+ * The ratio is pages by the memory that the store takes for them. Pages that the device refuses, because they do not
+ * compress, are left out. Pages of one word (most of them zeros) are counted apart: they take no store at all, and
+ * would make the ratio look better.
  */
 #include "swap/zram/zram.h"
 

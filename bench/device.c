@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the disk itself can do: the measure of everything that is swapped to a file.
+ * What the disk itself can do: everything that is swapped to a file is measured against this.
  *
  *      device DIR [--size SIZE] [--seconds N] [--json]
  *
- * A file in DIR is written and read past the page cache (O_DIRECT), with what cannot be compressed, so that no layer below
- * gets away with less. Latency: one read of 4 KiB at a time, at random. Rates: 32 such reads at a time, and 4 reads or
+ * A file in DIR is written and read past the page cache (O_DIRECT). Its content cannot be compressed, so no layer below
+ * can make it smaller. Latency: one read of 4 KiB at a time, at random. Rates: 32 such reads at a time, and 4 reads or
  * writes of 1 MiB at a time, in order. Each figure takes SECONDS.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fork RESIDENT_MIB SWAPPED_MIB ROUNDS: how long fork() takes in the parent, and until the child runs: medians in us. The memory that is
- * to be in swap is pushed out by MADV_PAGEOUT; natively it is not made at all: 0.
+ * fork RESIDENT_MIB SWAPPED_MIB ROUNDS: how long fork() takes in the parent, and until the child runs: medians in us.
+ * The memory that is to be in swap is pushed out by MADV_PAGEOUT. Natively there is no such memory: its size is 0.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Run a command, and say what it took:
+ * Run a command, and say how long it took and how much memory:
  *
  *      peak FILE COMMAND [ARG...]
  *
- * FILE becomes {"seconds": .., "peak_kib": ..}; the exit status is the command's. The peak that the kernel tells of a
- * process includes what it was before its exec: forked from a large interpreter, a small program seems large.
- * This one is small.
+ * FILE becomes {"seconds": .., "peak_kib": ..}; the exit status is the command's. The kernel's peak of a process
+ * includes the time before its exec: a small program that a large interpreter has forked seems large. Therefore this
+ * program forks the command, because it is small itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>

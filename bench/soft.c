@@ -4,7 +4,7 @@
  *
  *      soft [ROUNDS]       each figure is the best of ROUNDS (default 5)
  *
- * The table says each figure and what it should be at least (or at most); the exit status is 1 when one is missed.
+ * The table shows each figure, and the bound that it should reach. The exit status is 1 if one does not.
  */
 #define _GNU_SOURCE
 #include "machine/soft/soft.h"
@@ -118,7 +118,10 @@ static double tlb_hits(void)
 	return LOADS / seconds / 1e6;
 }
 
-/* Births with frames enough, millions a second: @stride 1 in order, else scattered, where every page is a fault of its own. */
+/*
+ * Births with frames enough, millions a second: @stride 1 in order, else scattered, where every page is a fault of its
+ * own.
+ */
 static double births(uint64_t stride)
 {
 	enum { PAGES = 65536 };
@@ -155,7 +158,9 @@ static double births_scattered(void)
 	return births(40503);
 }
 
-/* First touches beyond the memory: each evicts a page, which is written to a device that copies it. Millions a second. */
+/*
+ * First touches beyond the memory: each evicts a page, which is written to a device that copies it. Millions a second.
+ */
 static double births_with_reclaim(void)
 {
 	enum { FRAMES = 16384, PAGES = 3 * FRAMES };
@@ -228,7 +233,9 @@ static double fork_page(void)
 	return seconds * 1e9 * PAGE_BYTES / (double)bytes;
 }
 
-/* ns for each page that reclaim looks at and pages out, born in one of @nr forks of a common parent after they parted. */
+/*
+ * ns for each page that reclaim looks at and pages out, born in one of @nr forks of a common parent after they parted.
+ */
 static double walk_with(unsigned nr)
 {
 	enum { PAGES = 2048 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a system call costs: one without pointers, and one with a buffer on the stack, in memory from malloc, and in memory from
- * malloc that is large; by libc's function, and past it. An ordinary program: it knows nothing of anonmm. Run it natively, and under `anonmm run` with
- * --faults thread and signal: the differences are the filter's and the guard's.
+ * What a system call costs: one without pointers, and one with a buffer. The buffer is on the stack, in memory from
+ * malloc, or in memory from malloc that is large. The calls are made by libc's function, and past it.
+ *
+ * This is an ordinary program, which knows nothing of anonmm. Run it natively, and under `anonmm run` with --faults
+ * thread and signal: the differences are what the filter and the guard cost.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

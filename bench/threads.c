@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `threads SIZE_MIB NR SECONDS`: NR threads read pages of SIZE_MIB at random, each what it likes. Prints pages a second in all,
- * and those of the slowest and of the fastest thread.
+ * `threads SIZE_MIB NR SECONDS`: NR threads read pages of SIZE_MIB at random, each by itself. Prints pages a second of
+ * all threads together, of the slowest thread, and of the fastest.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An ordinary program with a large working set: what the benchmark runs. It knows nothing of anonmm.
+ * An ordinary program with a large working set, which the benchmark runs. It knows nothing of anonmm.
  *
- * Every page holds content that follows from its index and from how often it was written: half of it random, half of
- * it the same few words, as heaps are. Every access checks what it finds, so a page that comes back as
- * zeros, as another page or as an older version of itself ends the program with a message.
+ * The content of every page follows from its index and from how often it was written. Half of it is random, half of it
+ * the same few words, as in heaps. Every access checks what it finds. So a page that comes back as zeros, as another
+ * page or as an older version of itself ends the program with a message.
  *
- * Each thread has a part of the region for itself. Times are wall time by pages touched, all threads together. What was read
- * from disks meanwhile is the host's count for this process: swap-ins, with what was read ahead.
+ * Each thread has a part of the region for itself. Times are wall time by pages touched, all threads together. How much
+ * was read from disks meanwhile is the host's count for this process: swap-ins and readahead.
  */
 #include <getopt.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A case that cannot be tried here says so, and names the features of the host that it lacks: tests/run-all (features.py) knows
- * them, and calls the skip a failure where the host has them all.
+ * A case that cannot run here says so, and names the features of the host that it needs. tests/run-all (features.py)
+ * knows these features, and counts the skip as a failure where the host has them all.
  */
 #ifndef ANONMM_TESTS_NEEDS_H
 #define ANONMM_TESTS_NEEDS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A world for tests: a pager on either machine with one swap device, and the calls on its spaces with their waiting.
- * Everything may be wrapped or replaced before it is used: the machine's ops (to fail allocations) and
- * the device.
+ * A world for tests: a pager on either machine with one swap device, and helpers that call its spaces and wait as the
+ * calls demand. The machine's ops (to fail allocations) and the device may be wrapped or replaced before the world is
+ * used.
  */
 #ifndef ANONMM_TEST_WORLD_H
 #define ANONMM_TEST_WORLD_H

@@ -77,9 +77,7 @@ static const struct walk_scene ksm[] = {
 const struct walk_scenario walk_ksm = {"ksm", "Equal pages become one; writes copy, the last mapper's too",
 	"B6 8", SCENES(ksm), .not_unshared = one_address};
 
-/*
- * ---- Out and in again ------------------------------------------------------------------------------------
- */
+/* ---- Out and in again ------------------------------------------------------------------------ */
 
 static const struct walk_expect merged_leaves[] = {
 	STEP("isolated", "shrink_page_list",

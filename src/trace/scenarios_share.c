@@ -171,9 +171,7 @@ const struct walk_scenario walk_shared_out = {"shared-out",
 	"A page of parent and child goes out and comes back", "4.4 5 B4", SCENES(shared_out),
 	.not_unshared = one_address};
 
-/*
- * ---- fork while the page is out ---------------------------------------------------------------------------
- */
+/* ---- fork while the page is out -------------------------------------------------------------- */
 
 static const struct walk_expect forked_out[] = {
 	STEP("seen by the child", WALK_LOOK, STATE(0, -1, 0, "none", WALK_PTE_SWAP, .slot = WALK_NAMED_BY(2)),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * refuse CALL ERRNO PROGRAM [ARGUMENT]...: PROGRAM under a seccomp filter for which CALL (userfaultfd, seccomp, close_range)
- * fails with ERRNO.
+ * refuse CALL ERRNO PROGRAM [ARGUMENT]...: run PROGRAM under a seccomp filter, by which the system call CALL
+ * (userfaultfd, seccomp, close_range) fails with ERRNO.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Coverage-guided operations: bytes choose what the model test's seeds choose elsewhere, in the same way, with the oracle and
- * the validator beside them. libFuzzer keeps the bytes that reach new branches of the core.
+ * Coverage-guided operations: bytes make the choices that a seed makes in the model test. The oracle and the validator
+ * check the operations as they do there. libFuzzer keeps the bytes that reach new branches of the core.
  *
- * The first byte chooses the world: how many frames, which device, and whether it may fail. `model --record FILE` writes what a
- * seed chose as bytes for this program (its world's byte first). A crash is repeated with
+ * The first byte chooses the world: how many frames, which device, and whether the device may fail. `model --record
+ * FILE` writes the choices of a seed as bytes for this program (its world's byte first). A crash is repeated with
  *
  *      build-fuzz/tests/fuzz-ops FILE
  */

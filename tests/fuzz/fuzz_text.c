@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What people write: sizes and the names of swap devices. Nothing may crash, and what is accepted must make sense. */
+/*
+ * Texts that people write: sizes, and the names of swap devices. No text may crash, and what is accepted must make
+ * sense.
+ */
 #include "base/base.h"
 #include "base/size.h"
 #include "swap/device.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The one table of where our engine and today's kernel are known to differ. Whatever it does not name is a failure. */
+/*
+ * The one table of known differences between our engine and today's kernel. A difference that it does not name is a
+ * failure.
+ */
 #ifndef ANONMM_KERNEL_DIFFERENCES_H
 #define ANONMM_KERNEL_DIFFERENCES_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is taken from the machine and given back; see host.h. */
+/* What the Linux side takes from this machine and gives back; see host.h. */
 #define _GNU_SOURCE
 #include "host.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the Linux side takes from this machine: a swap file, a memory cgroup, and three global settings, which a guardian
- * in a session of its own puts back when the test has ended, however it did.
+ * What the Linux side takes from this machine: a swap file, a memory cgroup, and three global settings. A guardian
+ * process in a session of its own puts all of it back when the test has ended, however it ended.
  */
 #ifndef ANONMM_KERNEL_HOST_H
 #define ANONMM_KERNEL_HOST_H

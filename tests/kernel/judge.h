@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One script in both worlds, compared after each operation. */
+/* Run one script in both worlds, and compare them after each operation. */
 #ifndef ANONMM_KERNEL_JUDGE_H
 #define ANONMM_KERNEL_JUDGE_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel's side of the judge: each process of a script is a process, told what to do through a socket and looked
- * at from outside, through its pagemap, /proc/kpageflags and /proc/kpagecount. Nothing here touches the pages themselves.
+ * The kernel's side of the judge. Each process of a script is a real process. It is told what to do through a socket,
+ * and looked at from outside, through its pagemap, /proc/kpageflags and /proc/kpagecount. Nothing here touches the
+ * pages themselves.
  */
 #define _GNU_SOURCE
 #include "host.h"
@@ -169,7 +170,7 @@ static void end(void)
 			close(files[i]);
 }
 
-/* ---- Operations --------------------------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 /* On disk, and nothing of it in memory. */
 static int disk_file(unsigned region, unsigned pages)
@@ -339,8 +340,9 @@ static unsigned pages_in_memory(const struct shape *shape, struct world_state *n
 }
 
 /*
- * The active list is only aged while it is the longer one, and what else our cgroup has may be on the other. Advice helps, to
- * pages that are mapped, and once: who nobody maps is mapped first, and of shared memory the other mappings go.
+ * The kernel ages the active list only while it is the longer one, and the other pages of our cgroup may be on the
+ * other list. Advice ages pages that are mapped, once. So a page that nobody maps is mapped first, and of shared memory
+ * the other mappings go.
  */
 static void deactivate(const struct shape *shape, const struct world_state *state, unsigned at)
 {
@@ -425,7 +427,7 @@ static struct outcome run(const struct op *op, const struct shape *shape)
 	}
 }
 
-/* ---- The state -------------------------------------------------------------------------------------------------------- */
+/* ---- The state ------------------------------------------------------------------------------- */
 
 static enum cell_type type_of(uint64_t flags)
 {
@@ -510,7 +512,7 @@ static const char *check(void)
 
 const struct side linux_side = {"Linux", begin, end, run, look, check};
 
-/* ---- Once -------------------------------------------------------------------------------------------------------------- */
+/* ---- Once ------------------------------------------------------------------------------------ */
 
 /* One CPU for all: pages wait in fewer batches, and the order of things is that of the script. */
 static void bind_to_one_cpu(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process of a script on Linux: it does what it is told through its socket, and nothing else. All sockets are made before
- * the first process is, so that a fork's child finds its own.
+ * A process of a script on Linux: it does what it is told through its socket, and nothing else. All sockets are made
+ * before the first process, so that a fork's child has its own socket already.
  */
 #ifndef ANONMM_KERNEL_WORKER_H
 #define ANONMM_KERNEL_WORKER_H

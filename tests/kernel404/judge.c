@@ -112,10 +112,7 @@ static const struct walk_event *claim(struct judge *judge, const char *function)
 	return judge->last;
 }
 
-/*
- * ---- Comparing a page
- * ---------------------------------------------------------------------------------------
- */
+/* ---- Comparing a page ------------------------------------------------------------------------ */
 
 /* Linux holds a page in a per-CPU batch for a while: one reference more, and PG_lru not yet set. */
 static bool undo_batch(struct linux40_page *theirs, const struct linux40_page *ours)
@@ -215,10 +212,7 @@ static void compare_page(struct judge *judge, const struct observed_line *line,
 		judge_say(explained ? "explained" : "equal", line, explained);
 }
 
-/*
- * ---- Lines
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Lines ----------------------------------------------------------------------------------- */
 
 /* A page that the section asks about somewhere, by its frame or its slot. */
 static bool is_tracked(const struct judge *judge, const struct observed_line *line)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The judge: a kernel of the article's era. Every history that Linux 4.0.4 printed
- * (tests/data/linux-4.0.4.txt) is replayed on the soft machine, and every line that has a counterpart is
- * compared with our state at that point, rendered as that kernel prints it (linux40.h).
+ * The judge: a kernel of the article's era. Every history that Linux 4.0.4 printed (tests/data/linux-4.0.4.txt) is
+ * replayed on the soft machine. Every line that has a counterpart is compared with our state at that point, rendered as
+ * that kernel prints it (linux40.h).
  *
- * Lines are claimed in order: a point of a function by the next event of ours that rules.c names, a view by
- * the next note; a point never looks behind the next note. Frames and slots are compared as identities: the
- * same, or another.
+ * Lines are claimed in order. A point of a function is claimed by the next event of ours that rules.c names for it, a
+ * view by the next note. A point never looks behind the next note. Frames and slots are compared as identities: the
+ * same one, or another.
  *
- * What is not equal but explained is counted apart, with its reason; what has no counterpart is listed with
- * its reason. A difference that nobody explains fails, and so does a line that nobody knows.
+ * A line that is not equal, but explained, is counted apart, with its reason. A line that has no counterpart is listed
+ * with its reason. A difference that nobody explains is a failure, and so is a line that no rule knows.
  */
 #ifndef ANONMM_TEST_JUDGE_H
 #define ANONMM_TEST_JUDGE_H

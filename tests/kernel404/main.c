@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernel404: replays, judges, proves that the judge would have noticed, and prints the table. See judge.h.
+ * kernel404: replay the histories, judge them, show that the judge would notice a difference, and print the table. See
+ * judge.h.
  *
  *      kernel404 [-v] tests/data/linux-4.0.4.txt
  */

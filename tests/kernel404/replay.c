@@ -357,9 +357,7 @@ static int replay_hwpoison(struct walk_world *w)
 	return born(w); /* 10.1; the rest has no counterpart */
 }
 
-/*
- * ---- 11 OOM: the kernel printed no state ----------------------------------------------------------------
- */
+/* ---- 11 OOM: the kernel printed no state ----------------------------------------------------- */
 
 static int replay_nothing(struct walk_world *w)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The same histories on the soft machine: what happens to the page is recorded as events, and at the places
- * where Linux was asked for its state, ours is noted too.
+ * The same histories on the soft machine. What happens to the page is recorded as events. Where Linux was asked for its
+ * state, our state is noted, too.
  */
 #ifndef ANONMM_TEST_REPLAY_H
 #define ANONMM_TEST_REPLAY_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which of our events each point of Linux's functions is, and what has none. */
+/* Which of our events each point of Linux's functions is, and which points have none. */
 #ifndef ANONMM_TEST_RULES_H
 #define ANONMM_TEST_RULES_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An actor does one operation after the other, and what fails is told with all that repeats it. */
+/* An actor does one operation after the other. If an operation fails, all that is needed to repeat it is printed. */
 #include "model.h"
 
 #include <stdarg.h>

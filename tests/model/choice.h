@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the choices of a run come from: a seed, or bytes that somebody else chose (a fuzzer). Both give the same
- * operations; what a seed chose can be recorded as the bytes that give it again.
+ * Where the choices of a run come from: a seed, or bytes from outside (a fuzzer). Both give the same operations. The
+ * choices of a seed can be recorded as the bytes that give them again.
  *
- * Content that is written to memory is not a choice: it comes from a stream of its own, so that bytes are spent on
- * what happens alone.
+ * Content that is written to memory is not a choice. It comes from a stream of its own, so that all bytes choose
+ * operations.
  */
 #ifndef ANONMM_TEST_CHOICE_H
 #define ANONMM_TEST_CHOICE_H

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The model test: random operations on a pager beside a byte-array oracle, the whole-world validator after each.
+ * The model test: random operations on a pager beside a byte-array oracle, and the whole-world validator after each of
+ * them.
  *
  *      model [--seed N] [--ops N] [--validate N] [--machine soft|uffd] [--faults thread|signal] [--copy] [--threads]
  *            [--swap URI] [--lossy] [--verbose] [--world N --record FILE]
  *      model --set soft|uffd
  *
- * --set soft, --set uffd: a set of runs that covers all of these, on that machine. A failure prints the arguments that repeat
- * it; on soft without --threads the same seed is the same run, to the last event, which is also checked here.
+ * --set: a set of runs that covers all of these, on that machine. A failure prints the arguments that repeat it. On
+ * soft without --threads the same seed is the same run, to the last event, which is also checked here.
  *
- * --validate N: the validator looks after every N operations and at the end, for long runs. When such a run fails on soft without
- * --threads, it is repeated with the validator after each operation: the first bad one is told.
- * --lossy: the device may fail, so an access may end in -EIO or -ENOMEM; but whenever bytes come back they are the right ones.
- * --world N --record FILE: one of 256 worlds, and what was chosen, as bytes; the fuzz target fuzz_ops understands them.
+ * --validate N: the validator looks after every N operations and at the end, for long runs. When such a run fails on
+ * soft without --threads, it is repeated with the validator after each operation, and the first bad one is told.
+ * --lossy: the device may fail, so an access may end in -EIO or -ENOMEM. But bytes that come back are always the right
+ * ones. --world N --record FILE: run one of 256 worlds, and write its choices as bytes, which the fuzz target fuzz_ops
+ * understands.
  */
 #define _GNU_SOURCE
 #include "model.h"

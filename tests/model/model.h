@@ -4,12 +4,12 @@
  *
  *      model.c        the command, and the set of runs without arguments
  *      run.c          one run: a world, its actors, the look at what is left
- *      actor.c        an operation after the other; what fails is told with all that repeats it
+ *      actor.c        one operation after the other; a failure is told with all that repeats it
  *      ops_*.c        the operations
  *      choice.h       where choices come from          oracle.[ch]   what memory must contain
  *
- * An actor owns a family of spaces and the files that these map. Without threads one actor has them all; with threads each is a
- * thread, and what they share is the pager.
+ * An actor owns a family of spaces and the files that these map. Without threads one actor has all spaces. With threads
+ * each actor is a thread, and the actors share the pager.
  */
 #ifndef ANONMM_TEST_MODEL_H
 #define ANONMM_TEST_MODEL_H
@@ -97,7 +97,9 @@ void actor_close(struct actor *a);
 
 /* 0, 1: it could not be begun, or EXIT_SKIP. What is wrong aborts. */
 int run_once(struct run *run);
-/* The world of a recorded or fuzzed run, as one byte: a small seed and one of four devices, of which the first is good. */
+/*
+ * The world of a recorded or fuzzed run, as one byte: a small seed and one of four devices, of which the first is good.
+ */
 void run_set_world(struct run *run, uint8_t byte);
 void print_run(FILE *file, const struct run *run);
 

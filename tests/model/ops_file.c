@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations: files and shared memory. A file's bytes are made by the oracle from its number, so that a page which is read again
- * must be the same again. Shared memory exists where frames can be shared, that is on soft.
+ * Operations: files and shared memory. The oracle makes a file's bytes from the file's number, so a page that is read
+ * again must be the same again. Shared memory exists where frames can be shared, that is on soft.
  */
 #include "model.h"
 

@@ -5,8 +5,8 @@
  *      oracle (a space) --- pages --- own value, or what is behind it: zeros, a file, shared memory
  *      object (a file or shared memory) --- its own pages
  *
- * A value is 4096 bytes that never change: who writes makes a new one. A fork therefore copies pointers, and nothing that one
- * space does can reach the other by mistake.
+ * A value is 4096 bytes that never change: a write makes a new value. So a fork copies pointers, and a write of one
+ * space cannot reach another by mistake.
  */
 #ifndef ANONMM_TEST_ORACLE_H
 #define ANONMM_TEST_ORACLE_H

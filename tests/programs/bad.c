@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs that behave badly, or unusually: `bad NAME` is one of them, `bad` lists them all. What each prints and how it
- * ends must be the same natively and under anonmm; bad.sh compares. A case that wants pressure calls churn().
+ * Programs that behave badly, or unusually: `bad NAME` is one of them, `bad` lists them all. What each prints, and how
+ * it ends, must be the same natively and under anonmm; bad.sh compares. A case that wants pressure calls churn().
  */
 #define _GNU_SOURCE
 #include "memory.h"
@@ -258,7 +258,10 @@ static void *asks_again(void *page)
 	return page;
 }
 
-/* Whoever is told so in a fault must let others run, who may have a lower priority: the thread does not use all of its CPU. */
+/*
+ * Whoever is told so in a fault must let others run, who may have a lower priority: the thread does not use all of its
+ * CPU.
+ */
 static void host_says_again(void)
 {
 	pthread_t thread;

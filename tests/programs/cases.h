@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For programs with many cases that cases.sh compares: without an argument they list them, with one they run that case. And what the
- * cases with threads share: an area of three times the limit, which is checked wherever it is read.
+ * For programs with many cases, which cases.sh compares. Without an argument they list the cases; with one they run
+ * that case. The cases with threads share an area of three times the limit, whose content is checked wherever it is
+ * read.
  */
 #ifndef PROGRAMS_CASES_H
 #define PROGRAMS_CASES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `dies HOW FILE` fills memory, writes to FILE where it is, and dies so that a core is dumped; dump.py then looks for all of it. Each page
- * holds its number and what it was filled with.
+ * `dies HOW FILE` fills memory, writes its address to FILE, and dies so that a core is dumped. dump.py then looks for
+ * all of the memory in the core. Each page holds its number and what it was filled with.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

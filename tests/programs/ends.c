@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A host that fails where it must not: from some moment on madvise(MADV_DONTNEED) is refused to all threads, and anonmm, which
- * cannot go on, must end the process. `ends HOW`: by a call of this thread, or by what happens while memory is filled.
+ * A host that fails where it must not: from some moment on madvise(MADV_DONTNEED) is refused to all threads. anonmm
+ * cannot go on then, and must end the process. `ends HOW`: the failure is met by a call of this thread, or while memory
+ * is filled.
  */
 #define _GNU_SOURCE
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * far: system calls on managed memory that lies more than 1 TiB into the range, and is out.
- * Prints "far: N bytes" when both calls moved what was there; otherwise what went wrong.
+ * Prints "far: N bytes" if both calls moved the right bytes; otherwise what went wrong.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

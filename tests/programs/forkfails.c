@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * forkfails WAY: forks that cannot succeed. The program must see what Linux's fork() shows: -1, errno, and nothing else. It has
- * more memory than its limit, and looks at all of it again and again.
+ * forkfails WAY: forks that cannot succeed. The program must see what Linux's fork() shows: -1, errno, and nothing
+ * else. It has more memory than its limit, and looks at all of it again and again.
  *
  *   files       no descriptor is left for what a child needs
  *   addresses   nor addresses (RLIMIT_AS)

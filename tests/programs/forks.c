@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * forks WAY: a program with more memory than its limit forks in one of many ways, and parent and child look at all of it.
+ * forks WAY: a program with more memory than its limit forks in one of many ways, and parent and child look at all of
+ * it.
  *
  *   raw       a child by the system call itself, which nobody sees: it must get a fault where it touches, never zeros
  *   deep      forks of forks

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* hint ADDRESS: maps memory at the address, or elsewhere if that is taken, and writes from there. For a program that is not managed. */
+/*
+ * hint ADDRESS: map memory at ADDRESS, or elsewhere if that is taken, and write from there. For a program that is not
+ * managed.
+ */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hog MIB SECONDS [MIB_PER_SECOND]: fill so much memory, say "ready", touch a little of it for so long, and look at last whether all
- * is as it was written: "good", or exit status 1.
+ * hog MIB SECONDS [MIB_PER_SECOND]: fill MIB of memory, say "ready", and touch a little of it for SECONDS. At the end
+ * check whether all of it is as it was written: "good", or exit status 1.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* For the programs of this directory, which know nothing of anonmm: sizes, and memory. */
+/* Sizes and memory for the programs of this directory, which know nothing of anonmm. */
 #ifndef PROGRAMS_MEMORY_H
 #define PROGRAMS_MEMORY_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs that hand bad pointers to system calls: `pointers NAME` is one case, `pointers` lists them all. What each call says must
- * be the same natively and under anonmm; pointers.sh compares. A bad pointer may stand in an argument, or in a structure or
- * an array that an argument points to.
+ * Programs that hand bad pointers to system calls: `pointers NAME` is one case, `pointers` lists them all. The result
+ * of each call must be the same natively and under anonmm; pointers.sh compares. A bad pointer may stand in an
+ * argument, or in a structure or an array that an argument points to.
  */
 #define _GNU_SOURCE
 #include "memory.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that call system() and popen() at the same time, with an environment of the program's own making: `environ` never changes, and
- * each child finds in it what the program put there.
+ * Threads that call system() and popen() at the same time, with an environment of the program's own making. `environ`
+ * never changes, and each child finds in it what the program put there.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

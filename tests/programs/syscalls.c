@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls on memory that is never touched, in memory, aged, and swapped out, each compared with the same call on the
- * stack. An ordinary program: it knows nothing of anonmm.
+ * System calls on memory that is never touched, in memory, aged, and swapped out, each compared with the same call on
+ * the stack. An ordinary program: it knows nothing of anonmm.
  */
 #define _GNU_SOURCE
 #include <aio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests of system calls: memory in a state, and a word about what is wrong. Ordinary programs: they know nothing of anonmm.
+ * For tests of system calls: memory in a given state, and a message about what is wrong. The tests are ordinary
+ * programs: they know nothing of anonmm.
  */
 #ifndef SYSCALLS_H
 #define SYSCALLS_H

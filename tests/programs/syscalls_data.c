@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls that anonmm interposes to make them cheaper: each by libc's function, by the other names that libc has for it, and past
- * libc. All must do the same.
+ * Calls that anonmm interposes to make them cheaper. Each is made by libc's function, by the other names that libc has
+ * for it, and past libc. All must do the same.
  */
 #define _GNU_SOURCE
 #include "syscalls.h"

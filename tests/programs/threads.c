@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads and signals in programs whose memory comes and goes: `threads NAME` is one case, `threads` lists them. What each prints
- * and its status must be the same natively and managed; threads.sh compares.
+ * Threads and signals in programs whose memory goes out and comes back: `threads NAME` is one case, `threads` lists
+ * them. What each prints, and its exit status, must be the same natively and managed; threads.sh compares.
  */
 #define _GNU_SOURCE
 #include "cases.h"

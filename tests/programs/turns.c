@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `turns NAME` is one case, `turns` lists them: threads that fault so often that they are made to take turns (signal mode), and what
- * the one whose turn it is, or who waits for it, may do. What each prints and its status must be the same natively and managed.
+ * Threads that fault so often that they are made to take turns (signal mode): `turns NAME` is one case, `turns` lists
+ * them. The cases are about what the thread whose turn it is may do, and what the threads may do that wait for it. What
+ * each prints, and its exit status, must be the same natively and managed.
  */
 #define _GNU_SOURCE
 #include "cases.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Random numbers that a seed repeats. Each user has a stream of its own, so that one more number here changes none there. */
+/*
+ * Random numbers that a seed repeats. Each user has a stream of its own: if one user draws one number more, the numbers
+ * of the others stay the same.
+ */
 #ifndef ANONMM_SIM_SEED_H
 #define ANONMM_SIM_SEED_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ksmd beside threads that write to what it merges, kswapd, forks and advice: what ThreadSanitizer looks at. Writers have
- * their own words of the same pages, and write the same values to all of them, so that pages are equal again and again.
+ * ksmd beside threads that write to the pages that it merges, kswapd, forks and advice, for ThreadSanitizer. Writers
+ * have their own words of the same pages, and write the same values to all pages, so that pages are equal again and
+ * again.
  */
 #define _GNU_SOURCE
 #include "../world.h"

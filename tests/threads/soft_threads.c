@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads on one soft pager beside kswapd: what ThreadSanitizer looks at. Some threads share one space and write
- * their own words of the same pages; another has a space of its own that it maps and unmaps all the time; one forks the
- * shared space, and two share memory from spaces of their own.
+ * Threads on one soft pager beside kswapd, for ThreadSanitizer. Some threads share one space and write their own words
+ * of the same pages. One has a space of its own that it maps and unmaps all the time. One forks the shared space. Two
+ * share memory from spaces of their own.
  */
 #define _GNU_SOURCE
 #include "../world.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Turns of threads that fault: each gets its own, whoever holds one may stop, exit or wait for another thread, and when they end
- * nobody is left waiting. No memory is managed here: a fault is a call of real_turn().
+ * Turns of threads that fault: each thread gets its turn. The thread whose turn it is may stop, exit or wait for
+ * another thread. When the threads end, nobody is left waiting. No memory is managed here: a fault is a call of
+ * real_turn().
  */
 #include "machine/real/real_internal.h"
 

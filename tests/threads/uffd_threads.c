@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads on real memory: plain loads and stores by several, each to its own words of the same pages, while another maps
+ * Threads on real memory. Several threads load and store plainly, each its own words of the same pages. Another maps
  * and unmaps, and one gives advice about the pages that the others use.
  */
 #include "../needs.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Two spaces of mergeable memory, and what tests of KSM ask of them. */
+/* Two spaces of mergeable memory, and helpers for the tests of KSM. */
 #ifndef ANONMM_TEST_KSM_WORLD_H
 #define ANONMM_TEST_KSM_WORLD_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of the core's edges share: a world with one space, and three ways to bring about what seldom happens:
- * something is done at the moment when the pager lock is dropped (as another thread would), all free frames are
- * somebody's, or the host has no memory for frames.
+ * What the tests of the core's edges share: a world with one space, and three ways to bring about what seldom happens.
+ * Something is done at the moment when the pager lock is dropped, as another thread would do it. All free frames are
+ * taken. The host has no memory for frames.
  */
 #ifndef ANONMM_TEST_MM_WORLD_H
 #define ANONMM_TEST_MM_WORLD_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What tests of one space on the soft machine share: a world with swap, an area at base, and what must be left in the end. */
+/*
+ * What tests of one space on the soft machine share: a world with swap, an area at base, and what must be left in the
+ * end.
+ */
 #ifndef ANONMM_TEST_SOFT_WORLD_H
 #define ANONMM_TEST_SOFT_WORLD_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ageing costs faults where a machine sees no accesses: as real memory is, but run step by step. What fits is left alone,
- * and where nothing can be had little is looked at.
+ * Ageing costs faults where a machine sees no accesses. The machine here is as real memory is, but runs step by step.
+ * Memory that fits is left alone. Where nothing can be reclaimed, few pages are looked at.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -244,7 +244,10 @@ static void what_faults_bring_stays_until_it_is_used(void **state)
 	}
 }
 
-/* The newest are kept from kswapd, and from a fault only as long as there is something else: they go before the program does. */
+/*
+ * The newest are kept from kswapd, and from a fault only as long as there is something else: they go before the program
+ * does.
+ */
 static void the_newest_go_at_last(void **state)
 {
 	(void)state;
@@ -254,7 +257,9 @@ static void the_newest_go_at_last(void **state)
 		touch(&page, 1, false);
 }
 
-/* Low and high go up while faults have to reclaim by themselves, to a sixteenth of the frames; calm brings them down. */
+/*
+ * Low and high go up while faults have to reclaim by themselves, to a sixteenth of the frames; calm brings them down.
+ */
 static void watermarks_follow_the_faults(void **state)
 {
 	struct node *node = &world.pager->nodes[0];

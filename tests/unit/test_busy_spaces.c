@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls and faults that meet pages which others have locked, spaces that are being changed, and machines that say no. */
+/* Calls and faults that meet locked pages, spaces that another call is changing, and machines whose operations fail. */
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fail the Nth allocation and the Nth I/O, once and for ever, over one small fixed workload. Whatever happens:
- * no wrong byte is ever read, the world stays valid, and it can be closed.
+ * Fail the Nth allocation and the Nth I/O, once and for ever, over one small fixed workload. Whatever happens: no wrong
+ * byte is ever read, the world stays valid, and it can be closed.
  */
 #define _GNU_SOURCE
 #include "../world.h"

@@ -269,8 +269,8 @@ static void the_last_page_is_cut_also_when_it_is_out(void **state)
 }
 
 /*
- * Swappiness says: anonymous pages alone. There is one on the list, and it cannot go, since its write has failed: then files' go
- * all the same, and not the page that is to be copied.
+ * Swappiness says: anonymous pages alone. There is one on the list, and it cannot go, since its write has failed: then
+ * files' go all the same, and not the page that is to be copied.
  */
 static void when_nothing_else_can_go_swappiness_is_ignored(void **state)
 {

@@ -150,7 +150,10 @@ static void pressure_and_forks_lose_nothing(void **state)
 		assert_int_equal(load(&parent, base + i * PAGE_BYTES), i);
 }
 
-/* One frame is free and nothing can go but the page that is to be copied: that is the end, and told, not tried for ever. */
+/*
+ * One frame is free and nothing can go but the page that is to be copied: that is the end, and told, not tried for
+ * ever.
+ */
 static void a_copy_does_not_take_its_source_s_frame(void **state)
 {
 	struct world_config config = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A limit that follows the host: what is read of control groups, what is decided from it, and the thread that does both, in a
- * host made of files. And the public call that changes a limit by hand.
+ * A limit that follows the host: what is read of control groups, what is decided from it, and the thread that does
+ * both, in a host made of files. Also the public call that changes a limit by hand.
  */
 #define _GNU_SOURCE
 #include "../world.h"

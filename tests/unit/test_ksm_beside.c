@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who comes by while pages are merged: fork, swap, mremap, munmap, mprotect, mlock, exit. */
+/* What other calls do to pages while they are merged: fork, swap, mremap, munmap, mprotect, mlock, exit. */
 #define _GNU_SOURCE
 #include "ksm_world.h"
 

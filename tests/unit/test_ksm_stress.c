@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * KSM beside everything else: random operations on a family of spaces with few different contents, next to an oracle; the
- * validator looks after each step. And a fixed workload in which each allocation fails once, and from then on for ever.
+ * KSM beside everything else: random operations on a family of spaces with few different contents, next to an oracle.
+ * The validator looks after each step. And a fixed workload in which each allocation fails once, and from then on for
+ * ever.
  *
  * `SEED=N unit test_ksm_stress` replays one run.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * KSM on real memory: a frame has one place only, so equal pages share a slot. Skipped where the host refuses userfaultfd.
+ * KSM on real memory: a frame has one place only, so equal pages share a slot. Skipped where the host refuses
+ * userfaultfd.
  */
 #define _GNU_SOURCE
 #include "../needs.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A process forks: the pager comes to rest, the child's view of the devices is leased, and in the child they are inherited. */
+/*
+ * A process forks: the pager comes to rest, the slots are leased to the child, and in the child the devices are
+ * inherited.
+ */
 #define _GNU_SOURCE
 #include "../world.h"
 

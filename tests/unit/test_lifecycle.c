@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The states of LIFECYCLE 4.3, literally, on both machines; and the comparison itself, which must be able to fail.
- */
+/* The states of LIFECYCLE 4.3, literally, on both machines. And the comparison itself, which must be able to fail. */
 #include "../needs.h"
 #include "mm/page/page.h"
 #include "trace/walk.h"

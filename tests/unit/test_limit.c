@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The limit of a running pager: lower, higher, refused, and among random accesses. On the soft machine and on real memory
- * in each fault mode, by moving and by copying; where userfaultfd is refused those are skipped.
+ * The limit of a running pager: lower, higher, refused, and changed among random accesses. The tests run on the soft
+ * machine, and on real memory in each fault mode, by moving and by copying. Where userfaultfd is refused the latter are
+ * skipped.
  */
 #define _GNU_SOURCE
 #include "../needs.h"

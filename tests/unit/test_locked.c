@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Locked memory, and what advice may not do to it. */
+/* Locked memory, and advice that must not touch it. */
 #define _GNU_SOURCE
 #include "soft_world.h"
 #include "mm/page/page.h"

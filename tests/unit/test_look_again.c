@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What another thread may do while a fault has let go of the lock: VMAs are merged, the space is to end. The fault then
+ * What another thread may do while a fault has dropped the lock: VMAs are merged, or the space ends. The fault then
  * finds that the host has no memory, and looks for its VMA again. Freed objects are full of junk where asserts are on.
  */
 #include "mm_world.h"

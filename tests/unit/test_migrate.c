@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Migration: a page moves to another frame in three phases, and what others do in between. */
+/* Migration: a page moves to another frame in three phases. Other threads touch it, unmap it or lock it in between. */
 #define _GNU_SOURCE
 #include "migrate_world.h"
 

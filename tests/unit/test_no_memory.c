@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each call with each kind of object running out after 0, 1, 2 ... of them, and with the machine's regions failing: the call says
- * -ENOMEM or succeeds, the world is valid, the content is what it was, and the same call succeeds afterwards.
+ * Each call fails for want of memory: each kind of object runs out after 0, 1, 2 ... of them, and the machine's regions
+ * fail. The call says -ENOMEM or succeeds. The world is valid, the content is what it was, and the same call succeeds
+ * afterwards.
  */
 #define _GNU_SOURCE
 #include "../world.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine where a frame has one place only and whose MMU sees neither accesses nor writes, as real memory is, but run step
- * by step: frames that cannot be shown, pages that the program has pinned, and equal pages that come to share a slot.
+ * A machine where a frame has one place only, and whose MMU sees neither accesses nor writes. It is as real memory is,
+ * but runs step by step. The cases: frames that cannot be shown, pages that the program has pinned, and equal pages
+ * that come to share a slot.
  */
 #define _GNU_SOURCE
 #include "../world.h"

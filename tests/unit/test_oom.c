@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Out of memory: it is said who uses what, and the numbers are true. */
+/* Out of memory: the report says who uses what, and its numbers are true. */
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams of faults: what is read and born before anybody asks, to the page. The machine is the soft one, so each number
- * follows from the rules of readahead.h alone.
+ * Streams of faults: which pages are read and born before anybody asks for them, to the page. The machine is the soft
+ * one, so each number follows from the rules of contract/policy.h alone.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -117,7 +117,10 @@ static bool in_memory(unsigned page)
 
 /* ---- Swap-in -------------------------------------------------------------------------------- */
 
-/* Of @nr pages in a row: the first two alone, the next with 3, then always a window more; one fault of 64 pages maps what is there. */
+/*
+ * Of @nr pages in a row: the first two alone, the next with 3, then always a window more; one fault of 64 pages maps
+ * what is there.
+ */
 static void assert_stream(const struct anonmm_stats *n, unsigned nr)
 {
 	assert_int_equal(n->swapped_in, nr);
@@ -192,7 +195,10 @@ static void streams_may_be_interleaved(void **state)
 	}
 	struct anonmm_stats n = news();
 
-	/* A neighbour is seen among the last two faults only: four for each. Where two of them meet, some are there already. */
+	/*
+	 * A neighbour is seen among the last two faults only: four for each. Where two of them meet, some are there
+	 * already.
+	 */
 	assert_in_range(n.major_faults, 3 * 4, 4 * 5);
 	assert_true(n.readahead_hits >= 500 * 4 - 4 * 5);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What reclaim makes of a page that is not simply cold: one that others hold, lock, touch or let go of, some of that while
- * reclaim has dropped the pager lock. What the other thread does then stands in a function that the machine's unlock() calls.
+ * What reclaim does with a page that is not simply cold: one that another thread holds, locks, touches or lets go of.
+ * Some of that happens while reclaim has dropped the pager lock: a function that the machine's unlock() calls does what
+ * the other thread would do then.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -639,7 +640,7 @@ static void direct_reclaim_waits_for_other_reclaimers(void **state)
 	valid();
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ----------------------------------------------------------------------------------- */
 
 static void births_start_where_the_policy_says(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the core's calls refuse, and that nothing has changed then; and calls that meet a page which is being read. */
+/*
+ * What the core's calls refuse, and that a refused call changes nothing. And calls that meet a page which is being
+ * read.
+ */
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared memory and files where memory, requests or room are short, and while somebody works on their pages. */
+/* Shared memory and files where memory, requests or room are short, and while other threads work on their pages. */
 #include "mm_world.h"
 
 #define PAGES 16u

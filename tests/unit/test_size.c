@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sizes: what is one, what is not, and that text and number agree. */
+/* Sizes: which texts are sizes and which are not, and that text and number agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

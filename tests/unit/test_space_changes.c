@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* space_changes(): what was found of a VMA is true while it stays the same, and what cannot make it false leaves it. */
+/*
+ * space_changes(): while the counter stays the same, what was found of a VMA is true. A change that cannot make it
+ * false does not move the counter.
+ */
 #include "../world.h"
 
 #include <setjmp.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Several swap areas: which one a page goes to, what becomes of it when there is no room, and whose memory it takes. */
+/*
+ * Several swap areas: which one a page goes to, what happens when there is no room, and how the memory of a compressed
+ * store takes the place of frames.
+ */
 #define _GNU_SOURCE
 #include "../world.h"
 #include "mm/mm.h"

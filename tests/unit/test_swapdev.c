@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every device keeps the same promises (src/contract/swapdev.h): what was written is what is read, errors are told, a
- * poll never sleeps through an end, a child of fork reads its parent's slots.
+ * Every device keeps the same promises (src/contract/swapdev.h): a read gives what was written, errors are told, a poll
+ * never sleeps while a request has ended, a child of a fork reads its parent's slots.
  */
 #include "swapdev_world.h"
 

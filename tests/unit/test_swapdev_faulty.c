@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Faults on demand: each comes when it was asked for, not before, and not after. */
+/* Faults on demand: each fault comes when it was asked for, not before, and not after. */
 #include "swapdev_world.h"
 
 static void faulty_names_are_refused_with_a_reason(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What only the file device does: its place, its descriptors, its engines, and what becomes of it when the disk is full
- * or the file is not what it was.
+ * What only the file device does: its place, its descriptors, its engines, and what happens when the disk is full or
+ * the file has become shorter.
  */
 #include "swapdev_world.h"
 #include <sys/resource.h>
@@ -158,7 +158,9 @@ static void a_disk_that_fills_up_is_told(void **state)
 	free(junk);
 }
 
-/* RLIMIT_FSIZE makes a write short at first, then refuses it: the rest is tried, the error is told, nobody is killed. */
+/*
+ * RLIMIT_FSIZE makes a write short at first, then refuses it: the rest is tried, the error is told, nobody is killed.
+ */
 static void a_short_write_goes_on_to_its_error(void **state)
 {
 	struct rlimit small = {6 * MIB + 5 * PAGE_BYTES, RLIM_INFINITY}, before;
@@ -419,7 +421,10 @@ static void lost_descriptors_are_an_error_not_wrong_data(void **state)
 
 #define ON(test, uri) cmocka_unit_test_prestate(test, (void *)(uintptr_t)(uri))
 
-/* The first request finds no room for a context (its page would be mapped): it is served all the same, and the next ones, too. */
+/*
+ * The first request finds no room for a context (its page would be mapped): it is served all the same, and the next
+ * ones, too.
+ */
 static void without_a_context_requests_are_served_at_once(void **state)
 {
 	struct rlimit old, none = {0};

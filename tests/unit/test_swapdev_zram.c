@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What only compressed memory does: content of every kind comes back, what does not pay goes on to the next device, a full
- * store refuses single pages and takes them again later, and the store does not fragment.
+ * What only compressed memory does: content of every kind comes back, pages that do not compress go on to the next
+ * device, a full store refuses single pages and takes them again later, and the store does not fragment.
  */
 #include "swapdev_world.h"
 #include "swap/zram/zram.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* swapoff where frames, requests or memory are short, beside forks, leases and heirs, and where pages are copied back. */
+/*
+ * swapoff where frames, requests or memory are short, beside forks, leases and heirs, and where pages are copied back.
+ */
 #include "mm_world.h"
 
 #define PAGES 32u

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The share of a compressed store in front of another device: one that takes all it may have, and says what the test says. */
+/*
+ * The share of a compressed store in front of another device. The device here takes all memory that it may have, and
+ * gives the numbers that the test wants.
+ */
 #include "mm_world.h"
 
 #define FRAMES 4096
@@ -179,8 +182,8 @@ static void a_recalled_page_is_written_when_it_leaves(void **state)
 /* ---- Whether it pays ---------------------------------------------------------------------- */
 
 /*
- * A program's pages in the order of their last use. Frames hold the first ones, the store the next ones, the device behind the rest.
- * What an access costs follows from where the page is, and from no formula of the policy's.
+ * A program's pages in the order of their last use. Frames hold the first ones, the store the next ones, the device
+ * behind the rest. What an access costs follows from where the page is, and from no formula of the policy's.
  */
 #define SMALL 512 /* frames, so that it is quick */
 #define RATIO 4 /* pages that a frame of the store holds */
@@ -216,7 +219,9 @@ static unsigned use(uint32_t page)
 	return at;
 }
 
-/* Nanoseconds of the accesses of @w's second half, with @fixed frames for the store, or as many as the policy says: 0. */
+/*
+ * Nanoseconds of the accesses of @w's second half, with @fixed frames for the store, or as many as the policy says: 0.
+ */
 static uint64_t cost_of(const struct workload *w, unsigned fixed)
 {
 	struct tier t = {0};
@@ -248,7 +253,10 @@ static uint64_t cost_of(const struct workload *w, unsigned fixed)
 	return ns;
 }
 
-/* A share that adapts is worth it when it comes near the best of those that do not; and there must be something to choose. */
+/*
+ * A share that adapts is worth it when it comes near the best of those that do not; and there must be something to
+ * choose.
+ */
 static void check_that_it_pays(const struct workload *w)
 {
 	uint64_t best = UINT64_MAX, worst = 0, cost = cost_of(w, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The validator finds each wrong fact. A world is built that has some of everything; then one word of it at a time is made
- * wrong by hand, the validator must say so, in the words of that equation, and the word is put right again.
+ * The validator finds each wrong fact. A world is built that has some of everything. Then one word of it at a time is
+ * made wrong by hand. The validator must report it, in the words of that equation, and the word is put right again.
  */
 #define _GNU_SOURCE
 #include "../world.h"
@@ -15,8 +15,10 @@
 
 static struct world world;
 static struct place parent, child;
-static uint64_t
-	base; /* of anonymous pages: 0 is shared with the child, which has its own 1; 2 and 3 are the parent's own, the last is out */
+/*
+ * anonymous pages: page 0 is shared with the child, which has its own page 1; 2 and 3 are the parent's; the last is out
+ */
+static uint64_t base;
 static uint64_t shared; /* shmem: 0 in memory, 1 out */
 static uint64_t private; /* a file's: 0 is mapped from its cache */
 static struct file *shmem, *file;

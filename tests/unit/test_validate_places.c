@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The validator finds what is wrong with VMAs, with entries of pages that move, with the zero page and with frames nobody may have. */
+/*
+ * The validator finds what is wrong with VMAs, with entries of pages that move, with the zero page, and with frames
+ * that nobody may have.
+ */
 #define _GNU_SOURCE
 #include "../world.h"
 

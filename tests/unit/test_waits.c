@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What somebody waits for has happened: the event counter says so. A machine may sleep until it does, without an end of its own,
- * so a wait that no event ends is a program that hangs.
+ * When an event has happened that a thread may wait for, the event counter has moved. A machine may sleep on the
+ * counter without a time limit, so a wait that no event ends is a program that hangs.
  */
 #include "mm_world.h"
 
@@ -242,7 +242,10 @@ static int touch_what_moves(struct machine *m, struct space *space, uint64_t sta
 	return world.real->region_map(m, space, start, end, prot);
 }
 
-/* Its first touch, when the new place is there already: a page that was born now would be in a reverse map that only the old place knows. */
+/*
+ * Its first touch, when the new place is there already: a page that was born now would be in a reverse map that only
+ * the old place knows.
+ */
 static void a_touch_waits_while_its_mapping_moves(void **state)
 {
 	struct wait wait = {0};

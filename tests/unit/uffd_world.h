@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The uffd machine under a small core of our own: an array says where each page is, under the
- * rules of machine.h (a page that is on its way is busy, and who meets it waits). So every
- * operation is seen by itself, in each way (MOVE, COPY) and each fault mode.
+ * The uffd machine under a small core of the tests' own. An array says where each page is, under the rules of
+ * contract/machine.h: a page on its way is busy, and a fault that meets it waits. So every operation is seen by itself,
+ * in each way (UFFDIO_MOVE, UFFDIO_COPY) and each fault mode.
  *
  * Where the host refuses userfaultfd, the tests of that mode are skipped, and say why.
  *
- * It defines what the machine calls of the core: one program includes it once.
+ * This header defines what the machine calls of the core: a program includes it once.
  */
 #ifndef ANONMM_TEST_UFFD_WORLD_H
 #define ANONMM_TEST_UFFD_WORLD_H

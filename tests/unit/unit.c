@@ -4,8 +4,8 @@
  *
  *      unit [NAME]...    runs the tests of these files, in this order; without a name, those of all
  *
- * A file tests/unit/NAME.c is written as a program of its own. Here its main() is compiled as NAME() (tests/meson.build), and
- * returns how many of its cases failed. cmocka reports each case.
+ * A file tests/unit/NAME.c is written as a program of its own. Here its main() is compiled as NAME()
+ * (tests/meson.build), and returns how many of its cases failed. cmocka reports each case.
  */
 #include <stdio.h>
 #include <string.h>

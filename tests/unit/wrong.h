@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One word of a sound world is made wrong by hand: the validator says so, and is content when the word is right again. */
+/*
+ * One word of a sound world is made wrong by hand: the validator must report it, and be content when the word is right
+ * again.
+ */
 #ifndef ANONMM_TEST_WRONG_H
 #define ANONMM_TEST_WRONG_H
 

@@ -134,14 +134,14 @@ void uffd_drop(struct uffd_machine *m, uint64_t addr, unsigned nr);
 /* Make the request that another thread has posted, if there is one. => kswapd */
 void uffd_serve_mail(struct uffd_machine *m);
 
-/* uffd_pool.c: the operations of these names (contract/machine.h). */
+/* uffd_pool.c: the operations of these names (contract/machine.h), and one helper. */
 void *uffd_frame_bytes(struct machine *machine, pfn_t pfn);
 int uffd_frame_populate(struct machine *machine, pfn_t first, unsigned nr);
 void uffd_frame_drop(struct machine *machine, pfn_t first, unsigned nr);
-void *uffd_chunk_alloc(struct machine *machine, size_t bytes);
-void uffd_chunk_free(struct machine *machine, void *chunk, size_t bytes);
 /* As uffd_copy(), of zeros. */
 unsigned uffd_copy_zeros(struct uffd_machine *m, uint64_t addr, unsigned nr, bool wake, int *error);
+void *uffd_chunk_alloc(struct machine *machine, size_t bytes);
+void uffd_chunk_free(struct machine *machine, void *chunk, size_t bytes);
 
 /* uffd_map.c: the operations of these names (contract/machine.h). */
 void uffd_map(struct machine *machine, struct mapping *maps, unsigned nr);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sim-devices: seeds one after the other, each failing one shrunk and told. */
+/* sim-devices: run seeds one after the other; shrink each that fails, and tell about it. */
 #define _GNU_SOURCE
 #include "sim.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One process of the simulation: its memory, its devices, its leases; and what it can be asked to do. */
+/* One process of the simulation: its memory, its devices, its leases, and the operations that it can be asked to do. */
 #define _GNU_SOURCE
 #include "sim.h"
 #include "../../world.h"

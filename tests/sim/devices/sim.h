@@ -2,16 +2,16 @@
 /*
  * sim-devices: random trees of forks over devices that fail, are full, late and out of order.
  *
- * Each simulated process is a process of the host, with the core and its devices on the soft machine: a fork is a
- * fork. Only one of them runs at a time: process 0 hands the turn to one, with one operation, and gets it back. So a
- * run is a function of its schedule, and the schedule one of the seed.
+ * Each simulated process is a process of the host, with the core and its devices on the soft machine. A simulated fork
+ * is a fork. Only one process runs at a time: process 0 hands the turn to one, with one operation, and gets it back. So
+ * the run follows from its schedule alone, and the schedule follows from the seed.
  *
- * The last device of a chain is memory that the processes share ("mem:?shared=1"), as they would a file: what a
+ * The last device of a chain is memory that the processes share ("mem:?shared=1"), as they would share a file. What a
  * parent writes to a slot that its child reads is seen by the child.
  *
- * Checked after each operation: the whole-world validator of who did it. Checked at each look: the page has what this
- * process, or its ancestors before the fork, wrote last; or it is lost, which must have a reason. Checked at the end:
- * no lease outlives its children, and no slot is used that nobody names.
+ * Checked after each operation: the whole-world validator of the process that did it. Checked at each look: the page
+ * has what this process, or its ancestors before the fork, wrote last; or it is lost, which must have a reason. Checked
+ * at the end: no lease outlives its children, and every slot in use is named.
  */
 #ifndef ANONMM_SIM_DEVICES_H
 #define ANONMM_SIM_DEVICES_H

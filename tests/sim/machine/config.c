@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a seed is. The numbers are drawn in a fixed order: one more is drawn after all others, or old seeds mean other worlds. */
+/*
+ * The world that a seed makes. Its numbers are drawn in a fixed order. A new number must be drawn after all others:
+ * otherwise old seeds mean other worlds.
+ */
 #include "sim.h"
 
 #include <stdio.h>

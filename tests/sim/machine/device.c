@@ -2,9 +2,10 @@
 /*
  * A swap device of the simulation: requests end in any order, after a while, when somebody polls.
  *
- * It works on a few requests at a time, and refuses what it has no room for. By its configuration it looks at what it writes when the
- * request comes, or only when it ends; what the contract forbids meanwhile is a failure of the run: a write and a read of one
- * slot at the same time, a read of a slot that holds nothing, a write whose bytes change.
+ * The device works on a few requests at a time, and refuses those that it has no room for. Its configuration says when
+ * it looks at the bytes to write: when the request comes, or only when it ends. It fails the run if the core does what
+ * the contract forbids: a write and a read of one slot at the same time, a read of a slot that holds nothing, a write
+ * whose bytes change meanwhile.
  */
 #include "sim.h"
 

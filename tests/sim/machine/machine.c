@@ -2,12 +2,13 @@
 /*
  * The machine of the simulation, in two kinds.
  *
- * As real memory: a frame's bytes are in the pool, or at one address, or there is no memory behind it. map() and unmap() move them, and what
- * is left behind is filled with junk: who reads it gets wrong content, and who writes it is found when the frame is used again.
- * As soft: the bytes stay where they are; a TLB remembers each translation until flush() or unmap() removes it, so that a
- * forgotten flush is seen.
+ * As real memory: a frame's bytes are in the pool, or at one address, or there is no memory behind the frame. map() and
+ * unmap() move the bytes, and fill with junk what is left behind. So a read there gets wrong content, and a write there
+ * is found when the frame is used again. As soft: the bytes stay where they are. A TLB remembers each translation until
+ * flush() or unmap() removes it, so that a forgotten flush shows.
  *
- * Every call checks what the contract says of its entry: who holds the pager lock, where the frames are, what the region is.
+ * Every call checks what the contract says of its entry: who holds the pager lock, where the frames are, what the
+ * region is.
  */
 #include "sim.h"
 
@@ -635,7 +636,7 @@ void machine_chunks_reset(size_t mark)
 	m.arena_used = mark;
 }
 
-/* ---- Open and close ----------------------------------------------------------------------------------------------- */
+/* ---- Open and close -------------------------------------------------------------------------- */
 
 static const struct machine_ops real_ops = {
 	.name = "sim",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the threads do in their spaces. Each operation knows which results are right. */
+/* The operations of the threads on their spaces. Each operation knows which results are right. */
 #define _GNU_SOURCE
 #include "sim.h"
 
@@ -283,7 +283,10 @@ static void op_access_shared(struct sim_thread *t, const struct op *op)
 			(result == -EFAULT && (was_unmapping || cell->unmaps != unmaps)));
 }
 
-/* Some pages of the first space, mostly such that another thread has in work. Whose it is knows what it holds; here it must only be whole. */
+/*
+ * Some pages of the first space, mostly such that another thread has in work. Whose it is knows what it holds; here it
+ * must only be whole.
+ */
 static void op_peek(struct sim_thread *t, const struct op *op)
 {
 	bool hot = sim.hot_nr > 0 && op->c % 4 > 0;
@@ -511,7 +514,9 @@ static void op_hint(struct sim_thread *t, const struct op *op)
 		op, result, result == (all_mapped(&to) ? 0 : -ENOMEM) || hint_may_fail(&to, advice, result));
 }
 
-/* A part of the first space, whoever's it is: VMAs are split and joined, pages go out and come in under others' hands. */
+/*
+ * A part of the first space, whoever's it is: VMAs are split and joined, pages go out and come in under others' hands.
+ */
 static void op_hint_any(const struct op *op)
 {
 	unsigned first = op->b % (SPACE_PAGES - 24), nr = 1 + op->c % 24;
@@ -539,7 +544,7 @@ static void op_mlock(struct sim_thread *t, const struct op *op)
 		to.cells[i].locked = lock || (to.cells[i].locked && result);
 }
 
-/* ---- Shared pages -------------------------------------------------------------------------------------------------- */
+/* ---- Shared pages ---------------------------------------------------------------------------- */
 
 static int drop_shared(uint64_t addr, uint64_t bytes, struct wait *wait)
 {
@@ -596,7 +601,7 @@ static void op_drop_shared(const struct op *op)
 		cell_drop_ended(&sim.shared[i], unmaps && result == 0, result == 0);
 }
 
-/* ---- Spaces -------------------------------------------------------------------------------------------------------- */
+/* ---- Spaces ---------------------------------------------------------------------------------- */
 
 static bool nobody_rests(void *unused)
 {
@@ -715,7 +720,7 @@ void op_check_all(struct sim_thread *t)
 		}
 }
 
-/* ---- Which ------------------------------------------------------------------------------------------------------------ */
+/* ---- Which ----------------------------------------------------------------------------------- */
 
 void op_run(struct sim_thread *t, const struct op *op)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the threads do to the whole world: reclaim, limits, devices that come and go, rest, pages that move. */
+/*
+ * The operations of the threads on the whole world: reclaim, limits, devices that come and go, rest, pages that move.
+ */
 #include "sim.h"
 
 #include <stdio.h>

@@ -2,9 +2,10 @@
 /*
  * What each page must hold.
  *
- * A thread's own pages are touched by that thread alone, so their content is known exactly; MADV_FREE leaves two possibilities
- * until the page is written: what was there, and what is behind. An access is one step for all others, so a shared page, too, has one value that is known, but
- * while a call that drops its content is under way it may be zeros already.
+ * A thread's own pages are touched by that thread alone, so their content is known exactly. MADV_FREE leaves two
+ * possibilities until the page is written: the old content, and what is behind the page. An access is one step for all
+ * other threads, so a shared page has one known value, too. But while a call that drops its content is under way, the
+ * page may be zeros already.
  */
 #include "sim.h"
 

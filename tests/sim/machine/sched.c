@@ -2,10 +2,11 @@
 /*
  * The schedule: coroutines that switch at points, by seed.
  *
- * A thread that waits is not chosen before what it waits for has come: so a wake that is lost leaves nobody who can run,
- * and that is told. The clock counts points; when all wait it jumps to the next moment at which a device has an answer.
+ * A thread that waits is not chosen before the event that it waits for has come. So after a lost wake-up no thread can
+ * run, and that is reported. The clock counts points. When all threads wait, it jumps to the next moment at which a
+ * device has an answer.
  *
- * Rule: a thread switches at points only. What is between two points is one step for all others.
+ * Rule: a thread switches at points only. What it does between two points is one step for all others.
  */
 #include "sim.h"
 #include "../coro.h"
@@ -323,7 +324,10 @@ static void run_another(void)
 	go_to(choose_forced(list, nr), true);
 }
 
-/* As if the host did not let this thread run for a while: what others do meanwhile meets whatever it has left half done. */
+/*
+ * As if the host did not let this thread run for a while: what others do meanwhile meets whatever it has left half
+ * done.
+ */
 static void stall(const char *where)
 {
 	struct thread *t = &sched.threads[sched.me];

@@ -2,8 +2,8 @@
 /*
  * A failing run, made small: first its operations, then its switches are left out, as long as it fails in the same way.
  *
- * Every try runs in a process of its own, since a failed assertion ends it. What is left out shifts the schedule of what
- * stays; so a try is several schedules.
+ * Every try runs in a process of its own, because a failed assertion ends the process. Leaving something out shifts the
+ * schedule of what stays, so each try runs several schedules.
  */
 #include "sim.h"
 
@@ -91,7 +91,9 @@ static void essence(const char *why, char *out, size_t len)
 	const char *last = colon;
 	size_t n = 0;
 
-	/* "point N, thread, operation: what": the operation may have colons of its own, but then a number before each. */
+	/*
+	 * "point N, thread, operation: what": the operation may have colons of its own, but then a number before each.
+	 */
 	while (last && (last = strstr(last + 1, ": ")) && isdigit((unsigned char)last[-1]))
 		colon = last;
 	for (const char *p = colon ? colon : why; *p && *p != '\n' && n + 1 < len; p++)

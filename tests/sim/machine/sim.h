@@ -355,7 +355,10 @@ void spaces_leave(void);
 bool sim_in_child(void (*run)(void *), void *arg, struct outcome *outcome);
 /* The same for one run. */
 bool sim_try(const struct config *c, struct outcome *outcome, const struct script *script, bool verbose);
-/* Leaves of @c what still fails as @outcome says, and prints its schedule. @trial: for the tries, in shared memory, too. */
+/*
+ * Leaves of @c what still fails as @outcome says, and prints its schedule. @trial: for the tries, in shared memory,
+ * too.
+ */
 void shrink(struct config *c, struct outcome *outcome, struct outcome *trial);
 
 #endif

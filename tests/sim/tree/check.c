@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What must hold in sim-tree: always, when a share grows, when a slot is freed, and at the end of a calm while. */
+/* What must hold in sim-tree: always, when a share grows, when a slot is freed, and at the end of a calm period. */
 #include "world.h"
 
 #define SLACK_BYTES (2 * MIB)
@@ -33,7 +33,9 @@ struct process *world_owner(uint64_t owner)
 
 /* ---- Always ------------------------------------------------------------------------------------------ */
 
-/* Whether the process must not use more than its slot says. A young child's memory is its parent's for the most part. */
+/*
+ * Whether the process must not use more than its slot says. A young child's memory is its parent's for the most part.
+ */
 static bool is_bound(const struct process *p)
 {
 	return p->state == ALIVE && p->managed && p->share.ledger && !p->share.gone && !p->share.young_ns &&
@@ -160,8 +162,8 @@ static bool has_enough(struct process *p, const struct total *total)
 }
 
 /*
- * A process that is hungry for a moment has a share kept for it for half a second, whether it takes it or not. So what is
- * free, over the limit, or too little counts only when all looks of two seconds find it.
+ * A process that is hungry for a moment has a share kept for it for half a second, whether it takes it or not. So what
+ * is free, over the limit, or too little counts only when all looks of two seconds find it.
  */
 void check_sample(void)
 {

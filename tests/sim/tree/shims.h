@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host as the library's code sees it inside sim-tree: included before the library's sources, after all headers. Each
- * atomic operation is a point at which the world may take over.
+ * The host as the library's code sees it inside sim-tree. This is included before the library's sources, after all
+ * headers. At each atomic operation the world may let another thread go on.
  */
 #ifndef ANONMM_SIM_SHIMS_H
 #define ANONMM_SIM_SHIMS_H

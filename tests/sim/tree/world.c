@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel of sim-tree: threads, time, chaos; see world.h. */
+/* The kernel of sim-tree: threads, time, and random kills and stops; see world.h. */
 #include "world.h"
 #include "shims.h"
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A world of processes that share one limit, for sim-tree: processes, their threads as coroutines, a virtual clock, and
- * chaos by seed. The code that decides is the library's own (real.c); world.c is the kernel and the programs around it.
+ * random kills and stops by seed. The code that decides is the library's own (real.c). world.c is the kernel and the
+ * programs around it.
  *
- * A thread runs until it reaches a point where the world may take over: each atomic operation of the library's code, each
- * sleep and each lock. There another thread may run on, and any process may be killed, stopped or continued.
+ * A thread runs until it reaches a point where the world may take over: each atomic operation of the library's code,
+ * each sleep and each lock. There another thread may run on, and any process may be killed, stopped or continued.
  *
- * Each process has a copy of the library's global variables, which the world swaps when it switches between processes.
+ * Each process has a copy of the library's global variables. The world exchanges the copies when it switches between
+ * processes.
  */
 #ifndef ANONMM_SIM_WORLD_H
 #define ANONMM_SIM_WORLD_H
