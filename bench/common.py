@@ -1,7 +1,8 @@
 """What the benchmarks share: running one case, records that outlive a run, tables.
 
 A record is one line of JSON: {"bench": .., "key": {..}, "time": .., and what was measured, or "skipped" or
-"failed" with the reason}. A run that is interrupted is taken up where it was: only the rounds that its file lacks are made.
+"failed" with the reason}. A run that was interrupted is taken up where it was: only the rounds that its file lacks are
+made.
 """
 import hashlib
 import json
@@ -92,8 +93,8 @@ def name_of(key):
 
 def measure_rounds(records, keys, rounds, measure):
     """
-    Bring every key to `rounds` records, the keys in turn. measure(key) returns a dictionary, or raises Skipped or Failed;
-    a key that did is not tried again in this run.
+    Bring every key to `rounds` records, the keys in turn. measure(key) returns a dictionary, or raises Skipped or
+    Failed; such a key is not tried again in this run.
     """
     out = set()
     for number in range(1, rounds + 1):

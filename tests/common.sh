@@ -81,8 +81,8 @@ managed() {
 		--stats="$work/stats" -- "$@"
 }
 
-# need_nobody: root can become another user here. The launcher is one that everybody may read: if the build is closed to others
-# (in /root, or under a strict umask), a copy of it.
+# need_nobody: the test needs that root can become another user. Afterwards the launcher is one that everybody may read:
+# a copy, if the build is closed to others (in /root, or under a strict umask).
 need_nobody() {
 	[ "$(id -u)" = 0 ] || skip root "no other user can be tried"
 	need setpriv

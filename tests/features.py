@@ -1,4 +1,4 @@
-"""What this host has of what tests need, found out without any code of ours.
+"""Which of the features that tests need this host has, found out without any code of ours.
 
 A test that cannot be tried says "needs FEATURE...: why" and exits 77 (or calls cmocka's skip()). Where the host has
 all the features that it names, something else is wrong, and tests/run-all calls the skip a failure. A feature that is

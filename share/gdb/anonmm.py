@@ -5,8 +5,8 @@
 #   anonmm-touch ADDRESS [BYTES]   bring in what is there (one page if BYTES is not given), so that gdb can read it
 #   anonmm-x ADDRESS [BYTES]       the same, then show it as words
 #
-# The program itself touches the pages, so it must be able to run: not a core dump (there everything is in already), and not
-# with scheduler-locking on. Pages may go out again when the program goes on.
+# The program itself touches the pages, so it must be able to run. This works neither on a core dump, where everything
+# is in already, nor with scheduler-locking on. Pages may go out again when the program goes on.
 import gdb
 
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Programs that were linked with the first release work with this library; and the check does see what would break them.
+# Programs that were linked with the first release work with this library. And the check sees changes that would break
+# them.
 . "$(dirname "$0")/../common.sh"
 
 top=$(cd "$(dirname "$0")/../.." && pwd)

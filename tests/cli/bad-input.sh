@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What cannot work is refused before the program starts, with the right status and words that help.
+# A run that cannot work is refused before the program starts, with the right status and a message that helps.
 . "$(dirname "$0")/../common.sh"
 
 # refused STATUS WORDS OPTION...: the message has WORDS (an extended regular expression), the program did not start.

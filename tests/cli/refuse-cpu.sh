@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# For a CPU on which anonmm would be wrong nothing is configured, and the reason is said.
+# On a CPU for which anonmm would be wrong, meson refuses to configure, and says why.
 . "$(dirname "$0")/../common.sh"
 
 meson=/usr/bin/meson

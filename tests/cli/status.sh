@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The program's exit status and its standard streams are passed on; signals too.
+# The program's exit status and its standard streams are passed on, and signals, too.
 . "$(dirname "$0")/../common.sh"
 
 # status EXPECTED COMMAND...

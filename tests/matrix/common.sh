@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# For the scripts of the matrix: what they have in common.
+# What the scripts of the matrix have in common.
 #
 # A script's head tells the runner of it:
 #   # packages: Debian's names       # commands: without these it is skipped     # does: words for the table
@@ -9,7 +9,8 @@
 #   prepare  once, natively, as root: what all runs read goes to $input
 #   work     what is tested, in $work, which is new for each run. Under `anonmm run` all of it is managed
 #   verify   natively: prints what must be the same in each run; fails when something is wrong
-# Without a prepare there is nothing to prepare; without a verify all that work printed and what it left in $work/out counts.
+# Without a prepare there is nothing to prepare. Without a verify, all that work printed, and what it left in $work/out,
+# must be the same.
 set -eu
 
 prepare() { :; }

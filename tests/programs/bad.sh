@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Programs that do what they should not, or hardly ever do: as natively, in both modes.
+# Programs that do what they should not, or hardly ever do: they do the same as natively, in both modes.
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/cases.sh"
 need gcc prlimit

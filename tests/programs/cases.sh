@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# For bad.sh, threads.sh and turns.sh: a program with many cases, each run natively and managed; output and status must be equal.
+# For bad.sh, threads.sh and turns.sh: a program with many cases. Each case runs natively and managed, and its output
+# and status must be equal.
 #
 # $program is the program, which lists its cases when it is called without one. under() may put something around a case.
-# SWAP names another swap than a file, MODES not both modes. SWAPS=no: the cases are about calls, not about memory that is out.
+# SWAP names another swap than a file. MODES names the modes, if not both. SWAPS=no: the cases are about calls, not
+# about memory that is out.
 
 under() {
 	shift

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A program that closes every descriptor keeps its memory, and its statistics. Our threads hold none of its pipes open.
+# A program that closes every descriptor keeps its memory and its statistics. Our threads hold none of its pipes open.
 . "$(dirname "$0")/../common.sh"
 need python3
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A core dump holds what was in swap, whichever way the program dies; its status is as natively. Without dumps, or with --core
-# resident, nothing is brought in.
+# A core dump holds what was in swap, whichever way the program dies, and its status is as natively. Without dumps, or
+# with --core resident, nothing is brought in.
 . "$(dirname "$0")/../common.sh"
 need gcc gdb python3
 here=$(cd "$(dirname "$0")" && pwd)

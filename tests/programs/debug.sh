@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Looking in from outside: what docs/debugging.md says that others see, and what they can bring in. gdb's helper: gdb.sh.
+# Looking in from outside: others see, and can bring in, what docs/debugging.md says. gdb's helper has a test of its
+# own: gdb.sh.
 . "$(dirname "$0")/../common.sh"
 need gcc gdb python3
 here=$(cd "$(dirname "$0")" && pwd)

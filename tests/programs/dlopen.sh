@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Libraries loaded with RTLD_DEEPBIND share the program's malloc, and dlopen() searches where the program that calls it says.
+# Libraries loaded with RTLD_DEEPBIND share the program's malloc. dlopen() searches where the program that calls it
+# would search natively.
 . "$(dirname "$0")/../common.sh"
 need gcc
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# When the host fails and anonmm cannot go on, the process ends at once, with a message and with abort's status: whatever it holds
-# at that moment, whatever handler the program has for SIGABRT, with core dumps and without, in both modes, as any user.
+# When the host fails and anonmm cannot go on, the process ends at once, with a message and with abort's status. It does
+# so whatever locks it holds, whatever handler the program has for SIGABRT, with core dumps and without, in both modes,
+# as any user.
 . "$(dirname "$0")/../common.sh"
 need gcc timeout
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# ANONMM_ADDRESS_SPACE: system calls on memory far into a large range, in both modes; a range that is too large is refused in words.
+# ANONMM_ADDRESS_SPACE: system calls work on memory far into a large range, in both modes. A range that is too large is
+# refused with a message.
 . "$(dirname "$0")/../common.sh"
 need gcc
 find_modes

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Shells: subshells, pipes, command substitution, here documents, background jobs; children outlive and are outlived.
+# Shells: subshells, pipes, command substitution, here documents, background jobs. Children outlive their parents, and
+# parents their children.
 . "$(dirname "$0")/../common.sh"
 need bash
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every way to make a process, with memory that is partly out; and nothing is left behind, however one ends.
+# Every way to make a process, with memory that is partly out. Nothing is left behind, however a process ends.
 . "$(dirname "$0")/../common.sh"
 forks=$ANONMM_BUILD/tests/forks
 own_files

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# gdb's helper brings pages in, which takes a call into the program. Where gdb cannot call what is native, it is not tried.
+# gdb's helper brings pages in, which takes a call into the program. Where gdb cannot call a function of a native
+# program, this is not tried.
 . "$(dirname "$0")/../common.sh"
 need gcc gdb python3
 here=$(cd "$(dirname "$0")" && pwd)

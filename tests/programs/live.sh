@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Running programs are listed, watched, and given other limits; what they leave behind is recognised.
+# Running programs are listed, watched, and given other limits. What a killed program leaves behind is recognised.
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
 own_files

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A program that crashes, or forks, while another of its threads holds the dynamic linker's lock (a library's constructor that does not
-# come back): it ends, and its child runs, as natively. Nothing of ours may look up a symbol then.
+# A program crashes, or forks, while another of its threads holds the dynamic linker's lock, because a library's
+# constructor does not come back. The program ends, and its child runs, as natively. So none of our code may look up a
+# symbol then.
 . "$(dirname "$0")/../common.sh"
 need gcc timeout
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Ordinary programs, run by a user who has no privilege at all: shells and their children, python3, sort, xz, a compiler.
+# Ordinary programs, run by a user who has no privilege at all: shells and their children, python3, sort, xz, a
+# compiler.
 . "$(dirname "$0")/../common.sh"
 need sort seq xz bash
 need_nobody

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# peek.py PID FILE [FIRST END]: how many of the pages that `dies` filled can be read from outside as they were, by /proc/PID/mem and by process_vm_readv.
+# peek.py PID FILE [FIRST END]: how many of the pages that `dies` filled can be read correctly from outside, by
+# /proc/PID/mem and by process_vm_readv.
 import ctypes
 import os
 import sys

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Bad pointers in system calls, at any depth: each call says what it says natively, in both modes; with a privilege and without.
+# Bad pointers in system calls, at any depth: the result of each call is the same as natively, in both modes, with a
+# privilege and without.
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/cases.sh"
 need gcc

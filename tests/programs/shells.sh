@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# system() and popen() from several threads, in both modes, with a privilege and without: `environ` is the program's own.
+# system() and popen() from several threads, in both modes, with a privilege and without: `environ` stays as the program
+# made it.
 . "$(dirname "$0")/../common.sh"
 need gcc
 

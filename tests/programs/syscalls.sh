@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# System calls on buffers that are never touched, aged and swapped out: as natively, in both modes; with a privilege and
-# without any; by libc's functions and past them.
+# System calls on buffers that are never touched, aged or swapped out do the same as natively: in both modes, with a
+# privilege and without any, by libc's functions and past them.
 . "$(dirname "$0")/../common.sh"
 need gcc
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# One limit for all processes of a run: they stay within it together, share it again when one ends, and leave nothing behind.
+# One limit for all processes of a run: together they stay within it. When one ends the others get its share. Nothing is
+# left behind.
 . "$(dirname "$0")/../common.sh"
 hog=$ANONMM_BUILD/tests/hog
 own_files
@@ -156,7 +157,7 @@ timeout 60 "$ANONMM" run --memory 64M --swap none --faults signal -- sh -c "'$ho
 	>"$work/out" 2>&1
 [ "$(grep -c good "$work/out")" -eq 2 ] || fail "no swap: $(cat "$work/out")"
 
-# A process that is dead and that nobody waits for keeps no share: its parent has the memory, as if it had been waited for.
+# A process that is dead, and that nobody has waited for, keeps no share: its parent gets the memory all the same.
 cat >"$work/zombie.py" <<'PY'
 import os, re, signal, subprocess, sys, time
 

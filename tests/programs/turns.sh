@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Threads that fault all the time, on swap so quick that they take turns: whatever they do between, as natively. Only signal mode has turns.
+# Threads that fault all the time, on swap so quick that they take turns, do the same as natively, whatever they do
+# between their faults. Only signal mode has turns.
 . "$(dirname "$0")/../common.sh"
 . "$(dirname "$0")/cases.sh"
 need gcc

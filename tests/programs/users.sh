@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Programs that become another user: with one thread and with several, for a while and for good, and that fork then.
+# Programs that become another user, and then fork: with one thread and with several, for a while and for good.
 . "$(dirname "$0")/../common.sh"
 need gcc
 need setpriv

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# xz -9 wants 674 MiB for its dictionary and tables; it gets a part of what it touches of them, and the same bytes come out.
+# xz -9 wants 674 MiB for its dictionary and tables. It gets a part of what it touches of them, and the same bytes come
+# out.
 . "$(dirname "$0")/../common.sh"
 need xz
 find /usr/lib /usr/bin -type f -size +100k -print 2>/dev/null | sort | xargs cat 2>/dev/null | head -c 800000 >"$work/in"

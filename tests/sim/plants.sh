@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Faults that are planted in the simulation's own machine and devices must be found: a simulator that cannot fail shows nothing.
+# Faults that are planted in the simulation's own machine and devices must be found: a simulator that cannot fail shows
+# nothing.
 # Usage: plants.sh PATH-OF-SIM-MACHINE [SEEDS]
 set -u
 sim=$1

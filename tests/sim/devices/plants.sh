@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Faults that are planted in the simulation of devices and forks must be found: a simulator that cannot fail shows nothing.
+# Faults that are planted in the simulation of devices and forks must be found: a simulator that cannot fail shows
+# nothing.
 # Usage: plants.sh PATH-OF-SIM-DEVICES [SEEDS]
 set -u
 sim=$1
