@@ -71,15 +71,15 @@ static bool has_capability(unsigned number)
 
 /* ---- Page faults ------------------------------------------------------------------------ */
 
-/* The kernel has it, whatever the system call says to us. */
+/* Does the kernel have userfaultfd? The system call may be refused all the same. */
 static bool kernel_has_uffd(void)
 {
 	return read_sysctl(SYSCTL_UFFD) >= 0 || exists(NODE_UFFD);
 }
 
 /*
- * Without a filter the kernel gives at least the user-mode kind to everybody, and says ENOSYS only where it was built
- * without. So a refusal of both is a filter's.
+ * Without a filter the kernel gives a userfaultfd for user-mode faults to everybody, and says ENOSYS only if it was
+ * built without userfaultfd. So if both kinds are refused, a filter has refused them.
  */
 static bool refused_by_seccomp(const struct uffd_probe *probe)
 {

@@ -51,8 +51,8 @@ static int refuse_unfit(const char *name, int error)
 }
 
 /*
- * As execvp() does: with a slash it is a path, else the first executable in PATH; one that is not executable only
- * counts if there is no other.
+ * Find @name as execvp() does. A name with a slash is a path. Another name is looked for in the directories of PATH:
+ * the first executable file counts, or else a file that is not executable.
  */
 static int find(const char *name, char *path, size_t path_len)
 {
@@ -183,7 +183,7 @@ static int check_head(int fd, const char *path, char *head, size_t len, unsigned
 	}
 	if (len >= 2 && !memcmp(head, "#!", 2))
 		return check_script(path, head, depth);
-	/* execvp() gives what the kernel does not know to the shell. */
+	/* execvp() runs a file that the kernel cannot execute by the shell. */
 	return check_file("/bin/sh", depth + 1);
 }
 
@@ -193,7 +193,7 @@ static int check_file(const char *path, unsigned depth)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
-		/* Executable but not readable is fine for the kernel; but then nobody can say what it is. */
+		/* The kernel can run a file that we cannot read, but we cannot tell whether it can be managed. */
 		cli_say("'%s' cannot be read, to see whether it can be managed: %s", path, strerror(errno));
 		return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 	}

@@ -37,7 +37,8 @@ struct touch {
 	long timeout_s;
 	uint64_t until_ns;
 
-	uint64_t before, away, refused; /* pages that were away, that still are; of these may not be had */
+	/* pages that were away before; pages that still are; how many of these cannot be brought in */
+	uint64_t before, away, refused;
 	bool full, late;
 };
 
@@ -115,7 +116,7 @@ static int answer_ms(const struct touch *touch)
 	return (int)min_u64((uint64_t)touch->timeout_s * 1000, LIVE_TOUCH_MS);
 }
 
-/* Through the range, request by request. 0 or -errno */
+/* Send requests until the range is done, there is no room, or the time is over. 0 or -errno */
 static int go_through(struct touch *touch, enum touch_what what)
 {
 	const struct status *seen = &touch->live.seen;
@@ -135,7 +136,10 @@ static int go_through(struct touch *touch, enum touch_what what)
 	return 0;
 }
 
-/* A fault brings in pages beside its own, so what came is known by what is still away. 0 or -errno */
+/*
+ * Count the pages that are away. A fault also brings in pages beside its own, so only this tells how many came. 0 or
+ * -errno
+ */
 static int count(struct touch *touch, uint64_t *away)
 {
 	int error = 0;

@@ -273,7 +273,7 @@ int space_extent(struct space *space, uint64_t *from, uint64_t *bytes);
 
 /* ---- Files ---------------------------------------------------------------------------- */
 
-/* Where a file's content comes from. */
+/* How the core reads a file. The opener gives these functions. */
 struct file_ops {
 	/*
 	 * Fill the PAGE_BYTES at @bytes with page @index of the file, and with zeros behind the file's end. 0, or
@@ -281,7 +281,7 @@ struct file_ops {
 	 * no lock held
 	 */
 	int (*read)(void *ctx, uint64_t index, void *bytes);
-	void (*release)(void *ctx); /* the file is gone; may be NULL => no lock held */
+	void (*release)(void *ctx); /* the core has freed the file; may be NULL => no lock held */
 };
 
 /*

@@ -84,7 +84,7 @@ __attribute__((format(printf, 2, 3))) static void differs(struct walk_row *row, 
 	va_end(args);
 }
 
-/* Ours alone: no state of the spec names them. */
+/* Flags that only this implementation has: the states of the specification do not name them. */
 #define PG_UNNAMED (PG_waiters | PG_readahead | PG_fresh | PG_recall)
 
 static void compare_flags(struct walk_row *row, uint32_t expected, uint32_t found)
@@ -121,7 +121,7 @@ static void compare(struct walk_row *row, bool sees_write)
 		differs(row, "slot named by %d PTEs, not %u", found->swap_count, expected->slot - 1);
 }
 
-/* One event seen by several: the step before names the same function and another eye. */
+/* Does this step look at the event of the step before? Yes, if it names the same function, but another eye. */
 static bool is_same_event(const struct walk_row *row)
 {
 	const struct walk_expect *expect = row->expect;
@@ -130,7 +130,7 @@ static bool is_same_event(const struct walk_row *row)
 	       expect[-1].eye != expect->eye;
 }
 
-/* The step's event, or what the eye sees now. */
+/* Find the step's event among the recorded ones. A step WALK_LOOK has no event: take what its eye sees now. */
 static void claim(struct walk_world *world, struct walk_row *row)
 {
 	const struct walk_expect *expect = row->expect;
@@ -163,7 +163,7 @@ static bool happens_here(const struct walk_scene *scene, const struct walk_world
 	return scene->where == WALK_ANYWHERE || (scene->where == WALK_WRITES_SEEN) == sees_write;
 }
 
-/* Several can look only once there is a second: a child, another address, a page cache. */
+/* NULL while there is only one eye: eyes need names once there is a child, a second address or a page cache. */
 static const char *eye_name(const struct walk_world *world, enum walk_eye eye)
 {
 	bool alone = true;
@@ -173,7 +173,9 @@ static const char *eye_name(const struct walk_world *world, enum walk_eye eye)
 	return alone ? NULL : world->eyes[eye].name;
 }
 
-/* Returns how many steps do not agree; how the drive ended counts for the first of them. */
+/*
+ * Returns how many steps do not agree. If the drive ended in another way than expected, the first step does not agree.
+ */
 static int run_scene(
 	struct walk_world *world, const struct walk_scene *scene, unsigned *number, walk_row_fn fn, void *ctx)
 {

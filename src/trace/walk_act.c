@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* More than any scene needs; a core that makes no progress ends here instead of never. */
+/* More rounds than any scene needs, so that a walk ends even if the core makes no progress. */
 #define WALK_MAX_ROUNDS 100000
 
 /* ---- Accesses -------------------------------------------------------------------------- */
@@ -67,8 +67,8 @@ static int touch_real(struct walk_world *world, struct space *space, uint64_t ad
 }
 
 /*
- * The MMU in software waits by itself, and its way of waiting lets no device end a write that is held: so the
- * fault comes first here, too.
+ * The soft machine's accesses wait by themselves, and while they wait the device does not end a write that it holds. So
+ * the fault is served here first, by a call that waits in the walk's own way.
  */
 static int touch_soft(struct walk_world *world, struct soft_space *mmu, uint64_t addr, enum access access)
 {
@@ -126,7 +126,7 @@ int walk_try_read(struct walk_world *world)
 
 /* ---- Pressure and the device ------------------------------------------------------------ */
 
-/* Another page is born. */
+/* Give birth to one more page beside the watched one. */
 static int another(struct walk_world *world)
 {
 	if (world->next_other == world->nr_others)
@@ -136,9 +136,9 @@ static int another(struct walk_world *world)
 }
 
 /*
- * kswapd by hand. Another page is born only when it is content, so that no fault has to reclaim by itself.
- * When nothing but writes can move, some end; or with @held the device stays slow, and yet another page is
- * born.
+ * Call kswapd_step() until @function has changed the watched page. One more page is born when kswapd has nothing to do,
+ * so no fault has to reclaim by itself. When kswapd waits for writes, some of them end. With @held the device stays
+ * slow, and one more page is born instead.
  */
 static int press(struct walk_world *world, const char *function, bool held)
 {
@@ -245,7 +245,7 @@ int walk_advise(struct walk_world *world, int advice)
 
 /* ---- KSM, migration, swapoff ----------------------------------------------------------------- */
 
-/* Pages between the twins: births in runs do not come that far. */
+/* The distance of the twins in pages. A fault does not give birth to pages that far away. */
 #define WALK_TWIN 256
 
 static int fill(struct walk_world *world, enum walk_eye eye)
@@ -352,7 +352,7 @@ int walk_swapoff(struct walk_world *world)
 
 /* ---- Fork and exit -------------------------------------------------------------------------- */
 
-/* On real memory both live in one process: the child has the upper half of the range. */
+/* On real memory parent and child live in one process: the child has the upper half of the range. */
 static int fork_real(struct walk_world *world, struct walk_place *parent, struct walk_place *child)
 {
 	uint64_t bytes = space_bytes(parent->space), base = space_base(parent->space);
@@ -382,7 +382,7 @@ int walk_fork(struct walk_world *world)
 	return 0;
 }
 
-/* The eye stays open while its owner goes, so that the end is seen; then it is shut. */
+/* End the space. The eye stays open until its pages are gone, so that their end is seen. */
 static int place_exit(struct walk_world *world, struct walk_place *place)
 {
 	struct wait wait = {0};
@@ -391,7 +391,7 @@ static int place_exit(struct walk_world *world, struct walk_place *place)
 
 	if (error)
 		return error;
-	/* Everything goes while it can be seen, then the space itself. */
+	/* First unmap everything, while the eye can see it. Then end the space itself. */
 	error = WALK_RETRY(world, wait, space_munmap(space, space_base(space), space_bytes(space), &wait));
 	if (error)
 		return error;

@@ -105,7 +105,7 @@ char walk_world_letter(struct walk_world *world, const struct page_view *view)
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
 
-/* The device ends what it holds only when somebody really waits for it. */
+/* Wait. The device ends the writes that it holds only if the wait is for a write or a frame. */
 void walk_world_wait(struct walk_world *world, const struct wait *wait)
 {
 	if (wait->what == WAIT_WRITE || wait->what == WAIT_FRAMES)
@@ -208,7 +208,7 @@ int walk_world_open(struct walk_world *world, enum anonmm_machine kind, unsigned
 	return 0;
 }
 
-/* Whatever is still in flight ends: the device holds nothing back any more, and fails no more. */
+/* Close the world. First let all requests end: the device stops holding writes and failing. */
 void walk_world_close(struct walk_world *world)
 {
 	struct wait wait = {0};

@@ -40,7 +40,7 @@ static const int watched[] = {
 static bool started; /* [I] */
 static THREAD_LOCAL uint8_t *own_stack;
 
-/* ---- Is there to be one? ------------------------------------------------------------------------ */
+/* ---- Is a dump possible? ------------------------------------------------------------------------ */
 
 static bool is_text(const char *path, const char *starts)
 {
@@ -117,7 +117,7 @@ static void raise_limit(uint64_t pages)
 		governor_stop(run.governor);
 	pager_limit(run.pager, &now);
 	uint64_t bytes = now.bytes ? now.bytes : run.record->limit_bytes;
-	uint64_t each = PAGE_BYTES + 128; /* and what comes with a frame */
+	uint64_t each = PAGE_BYTES + 128; /* a frame, and the core's structures for it */
 	uint64_t more = min_u64(pages + 1024, now.frames_max - now.frames);
 
 	for (; more > 0; more -= more / 8 + 1)
@@ -224,7 +224,7 @@ void core_bring_in(int sig)
 	if (!started || !run.active || !core_most() || prctl(PR_GET_DUMPABLE) == 0)
 		return;
 	if (atomic_exchange(&dying, true))
-		for (;;) /* another thread sees to it */
+		for (;;) /* another thread is doing this, and ends the process */
 			host_futex_wait(&never, 0, -1);
 	core_stop_threads(STOP_MS);
 	call_off_managed_stack(bring_in, NULL);
@@ -308,7 +308,7 @@ void core_thread_enter(void)
 	void *p = raw_mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (p == MAP_FAILED)
-		return; /* an overflow's dump is the poorer */
+		return; /* without this stack, a dump after a stack overflow lacks the pages that are out */
 	stack.ss_sp = own_stack = p;
 	host_call(SYS_sigaltstack, &stack, NULL);
 }

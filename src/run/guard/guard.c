@@ -16,7 +16,7 @@
 
 #define TEXT_MOST                                                                                            \
 	(64 * KIB) /* the longest that a call takes is a path's 4096; keys and mount data are more */
-#define PIECE_MOST (64 * MIB) /* a larger length is taken for an error of the program */
+#define PIECE_MOST (64 * MIB) /* a larger length must be an error of the program */
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code */
 #endif
@@ -24,7 +24,7 @@
 #define ACTION_BYTES 32
 #define ACTION_MASK 24 /* offset of the mask in it */
 #define TOUCH_TRIES 24
-#define TOUCH_GROWS 10 /* the bytes touched double so often, up to 4 MiB */
+#define TOUCH_GROWS 10 /* how often the number of touched bytes doubles, up to 4 MiB */
 #define UNKNOWN_BYTES 128 /* of a structure of unknown size, so many bytes are searched for pointers */
 #define SMALL_PIECE 512 /* a piece of at most this size may be a structure that holds pointers */
 
@@ -296,7 +296,7 @@ static void prepare_one(struct guard_call *call, const struct guard_spec *spec)
 	int prot = (plan.in && plan.back != BACK_SUCCESS ? PROT_READ : 0) | (plan.out ? PROT_WRITE : 0);
 	size_t valid = plan.bytes > PIECE_MOST ? 0 : guard_valid_here(call->arg[spec->arg], plan.bytes, prot);
 
-	/* The kernel, too, ignores that it cannot write back. poll is the exception. */
+	/* If only the writing back is impossible, the call succeeds, as in the kernel. poll is the exception. */
 	if (valid < plan.bytes && plan.back == BACK_ALWAYS && spec->kind != KIND_INOUT_ITEMS) {
 		valid = guard_valid_here(call->arg[spec->arg], plan.bytes, PROT_READ);
 		plan.back = BACK_NEVER;

@@ -42,7 +42,7 @@ static long data_issue(void *ctx, struct iovec *iov, unsigned nr, size_t total)
 	const struct data_call *call = ctx;
 	uint64_t args[6];
 
-	(void)nr; /* one */
+	(void)nr; /* it is always 1 */
 	memcpy(args, call->args, sizeof(args));
 	args[ARG_DATA] = (uintptr_t)iov->iov_base;
 	args[ARG_BYTES] = iov->iov_len;
@@ -84,7 +84,8 @@ long guard_run_data(struct guard_call *trapped)
 		return -ENOBUFS;
 	if (!trapped->data)
 		return guard_issue_touching(trapped);
-	memcpy(call.args, trapped->now, sizeof(call.args)); /* the data is the program's in there, too */
+	memcpy(call.args, trapped->now,
+		sizeof(call.args)); /* the pointer to the data is still the program's */
 	size_t valid = data_valid(&call);
 
 	/* A message is sent whole or not at all: the kernel reports the part that cannot be read. */
@@ -134,7 +135,8 @@ static ssize_t data_libc(struct data_call *call)
 	scratch_open(&scratch);
 	result = data_run(call, &scratch, call->args[ARG_BYTES]);
 	scratch_close(&scratch);
-	if (result == -ENOMEM) /* none to go through: nothing has gone yet, and the trap does without */
+	/* No scratch memory: nothing was transferred yet. With the program's pointer the call traps, and works. */
+	if (result == -ENOMEM)
 		result = make_libc(call->nr, call->args);
 	errno = saved_errno;
 	return guard_errno(result);
@@ -188,7 +190,7 @@ EXPORT ssize_t recvfrom(
 		NULL});
 }
 
-/* What is sent without a copy is read after the call: the trap's to refuse. */
+/* With MSG_ZEROCOPY the kernel reads the data after the call, so a copy is no use: the trap refuses such a call. */
 static bool sends_copy(const void *data, size_t bytes, int flags)
 {
 	return guard_concerns(data, bytes) && !(flags & MSG_ZEROCOPY);
@@ -213,7 +215,7 @@ EXPORT ssize_t sendto(
 
 /* ---- The same by other names ---------------------------------------------------------------------- */
 
-/* What programs with 64-bit offsets call; the same functions where off_t has 64 bits anyway. */
+/* The names that programs with 64-bit offsets call. The functions are the same, because off_t has 64 bits anyway. */
 EXPORT ssize_t pread64(int fd, void *data, size_t bytes, off64_t offset)
 {
 	return pread(fd, data, bytes, offset);
@@ -224,7 +226,7 @@ EXPORT ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset)
 	return pwrite(fd, data, bytes, offset);
 }
 
-/* And what programs that were built with _FORTIFY_SOURCE call, which know how large their buffer is. */
+/* The names that programs built with _FORTIFY_SOURCE call. They pass the size of their buffer, too. */
 EXPORT ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room)
 {
 	libc_check_room(bytes, room);

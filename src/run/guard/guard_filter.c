@@ -46,7 +46,8 @@ _Static_assert((RUN_MANAGED_BASE & (RUN_MANAGED_MOST - 1)) == 0, "the range is c
 #define IP_HIGH (IP_LOW + 4)
 
 /*
- * Blocks from MASKS on; a smaller number is a mask of arguments. Jumps to a block are filled in when all are written.
+ * Numbers of the blocks that are no mask of arguments. A block's number below MASKS is its mask. Jumps to blocks are
+ * filled in when all blocks are written.
  */
 enum { BLOCK_FUTEX = MASKS, BLOCK_PRCTL, BLOCK_REFUSE, NR_BLOCKS };
 
@@ -139,7 +140,7 @@ static void emit_search(struct builder *b, const struct range *ranges, unsigned 
 
 /* ---- The blocks --------------------------------------------------------------------------------- */
 
-/* Trapped, unless the call comes from the stub. */
+/* The end of a block: trap the call, unless it comes from the stub. */
 static void emit_trap(struct builder *b)
 {
 	LOAD(b, IP_HIGH);
@@ -169,7 +170,7 @@ static void emit_mask(struct builder *b, unsigned mask)
 		emit_trap(b);
 }
 
-/* A private wake looks at no memory, and is the one that is made often. */
+/* A private wake passes: it accesses no memory, and programs make it often. */
 static void emit_futex(struct builder *b)
 {
 	LOAD(b, LOW(1));
@@ -178,7 +179,7 @@ static void emit_futex(struct builder *b)
 	emit_mask(b, guard_mask(SYS_futex));
 }
 
-/* Names of mappings: addresses. */
+/* PR_SET_VMA passes: it takes the addresses of mappings, and no buffers. FILTER_PROBE_OPTION gets its answer. */
 static void emit_prctl(struct builder *b)
 {
 	LOAD(b, LOW(0));
@@ -221,7 +222,7 @@ static void emit_all(struct builder *b)
 
 /* ---- Into force ---------------------------------------------------------------------------------- */
 
-/* Without the privilege the kernel wants it promised that no setuid program will be started under the filter. */
+/* Without privilege, the kernel demands no_new_privs: no setuid program gets its rights under the filter. */
 static int install(const struct sock_fprog *program)
 {
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) == 0)
@@ -235,7 +236,7 @@ int guard_filter_install(void)
 {
 	bool far = run.end - run.base > RUN_MANAGED_BYTES;
 
-	/* Of two filters the one that was added later answers. */
+	/* If there are two filters, the one that was added later answers. */
 	if (far ? faults_filtered_far() : faults_filtered())
 		return 0;
 	struct builder *b = own_alloc(sizeof(*b));

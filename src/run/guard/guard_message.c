@@ -68,7 +68,7 @@ static long message_issue(void *ctx, struct iovec *iov, unsigned nr, size_t tota
 
 	m->hdr->msg_iov = iov;
 	m->hdr->msg_iovlen = vector_add_bad(&m->v, iov, nr, total);
-	if (total) { /* the control data went with the first part */
+	if (total) { /* not the first part, which took the control data along */
 		m->hdr->msg_control = NULL;
 		m->hdr->msg_controllen = 0;
 	}

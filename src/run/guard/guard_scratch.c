@@ -21,7 +21,7 @@
 #define SLOTS 128U
 #define SLOT_BYTES (GUARD_PIECE_BYTES + 64 * KIB)
 #define SLOTS_KEPT 2U /* the first slots keep all of their pages */
-#define SWEEP_EACH 64 /* of so many shortages, one sweeps */
+#define SWEEP_EACH 64 /* sweep() works at every 64th shortage */
 #define SLOT_WARM_BYTES (16 * KIB) /* the other slots keep their first bytes */
 
 /* Locks: [a] atomic  [used] the thread that has set used */
@@ -62,8 +62,8 @@ static bool cookie_is_gone(uint64_t *at, uint64_t cookie)
 }
 
 /*
- * Take back slots whose calls were left. Not at each shortage: perhaps every slot belongs to a thread that is in a
- * call.
+ * Take back slots whose calls were left. This does nothing at most shortages, because perhaps every slot belongs to a
+ * thread that is in a call.
  */
 static void sweep(void)
 {

@@ -6,9 +6,9 @@
  * descriptor:
  *
  *   files, disks            Window by window, until one is short. The program gets as much as it asked for, as
- *   natively. writes to streams       The same. A write that may wait for room goes on, as in the kernel; one that
- *   may not wait ends
- *                           short.
+ *                           natively.
+ *   writes to streams       The same. A write that may wait for room goes on, as in the kernel. A write that may not
+ *                           wait ends short.
  *   reads from streams      One window of at most LONG_BYTES: a pipe, a terminal or a socket may always give less.
  *                           With MSG_WAITALL window by window.
  *   messages                In one piece, of any size.

@@ -26,14 +26,13 @@
 
 #define LIBC_BYTES (8 * MIB)
 
-/* As jemalloc's private header has it, for "experimental.arenas_create_ext". */
+/* The argument of "experimental.arenas_create_ext", as jemalloc's private header declares it. */
 struct arena_config {
 	extent_hooks_t *hooks;
 	bool metadata_use_hooks;
 };
 
-/* Where the next extent is tried first. [under the space lock] */
-static uint64_t next_extent;
+static uint64_t next_extent; /* under the space lock: the address that is tried first for the next extent */
 
 static _Atomic(uint64_t) libc_bytes;
 
@@ -50,7 +49,7 @@ static void unmap(uint64_t addr, uint64_t len)
 		retry(space_munmap(run.space, addr, len, &wait));
 }
 
-/* Anywhere, aligned: take more than is needed, give the ends back. => space locked */
+/* Map at any aligned address: map more than is needed, and unmap both ends. => space locked */
 static int map_aligned(uint64_t *addr, uint64_t len, uint64_t alignment)
 {
 	uint64_t slack = alignment - PAGE_BYTES;
@@ -107,7 +106,7 @@ static long extent_purge(struct call *call)
 	return retry(space_madvise(run.space, call->addr, call->len, MADV_DONTNEED, &wait));
 }
 
-/* False: done, the pages read as zeros. */
+/* Hooks return false for success. After this one the pages read as zeros. */
 static bool managed_purge(
 	extent_hooks_t *hooks, void *addr, size_t size, size_t offset, size_t len, unsigned arena)
 {
@@ -118,7 +117,7 @@ static bool managed_purge(
 	return call_run_locked(&call) != 0;
 }
 
-/* The space does not mind where one extent ends: false, allowed. */
+/* Returns false: extents may be split and merged anywhere, because the space knows nothing of extents. */
 static bool extent_split(
 	extent_hooks_t *hooks, void *addr, size_t size, size_t a, size_t b, bool committed, unsigned arena)
 {
@@ -133,7 +132,7 @@ static bool extent_merge(
 	return false;
 }
 
-/* Hooks that are not there mean: keep the extent. */
+/* Without the other hooks jemalloc keeps the extents that it once got. */
 static extent_hooks_t managed_hooks = {
 	.alloc = managed_alloc,
 	.purge_forced = managed_purge,
@@ -195,7 +194,7 @@ int extents_create_arenas(unsigned nr, unsigned *first, unsigned *libc_arena)
 		if (!i)
 			*first = index;
 		else if (index != *first + i)
-			error = -EINVAL; /* somebody else makes arenas: nobody does */
+			error = -EINVAL; /* cannot happen: nobody else makes arenas */
 	}
 	return error;
 }

@@ -22,8 +22,9 @@
 #define DIRTY_DECAY_MS "250"
 
 /*
- * One automatic arena (0), others are made by extents.c; no arena of its own for large sizes, which would be
- * native; no break, no thread, no second decay stage (it would be MADV_FREE, which frees nothing here).
+ * jemalloc makes one arena (0) by itself; extents.c makes the others. There is no arena for large sizes, because it
+ * would be native. jemalloc uses no sbrk(), no thread of its own, and no second stage of decay: that would be
+ * MADV_FREE, which frees nothing here.
  */
 const char *jem_malloc_conf = "narenas:1,oversize_threshold:0,dss:disabled,background_thread:false,"
 			      "percpu_arena:disabled,metadata_thp:disabled,retain:true,abort_conf:false,"
@@ -31,8 +32,7 @@ const char *jem_malloc_conf = "narenas:1,oversize_threshold:0,dss:disabled,backg
 
 #define ARENAS_MAX 64
 
-/* [I] all of them */
-static unsigned nr_arenas, first_arena, libc_arena;
+static unsigned nr_arenas, first_arena, libc_arena; /* [I] */
 
 static _Atomic(unsigned) next_arena;
 static THREAD_LOCAL bool bound;
@@ -98,8 +98,8 @@ int malloc_start(void)
 static void bind_thread(void)
 {
 	if (!nr_arenas)
-		return; /* too early: arena 0 will do */
-	bound = true; /* first, because binding allocates */
+		return; /* before the start there is only arena 0 */
+	bound = true; /* before binding, which itself allocates */
 	unsigned arena = first_arena + atomic_fetch_add(&next_arena, 1) % nr_arenas;
 	jem_mallctl("thread.arena", NULL, NULL, &arena, sizeof(arena));
 }
@@ -110,7 +110,7 @@ static inline void thread_ready(void)
 		bind_thread();
 }
 
-/* Pages of the libc arena never go through a thread's cache: they would end in the program's hands. */
+/* Memory of the libc arena never goes through a thread's cache: the program would get it from there. */
 #define LIBC_FLAGS (MALLOCX_ARENA(libc_arena) | MALLOCX_TCACHE_NONE)
 #define OWN_FLAGS (MALLOCX_ARENA(0) | MALLOCX_TCACHE_NONE)
 
@@ -133,7 +133,10 @@ char *own_text(const char *text)
 	return copy ? memcpy(copy, text, bytes) : NULL;
 }
 
-/* NULL: its arena is full, the program's will have to do; but not while there is no other than arena 0. */
+/*
+ * Allocate for libc, from libc's arena. NULL: that arena is full, and the caller allocates from the program's. Before
+ * the program's arenas exist, arena 0 serves instead.
+ */
 static void *libc_alloc(size_t size, int flags)
 {
 	void *p = jem_mallocx(size ? size : 1, LIBC_FLAGS | flags);
@@ -182,7 +185,7 @@ EXPORT void *realloc(void *p, size_t size)
 		if (fresh)
 			return fresh;
 	}
-	/* What libc has native stays native while it may, also when libc's caller is the one who grows it. */
+	/* Native memory of libc stays native while there is room, even if the program's own call grows it. */
 	if (p && size && run.active && !run_manages(p)) {
 		void *moved = jem_rallocx(p, size, LIBC_FLAGS);
 		if (moved)
@@ -239,7 +242,10 @@ EXPORT size_t malloc_usable_size(void *p)
 	return jem_malloc_usable_size(p);
 }
 
-/* libc's copies of text belong to the program, and may be all that it has: not from libc's arena. */
+/*
+ * Copies of text that libc makes belong to the program, and may be most of its memory. So they do not come from libc's
+ * arena.
+ */
 EXPORT char *strdup(const char *text)
 {
 	size_t bytes = strlen(text) + 1;
@@ -258,7 +264,7 @@ EXPORT char *strndup(const char *text, size_t most)
 	return memcpy(copy, text, bytes);
 }
 
-/* Tuning for another allocator: accepted, without effect. */
+/* The tuning functions of libc's allocator: accepted, without effect. */
 EXPORT int malloc_trim(size_t pad)
 {
 	(void)pad;

@@ -45,7 +45,7 @@ static long native(long result)
 
 /* ---- Pieces ----------------------------------------------------------------------------- */
 
-/* What to do with a piece of the managed range that is all of one kind. => space locked */
+/* A function that works on a piece of the managed range, all of one kind. => space locked */
 typedef long (*piece_fn)(struct call *call, enum space_kind kind, uint64_t addr, uint64_t len);
 
 /* => space locked */
@@ -64,7 +64,8 @@ static long for_each_piece(struct call *call, piece_fn piece)
 		if (error < 0 && error != -ENOMEM)
 			return error;
 		if (error < 0)
-			result = error; /* a hole: the rest is still done, as Linux does */
+			result =
+				error; /* the piece is a hole: go on with the rest, as Linux does, then fail */
 		at = stop;
 	}
 	return result;
@@ -110,7 +111,7 @@ static int lock_pages(uint64_t addr, uint64_t len, bool lock)
 	return retry(space_mlock(run.space, addr, len, lock, &wait));
 }
 
-/* flags: whether to lock. other_len: mlock2's flags */
+/* call->flags: 1 to lock, 0 to unlock. call->other_len: the flags of mlock2() */
 static long mlock_piece(struct call *call, enum space_kind kind, uint64_t addr, uint64_t len)
 {
 	if (kind == SPACE_HOLE)
@@ -193,7 +194,7 @@ static long munmap_native(const struct call *call, uint64_t addr, uint64_t len)
 EXPORT int munmap(void *addr, size_t len)
 {
 	struct call call = {.work = munmap_work, .addr = (uintptr_t)addr, .len = len};
-	if (!len) /* nothing to split, and an error */
+	if (!len) /* range_call() would do nothing, but Linux says EINVAL */
 		return (int)result_errno(-EINVAL);
 	return (int)result_errno(range_call(&call, munmap_native));
 }
@@ -213,7 +214,8 @@ EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int pkey)
 {
 	if (pkey == -1)
 		return mprotect(addr, len, prot);
-	if (run.active && run_manages(addr)) /* a page that moves does not take its key along */
+	if (run.active &&
+		run_manages(addr)) /* not supported: a page that goes out and comes in loses its key */
 		return (int)result_errno(-EINVAL);
 	return (int)syscall(SYS_pkey_mprotect, addr, len, prot, pkey);
 }
@@ -229,7 +231,7 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 	return (int)result_errno(range_call(&call, madvise_native));
 }
 
-/* Returns its error instead of setting errno, and DONTNEED must keep the content. */
+/* posix_madvise() returns its error and leaves errno alone. Its DONTNEED must keep the content, so it does nothing. */
 EXPORT int posix_madvise(void *addr, size_t len, int advice)
 {
 	struct call call = {.work = madvise_work, .addr = (uintptr_t)addr, .len = len, .flags = advice};
@@ -245,7 +247,7 @@ static long mlock_native(const struct call *call, uint64_t addr, uint64_t len)
 	return native(syscall(SYS_munlock, addr, len));
 }
 
-/* Unlike the rest of the family, these take any address and mean the pages that hold the bytes. */
+/* mlock() and its family take any address, aligned or not, and mean the pages that hold the bytes. */
 static int lock_range(const void *addr, size_t len, bool lock, unsigned flags)
 {
 	uint64_t start = page_align_down((uintptr_t)addr);
@@ -294,8 +296,9 @@ static long mlockall_work(struct call *call)
 }
 
 /*
- * Locks what is mapped and managed now, as far as the limit can carry. What is not managed is left as it is:
- * the kernel's own call would bring in the whole managed range, around the limit. MCL_FUTURE is taken and not kept.
+ * mlockall(): lock what is mapped and managed now, as far as the limit allows. Memory that is not managed is not
+ * locked, because the kernel's own mlockall() would bring in the whole managed range, past the limit. MCL_FUTURE is
+ * accepted, and has no effect.
  */
 static int lock_all(bool lock)
 {
@@ -331,7 +334,7 @@ EXPORT int msync(void *addr, size_t len, int flags)
 
 /* ---- mincore ---------------------------------------------------------------------------- */
 
-#define MINCORE_BATCH 512 /* pages; their answers fit a struct call's neighbourhood on any stack */
+#define MINCORE_BATCH 512 /* pages looked at in one call; each answer takes a byte */
 
 static long mincore_work(struct call *call)
 {
@@ -358,7 +361,7 @@ static long mincore_work(struct call *call)
 	return 0;
 }
 
-/* The answers are gathered in memory of our own first: the program's may be managed. */
+/* The answers are gathered in memory of ours first: a fault on the program's would wait for the space lock. */
 EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
 {
 	uint64_t at = (uintptr_t)addr, end = at + page_align_up(len);
@@ -411,13 +414,13 @@ static unsigned space_flags(int prot, int flags)
 		result |= SPACE_FIXED;
 	if (flags & MAP_FIXED_NOREPLACE)
 		result |= SPACE_FIXED_NOREPLACE;
-	/* Memory that nobody may touch promises nothing yet. */
+	/* Memory that may not be accessed needs no room yet. */
 	if (flags & MAP_NORESERVE || prot == PROT_NONE)
 		result |= SPACE_NORESERVE;
 	return result;
 }
 
-/* Foreign mappings under a fixed managed one: their addresses go back first. => space locked */
+/* Unmap the foreign mappings where a fixed mapping is about to be made. => space locked */
 static long clear_foreign_piece(struct call *call, enum space_kind kind, uint64_t addr, uint64_t len)
 {
 	return kind == SPACE_IS_FOREIGN ? munmap_piece(call, kind, addr, len) : 0;
@@ -433,7 +436,7 @@ static long mmap_managed_work(struct call *call)
 		error = retry(space_mmap(run.space, &call->addr, call->len, call->prot,
 			space_flags(call->prot, call->flags), &wait));
 	if (!error && call->flags & (MAP_POPULATE | MAP_LOCKED))
-		/* As the kernel does: what cannot come in now is no failure of mmap. */
+		/* As in the kernel, mmap() does not fail if the pages cannot come in now. */
 		(void)retry(space_madvise(run.space, call->addr, call->len,
 			call->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ, &wait));
 	if (!error && call->flags & MAP_LOCKED)
@@ -472,7 +475,7 @@ static long mmap_call(struct call *call)
 		if (call->addr & ~PAGE_MASK)
 			return -EINVAL;
 		if (call->addr < run.base || end > run.end)
-			return -ENOMEM; /* across the edge of the managed range: nobody was given that */
+			return -ENOMEM; /* crosses the edge of the managed range, where no mapping can lie */
 	} else if (!run_manages((void *)call->addr) || call->addr & ~PAGE_MASK) {
 		call->addr = 0;
 	}
@@ -506,7 +509,7 @@ EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t o
 
 /* ---- mremap ----------------------------------------------------------------------------- */
 
-/* addr, len: old; other_len: new; other_addr: where, with MREMAP_FIXED */
+/* call->addr, len: the old range. other_len: the new length. other_addr: the new address, with MREMAP_FIXED */
 static long mremap_managed(struct call *call)
 {
 	uint64_t addr = call->addr;
@@ -518,7 +521,10 @@ static long mremap_managed(struct call *call)
 	return error ? error : (long)addr;
 }
 
-/* A foreign mapping cannot grow in place, and where it was must be reserved again when it has moved. */
+/*
+ * A foreign mapping cannot grow in place, because the reservation lies behind it. When it has moved, its old addresses
+ * must be reserved again.
+ */
 static long mremap_foreign(struct call *call)
 {
 	void *moved = raw_mremap(
@@ -556,7 +562,7 @@ static long mremap_call(struct call *call)
 
 	call->len = page_align_up(call->len);
 	call->other_len = page_align_up(call->other_len);
-	/* A mapping cannot cross into the managed range or out of it: its pages live in different worlds. */
+	/* A mapping cannot move into the managed range or out of it: the pages there are not the kernel's to move. */
 	if (call->flags & MREMAP_FIXED && to_managed != from_managed)
 		return -EINVAL;
 	if (!from_managed)

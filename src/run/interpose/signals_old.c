@@ -9,11 +9,11 @@
 #include "run/run.h"
 
 #include <signal.h>
-/* Not declared where programs are compiled today. */
+/* Today's headers do not declare these. */
 __sighandler_t bsd_signal(int sig, __sighandler_t handler);
 int __sigaction(int sig, const struct sigaction *action, struct sigaction *old);
 
-/* What signal() was before BSD: once, and not blocked meanwhile. */
+/* signal() as it was before BSD: the handler serves one signal, and the signal is not blocked meanwhile. */
 EXPORT __sighandler_t __sysv_signal(int sig, __sighandler_t handler)
 {
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESETHAND | SA_NODEFER}, old;
@@ -68,7 +68,10 @@ EXPORT int sigignore(int sig)
 	return sigaction(sig, &action, NULL);
 }
 
-/* Blocks it, or sets what it does and lets it come. The answer is what it did before: to be blocked is one of that. */
+/*
+ * SIG_HOLD: block the signal. Otherwise set its action, and unblock it. Returns the action before the call, or SIG_HOLD
+ * if the signal was blocked.
+ */
 EXPORT __sighandler_t sigset(int sig, __sighandler_t disposition)
 {
 	bool hold = disposition == SIG_HOLD;

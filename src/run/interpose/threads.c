@@ -44,7 +44,7 @@ static void *thread_main(void *p)
 	return result;
 }
 
-/* => 0 or an errno value: libc's control block would fault */
+/* Pin the end of a managed stack. 0; or an errno value: it cannot be pinned, so libc's control block could go out */
 static int pin_control(const pthread_attr_t *attr)
 {
 	void *stack;
@@ -56,7 +56,7 @@ static int pin_control(const pthread_attr_t *attr)
 	return maps_pin((char *)stack + bytes - pinned, pinned) ? EAGAIN : 0;
 }
 
-/* @to: as @from, but for where the stack is. 0 or an errno value */
+/* Make @to equal to @from, except that libc makes the stack, of @bytes. 0 or an errno value */
 static int attr_without_stack(const pthread_attr_t *from, pthread_attr_t *to, size_t bytes)
 {
 	struct sched_param param;
@@ -84,11 +84,11 @@ static int attr_without_stack(const pthread_attr_t *from, pthread_attr_t *to, si
 }
 
 /*
- * While libc creates a thread all signals are blocked, and what it looks at meanwhile must be there without a fault.
- * It writes the thread's number before that.
+ * libc blocks all signals while it creates a thread. What it reads meanwhile must be accessible without a fault, so the
+ * attributes are copied here. (It writes *thread before it blocks the signals.)
  */
 struct creation {
-	pthread_t *thread; /* the program's */
+	pthread_t *thread; /* the program's pointer */
 	pthread_attr_t attr;
 	bool has_attr, own_attr;
 	struct thread_start *start;
@@ -108,7 +108,7 @@ static int creation_attr(struct creation *creation, const pthread_attr_t *attr)
 		creation->own_attr = true;
 		return attr_without_stack(attr, &creation->attr, bytes);
 	}
-	creation->attr = *attr; /* read only */
+	creation->attr = *attr; /* a plain copy is enough, because libc only reads it */
 	return pin_control(attr);
 }
 
@@ -167,7 +167,7 @@ EXPORT int sched_setaffinity(pid_t tid, size_t bytes, const cpu_set_t *mask)
 	return result_errno(real_setaffinity(run.machine, tid, bytes, mask));
 }
 
-/* Another thread's number is libc's secret: of those the kernel's answer has to do. */
+/* libc does not tell the kernel's number of another thread, so for other threads the kernel's own answer is given. */
 EXPORT int pthread_getaffinity_np(pthread_t thread, size_t bytes, cpu_set_t *mask)
 {
 	if (!run.active || !pthread_equal(thread, pthread_self()))

@@ -88,7 +88,7 @@ EXPORT int setresgid(gid_t real, gid_t effective, gid_t saved)
 			   : REAL(setresgid)(real, effective, saved);
 }
 
-/* Our threads read the list too: from memory that is not managed. */
+/* Our threads make the same call and read the list, too, so it must be in memory that is not managed. */
 EXPORT int setgroups(size_t nr, const gid_t *list)
 {
 	if (!is_single() || nr > NGROUPS_MAX)
@@ -126,7 +126,7 @@ EXPORT int initgroups(const char *user, gid_t group)
 	return result;
 }
 
-/* What a capset() reads, as our threads do too. */
+/* What capset() reads. Our threads make the same call, so it must be in memory that is not managed. */
 struct capabilities {
 	struct __user_cap_header_struct header;
 	struct __user_cap_data_struct data[2];
@@ -137,7 +137,10 @@ static unsigned nr_words(uint32_t version)
 	return version == _LINUX_CAPABILITY_VERSION_1 ? _LINUX_CAPABILITY_U32S_1 : _LINUX_CAPABILITY_U32S_3;
 }
 
-/* Another process's are not set by any kernel that we run on; what fails does so here first. */
+/*
+ * Have our threads make the same capset(). It has succeeded in the calling thread. Kernels of today change only the
+ * caller's own capabilities, so @header names the calling thread.
+ */
 static void capset_follow(cap_user_header_t header, const cap_user_data_t data)
 {
 	struct capabilities *copy = own_alloc(sizeof(*copy));
