@@ -75,6 +75,13 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static void end_reading(void)
+{
+	faulty_hold(world.dev, SWAP_READ, false);
+	while (pager_poll(world.pager, SWAP_READ, 1) > 0)
+		;
+}
+
 static uint64_t addr_of(unsigned page)
 {
 	return base + page * PAGE_BYTES;
@@ -282,6 +289,53 @@ static void a_move_of_a_pinned_page_gives_up(void **state)
 	valid();
 }
 
+/* ---- Writes that nobody sees --------------------------------------------------------------------------------- */
+
+/* A store of the program to a page that is shown: no fault, no mark in its PTE. */
+static void store_unseen(unsigned page, uint64_t value)
+{
+	assert_true(pte_is_valid(pte_of(page)));
+	memcpy(world.real->frame_bytes(world.machine, pte_pfn(pte_of(page))), &value, sizeof(value));
+}
+
+/* Page 0 is in memory, and its slot holds what it was before. Page 1 is out. */
+static void newer_than_its_slot(uint64_t value)
+{
+	fill(0, 2, 7);
+	page_out(0, 2);
+	assert_holds(0, 7);
+	assert_true(page_has(page_at(0), PG_swapcache));
+	store_unseen(0, value);
+}
+
+/* It has to wait until page 1 is read. */
+static void swapoff_begins(struct machine *m, struct mapping *maps, unsigned nr, enum unmap_content content)
+{
+	struct wait wait;
+
+	world.real->unmap(m, maps, nr, content);
+	assert_int_equal(pager_swapoff(world.pager, world.dev->uri, &wait), -EAGAIN);
+}
+
+/* Its slot cannot be written then. When swapoff is given up, the page must not be taken for what the slot holds. */
+static void a_page_that_is_unmapped_while_swapoff_begins_keeps_its_content(void **state)
+{
+	(void)state;
+	newer_than_its_slot(8);
+	faulty_hold(world.dev, SWAP_READ, true);
+	world.ops.unmap = swapoff_begins;
+	advise(0, 1, MADV_PAGEOUT);
+	world.ops.unmap = world.real->unmap;
+	assert_true(pte_is_swap(pte_of(0)));
+	pager_swapoff_cancel(world.pager);
+	end_reading();
+	page_out(0, 2);
+	assert_int_equal(stats().frames_used, 0);
+	assert_holds(0, 8);
+	assert_holds(1, 7);
+	valid();
+}
+
 /* ---- Equal pages share a slot ---------------------------------------------------------------------------- */
 
 static void start_reading(void)
@@ -290,13 +344,6 @@ static void start_reading(void)
 
 	faulty_hold(world.dev, SWAP_READ, true);
 	assert_int_equal(handle_mm_fault(place.space, addr_of(0), ACCESS_READ, &wait), FAULT_WAIT);
-}
-
-static void end_reading(void)
-{
-	faulty_hold(world.dev, SWAP_READ, false);
-	while (pager_poll(world.pager, SWAP_READ, 1) > 0)
-		;
 }
 
 static void equal_pages_on_a_device_share_a_slot_and_are_copied(void **state)
@@ -631,6 +678,7 @@ int main(void)
 		TEST(armed_pages_are_shown_in_runs),
 		TEST(reclaim_leaves_a_pinned_page_where_it_is),
 		TEST(a_move_of_a_pinned_page_gives_up),
+		TEST(a_page_that_is_unmapped_while_swapoff_begins_keeps_its_content),
 		TEST(equal_pages_on_a_device_share_a_slot_and_are_copied),
 		TEST(armed_pages_in_the_swap_cache_are_merged_too),
 		TEST(armed_pages_that_another_holds_are_passed_over),

@@ -197,14 +197,21 @@ static bool pageout(struct scan *scan, struct candidate *c)
 	return true;
 }
 
-/* Free the page, if its slot holds exactly this content. Otherwise write it. => page unmapped, in the swap cache */
+/*
+ * Free the page, if its slot holds exactly this content. Otherwise write it. Neither is possible if swapoff has begun
+ * since the page was judged. => page unmapped, in the swap cache
+ */
 static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
 	struct pager *pager = scan->pager;
 	struct page *page = c->page;
 	swp_entry_t entry = word_entry(page->private);
+	bool holds = slot_holds(pager, entry, &c->content);
 
-	if (!c->content.zero && !page_has(page, PG_recall) && slot_holds(pager, entry, &c->content)) {
+	/* Also if no write follows: a page that is unmapped and clean is freed without a look at its content. */
+	if (!holds)
+		page_set(page, PG_dirty);
+	if (holds && !c->content.zero && !page_has(page, PG_recall)) {
 		page_clear(page, PG_dirty);
 		if (__remove_mapping(pager, page, list)) {
 			pager->stats->clean_dropped++;
