@@ -336,6 +336,31 @@ static void a_page_that_is_unmapped_while_swapoff_begins_keeps_its_content(void 
 	valid();
 }
 
+static void refuse_page_2(void)
+{
+	faulty_full(world.dev, 2);
+	fill(2, 1, 9);
+	advise(2, 1, MADV_PAGEOUT);
+	end_writes();
+	assert_true(world.pager->areas[0].full);
+}
+
+static void a_slot_that_holds_something_is_written_again_on_a_full_device(void **state)
+{
+	uint64_t written;
+
+	(void)state;
+	newer_than_its_slot(8);
+	refuse_page_2();
+	written = stats().written;
+	advise(0, 1, MADV_PAGEOUT);
+	end_writes();
+	assert_int_equal(stats().written, written + 1);
+	assert_holds(0, 8);
+	assert_holds(2, 9);
+	valid();
+}
+
 /* ---- Equal pages share a slot ---------------------------------------------------------------------------- */
 
 static void start_reading(void)
@@ -679,6 +704,7 @@ int main(void)
 		TEST(reclaim_leaves_a_pinned_page_where_it_is),
 		TEST(a_move_of_a_pinned_page_gives_up),
 		TEST(a_page_that_is_unmapped_while_swapoff_begins_keeps_its_content),
+		TEST(a_slot_that_holds_something_is_written_again_on_a_full_device),
 		TEST(equal_pages_on_a_device_share_a_slot_and_are_copied),
 		TEST(armed_pages_in_the_swap_cache_are_merged_too),
 		TEST(armed_pages_that_another_holds_are_passed_over),

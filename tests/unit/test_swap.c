@@ -191,6 +191,103 @@ static void a_refused_page_s_slot_gives_no_room(void **state)
 	world_close(&world);
 }
 
+static void end_writes(struct world *world)
+{
+	while (pager_in_flight(world->pager, SWAP_WRITE))
+		pager_poll(world->pager, SWAP_WRITE, 0);
+}
+
+/* Page 20 is the first that finds no room: it has a slot, and nothing is in it. */
+static uint64_t open_with_page_20_refused(struct world *world, struct place *place, unsigned nr)
+{
+	uint64_t base = open_with_room_for_20(world, place, nr);
+
+	write_pages(place, base, 0, 21);
+	for (unsigned page = 0; page <= 20; page++) {
+		assert_int_equal(place_madvise(place, base + page * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+		end_writes(world);
+	}
+	assert_true(world->pager->areas[0].full);
+	assert_int_equal(area_of(place, base + 20 * PAGE_BYTES), 0);
+	return base;
+}
+
+/* Also when it was used meanwhile; but as soon as there may be room. */
+static void a_refused_page_is_not_written_before_there_is_room(void **state)
+{
+	struct world world;
+	struct place place;
+	uint64_t base, requests;
+
+	(void)state;
+	base = open_with_page_20_refused(&world, &place, 30);
+	requests = faulty_requests(world.dev, SWAP_WRITE);
+	for (unsigned i = 0; i < 5; i++) {
+		check_pages(&place, base, 20, 1);
+		assert_int_equal(place_madvise(&place, base + 20 * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+		end_writes(&world);
+	}
+	assert_int_equal(faulty_requests(world.dev, SWAP_WRITE), requests);
+	assert_valid(&world);
+	assert_int_equal(place_munmap(&place, base, PAGE_BYTES), 0);
+	check_pages(&place, base, 20, 1);
+	assert_int_equal(place_madvise(&place, base + 20 * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+	end_writes(&world);
+	assert_int_equal(faulty_requests(world.dev, SWAP_WRITE), requests + 1);
+	assert_false(world.pager->areas[0].full);
+	check_pages(&place, base, 1, 20);
+	assert_valid(&world);
+	place_close(&place);
+	world_close(&world);
+}
+
+static void a_refused_page_that_is_used_goes_to_another_device(void **state)
+{
+	struct world world;
+	struct place place;
+	uint64_t base;
+
+	(void)state;
+	base = open_with_page_20_refused(&world, &place, 30);
+	assert_int_equal(pager_add_swap(world.pager, device(), -1), 0);
+	check_pages(&place, base, 20, 1);
+	assert_int_equal(place_madvise(&place, base + 20 * PAGE_BYTES, PAGE_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(area_of(&place, base + 20 * PAGE_BYTES), 1);
+	end_writes(&world);
+	check_pages(&place, base, 0, 21);
+	assert_valid(&world);
+	place_close(&place);
+	world_close(&world);
+}
+
+/* One thread uses the refused page all the time. Another needs a frame, and must not wait for writes for ever. */
+static void a_full_device_ends_in_out_of_memory(void **state)
+{
+	enum fault_result result = FAULT_DONE;
+	struct wait wait = {0};
+	struct world world;
+	struct place place;
+	unsigned page = 21;
+	uint64_t base;
+
+	(void)state;
+	base = open_with_page_20_refused(&world, &place, 400);
+	for (unsigned tries = 0; tries < 1000 && result != FAULT_OOM; tries++) {
+		check_pages(&place, base, 20, 1);
+		result = handle_mm_fault(place.space, base + page * PAGE_BYTES, ACCESS_WRITE, &wait);
+		if (result == FAULT_WAIT)
+			end_writes(&world);
+		page += result == FAULT_DONE;
+	}
+	assert_int_equal(result, FAULT_OOM);
+	assert_true(page < 400);
+	assert_int_equal(place_munmap(&place, base + 21 * PAGE_BYTES, 379 * PAGE_BYTES), 0);
+	check_pages(&place, base, 0, 21);
+	assert_valid(&world);
+	place_close(&place);
+	world_close(&world);
+}
+
 /* Every slot that is freed is discarded: a device that counts has all its room back. */
 static void freed_slots_are_discarded(void **state)
 {
@@ -286,6 +383,9 @@ int main(void)
 		cmocka_unit_test(areas_are_filled_by_priority),
 		cmocka_unit_test(a_full_device_is_tried_again),
 		cmocka_unit_test(a_refused_page_s_slot_gives_no_room),
+		cmocka_unit_test(a_refused_page_is_not_written_before_there_is_room),
+		cmocka_unit_test(a_refused_page_that_is_used_goes_to_another_device),
+		cmocka_unit_test(a_full_device_ends_in_out_of_memory),
 		cmocka_unit_test(freed_slots_are_discarded),
 		cmocka_unit_test_prestate(the_store_takes_the_place_of_frames, (void *)(uintptr_t) "zram:"),
 		cmocka_unit_test_prestate(

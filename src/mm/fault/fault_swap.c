@@ -49,11 +49,14 @@ static int swap_copy(struct fault *f, struct page *cached, swp_entry_t entry)
 	return FAULT_DONE;
 }
 
-/* Must the page give up its slot? A page of locked memory will not leave memory soon, so a slot is of no use to it. */
+/*
+ * Must the page give up its slot? A page of locked memory will not leave memory soon, so a slot is of no use to it. A
+ * slot that cannot get the page's content is of no use either: without it the page may go to another device.
+ */
 static bool must_leave_cache(struct fault *f, struct page *page, bool write)
 {
 	return write || (f->vma->flags & VM_LOCKED) || vm_swap_full(f->pager) ||
-	       !slot_writable(f->pager, word_entry(page->private));
+	       !slot_has_room(f->pager, word_entry(page->private));
 }
 
 /*
@@ -107,7 +110,7 @@ static void swap_add(struct fault *f, struct page *page, pte_slot_t *ptep)
 	page_step(f->pager, page, "page_add_anon_rmap", run_addr(f, f->nr));
 	swap_free(f->pager, entry);
 	page_step(f->pager, page, "swap_free", run_addr(f, f->nr));
-	if (!slot_writable(f->pager, entry))
+	if (!slot_has_room(f->pager, entry))
 		try_to_free_swap(f->pager, page);
 	choose_list(f, page, back);
 	run_add(f, page, FRAME_KEEP);

@@ -198,8 +198,8 @@ static bool pageout(struct scan *scan, struct candidate *c)
 }
 
 /*
- * Free the page, if its slot holds exactly this content. Otherwise write it. Neither is possible if swapoff has begun
- * since the page was judged. => page unmapped, in the swap cache
+ * Free the page, if its slot holds exactly this content. Otherwise write it. The second is not possible if the device
+ * is full, or if swapoff has begun since the page was judged. => page unmapped, in the swap cache
  */
 static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct page_head *list)
 {
@@ -207,6 +207,7 @@ static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct
 	struct page *page = c->page;
 	swp_entry_t entry = word_entry(page->private);
 	bool holds = slot_holds(pager, entry, &c->content);
+	enum page_fate fate = FATE_KEEP;
 
 	/* Also if no write follows: a page that is unmapped and clean is freed without a look at its content. */
 	if (!holds)
@@ -218,10 +219,12 @@ static void swap_candidate_finish(struct scan *scan, struct candidate *c, struct
 			scan->nr_reclaimed++;
 			return;
 		}
-	} else if (slot_writable(pager, entry)) {
+	} else if (slot_has_room(pager, entry)) {
 		pageout(scan, c);
+	} else {
+		fate = FATE_ACTIVATE;
 	}
-	page_keep(scan, page, list, FATE_KEEP);
+	page_keep(scan, page, list, fate);
 }
 
 /* Shared memory gets its slot now, because no PTE maps it any more. => page unmapped, in its page cache */

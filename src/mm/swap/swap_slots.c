@@ -369,7 +369,8 @@ void slot_refused(struct pager *pager, swp_entry_t entry)
 
 bool slot_has_room(struct pager *pager, swp_entry_t entry)
 {
-	return slot_writable(pager, entry) && !pager->areas[entry.type].full;
+	return slot_writable(pager, entry) &&
+	       (!pager->areas[entry.type].full || (swap_slot(pager, entry)->flags & SLOT_HASHED));
 }
 
 bool vm_swap_full(const struct pager *pager)

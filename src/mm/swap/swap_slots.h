@@ -13,7 +13,8 @@
  * are the parent's); its area is being given up (swapoff); the slot is leased (we are the parent, and a child still
  * reads it); the slot is retired (a write to it failed).
  *   Rule: a page that is mapped and in the swap cache must not keep a slot that cannot be written. A fault and a lease
- *   take such pages out of the cache at once, swapoff does before it ends. After a failed write the next fault does.
+ *   take such pages out of the cache at once, swapoff does before it ends. After a failed write the next fault does; so
+ *   does the next fault after a write for which there was no room, while the area is full.
  */
 #ifndef ANONMM_SWAP_SLOTS_H
 #define ANONMM_SWAP_SLOTS_H
@@ -144,7 +145,10 @@ bool slot_writable(struct pager *pager, swp_entry_t entry);
 /* The device had no room for this slot's page. The page keeps its slot, and the area hands out no slot for now. */
 void slot_refused(struct pager *pager, swp_entry_t entry);
 
-/* Would a write to the slot be of use now: is it writable, and its area not full? */
+/*
+ * Would a write to the slot be of use now? The slot must be writable. Where the area is full, the device must hold a
+ * content of the slot already, whose place the new one can take.
+ */
 bool slot_has_room(struct pager *pager, swp_entry_t entry);
 
 /* Is the area's device as quick as a fault (cost_is_quick())? => pager lock held */
