@@ -200,7 +200,9 @@ struct machine_ops {
 
 	/*
 	 * Have kswapd_step() called soon. @by_fault: a fault took the free frames below the low watermark; the work may
-	 * wait for the next fault. Otherwise the work must be done even if nobody ever faults again. => pager lock held
+	 * wait for the next fault. Otherwise the work must be done even if nobody ever faults again. Real memory: with
+	 * @by_fault this normally sets a flag for the next fault, otherwise it wakes the kswapd thread. => pager lock
+	 * held
 	 */
 	void (*wake_kswapd)(struct machine *, bool by_fault);
 

@@ -116,7 +116,7 @@ struct pager {
 	/* [a] by word; a counter moves on when somebody who waits with that word may go on */
 	_Atomic(uint32_t) events[WAIT_WORDS];
 	bool frame_waiters; /* [L] somebody waits for a free frame */
-	bool kswapd_woken; /* [L] kswapd was woken, and its round has not ended */
+	bool kswapd_woken; /* [L] kswapd's work was asked for, and its round has not ended */
 	uint64_t direct_seen; /* [L] stats->direct_reclaims at the end of kswapd's last round */
 	bool rotated; /* [L] written pages have gone to the inactive tail since kswapd looked */
 	bool frozen; /* [L] at rest for a fork: faults and kswapd only wait */
@@ -157,8 +157,13 @@ void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, st
 /* Fill *wait: until the space is unlocked, VM_CHANGING goes, or the space's faults end. */
 void wait_on_space(struct space *space, struct wait *wait);
 
-void pager_wake_kswapd(struct pager *pager); /* frames are few; the next fault may do the work */
-void pager_have_reclaimed(struct pager *pager); /* the work must be done even if nobody ever faults again */
+/*
+ * Ask the machine for kswapd's work, because a fault found frames few. The next fault may do the work: on real memory
+ * this normally only sets a flag for it (real_kswapd.c).
+ */
+void pager_wake_kswapd(struct pager *pager);
+/* Ask for kswapd's work when it must be done even if nobody ever faults again: the kswapd thread does it. */
+void pager_have_reclaimed(struct pager *pager);
 
 void *pager_chunk_alloc(struct pager *pager, size_t bytes);
 void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes);

@@ -180,7 +180,7 @@ const char *pager_validate(struct pager *pager, char *buf, size_t len);
  * Move up to @max pages of node @from to node @to, cold ones first. What is mapped stays mapped, and what has a slot
  * keeps it. A page that is in use otherwise is tried a few times, then left where it is (stats: migrated,
  * migrate_failed). Returns how many were moved. If none was: -EAGAIN, or -ENOMEM: the target is at its low watermark,
- * and kswapd was woken.
+ * and kswapd's work was asked for.
  * -EINVAL: no such node, or both are the same.
  */
 int migrate_pages(struct pager *pager, unsigned from, unsigned to, unsigned max, struct wait *wait);

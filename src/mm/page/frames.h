@@ -8,7 +8,7 @@
  * A struct page is made when its frame is taken for the first time, so a large limit costs a small program nothing.
  *
  *      min   below it a fault reclaims by itself (direct reclaim)
- *      low   below it kswapd is woken
+ *      low   below it kswapd's work is asked for (pager_wake_kswapd)
  *      high  at it kswapd stops
  */
 #ifndef ANONMM_FRAMES_H
@@ -58,7 +58,10 @@ unsigned node_take_top(struct node *node, unsigned want, uint32_t *first);
 
 struct node *node_with_most_free(struct pager *pager);
 
-/* The node has more free frames, or misses fewer: who waits for a frame looks again, and kswapd, if it had given up. */
+/*
+ * The node has more free frames, or misses fewer. Threads that wait for a frame look again. If kswapd had given up on
+ * this node, it tries again.
+ */
 void node_gained(struct pager *pager, struct node *node);
 
 /* Was the frame ever allocated? If not, its struct page must not be looked at. */
@@ -68,13 +71,14 @@ struct node *page_node(struct pager *pager, const struct page *page);
 
 /*
  * Take up to @want free frames that follow each other, and page_init() them. Returns how many; 0: none is free. More
- * than one is taken only above the low watermark. kswapd is woken if the node is below it afterwards.
+ * than one is taken only above the low watermark. If the node is below it afterwards, kswapd's work is asked for.
  */
 unsigned frame_alloc_run(struct pager *pager, unsigned want, struct page **first);
 struct page *frame_alloc(struct pager *pager);
 
 /*
- * One frame of node @nr alone, while the node is above its low watermark. Otherwise NULL, and kswapd is woken.
+ * One frame of node @nr alone, while the node is above its low watermark. Otherwise NULL, and kswapd's work is asked
+ * for.
  * => nr < nr_nodes
  */
 struct page *frame_alloc_node(struct pager *pager, unsigned nr);
