@@ -6,8 +6,7 @@
  *   real_wait.c     waiting and waking       real_kswapd.c  the kswapd thread, and who else does its work
  *   real_thread.c   the pager thread         real_signal.c  the SIGBUS handler
  *   real_fault.c    faults that cannot be served            real_say.c     words for the person who runs this
- *   real_pair.c     who shares a CPU with the pager thread  real_trial.c   which CPU
- *   real_turns.c    which thread faults next
+ *   real_where.h    which thread runs where, and when: real_pair.c in thread mode, real_turns.c in signal mode
  *
  * Two threads are started (real_thread.c): kswapd, and in thread mode the pager thread. In signal mode each thread
  * serves its own faults.
@@ -20,6 +19,7 @@
 #include "host/lock.h"
 #include "host/thread.h"
 #include "machine/real/real.h"
+#include "machine/real/real_where.h"
 
 /*
  * A thread that sleeps in poll, until events of some words (contract/machine.h). Who clears the set writes the eventfd.
@@ -38,63 +38,15 @@ struct told_fault {
 	struct wait wait; /* while the fault is parked: what it waits for */
 };
 
-/* real_trial.c: the CPUs that a pair may live on, and what a wait for a read took on each. */
-#define TRIAL_CPUS 4
-struct trial {
-	unsigned nr, turn, waits;
-	bool settled;
-	int cpu[TRIAL_CPUS];
-	uint64_t sum_ns[TRIAL_CPUS];
-};
-
 #define NR_PARKED 64 /* faults that wait; further faults stay in the host kernel's queue */
-#define NR_HOT 16 /* threads whose faults are counted */
 #define NR_POISONED 16
 #define NR_OWN_FDS 128
 #define NR_DEVICES 32
-#define CPU_MASK_BYTES 1024 /* 8192 CPUs */
 
 /* A page that is poisoned for a short time, so that an access that cannot be served ends (real_fault.c). */
 struct poisoned {
 	uint64_t addr;
 	uint64_t until_ns; /* on the clock of host_now_ns() */
-};
-
-/* A thread that faults; paired: bound to the pager's CPU for now. */
-struct hot {
-	int tid;
-	bool paired;
-	unsigned nr_faults; /* since window_ns */
-	uint64_t window_ns;
-	uint64_t last_ns;
-	unsigned long own_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* paired: what the program set */
-};
-
-/*
- * real_turns.c. [n] lock
- *
- *   TURNS_OFF --faults of many threads--> TURNS_APART --measured--> TURNS_TRIED --better--> TURNS_ON
- *       ^                                      ^                        |                      |
- *       +--- it was not; nobody faults --------|------------------------+                      |
- *                                              +--- asked again -------------------------------+
- */
-enum turns_state { TURNS_OFF, TURNS_APART, TURNS_TRIED, TURNS_ON };
-
-struct turns {
-	_Atomic(enum turns_state) state; /* [a], changed under [n] */
-	_Atomic(uint64_t) holder; /* [a] whose turn it is; 0: nobody's */
-	_Atomic(uint64_t) since_ns, used_ns; /* [a] when it began, when the holder last faulted */
-	_Atomic(uint64_t) patience_ns; /* [a] between two looks of the heir's */
-	_Atomic(uint32_t) nr_passed; /* [a] the heir sleeps on it */
-	_Atomic(uint32_t) heir; /* [a] 1: somebody waits for the holder; the others sleep on it */
-	_Atomic(uint32_t) nr_waiting; /* [a] */
-	_Atomic(uint64_t) last; /* [a] a guess: who faulted last */
-	_Atomic(uint32_t)
-		nr_faults; /* [a] since window_ns; OFF: only those of another thread than the one before */
-	_Atomic(uint64_t) window_ns; /* [a], changed under [n] */
-	struct lock lock; /* only tried; all signals are blocked */
-	uint64_t rate_apart, rate_turns; /* [n] faults a second */
-	uint64_t hold_ns, until_ns; /* [n] */
 };
 
 struct real_machine;
@@ -118,7 +70,7 @@ struct real_ops {
 	void (*serve_mail)(struct real_machine *);
 };
 
-/* Locks: [I] set before threads start  [a] atomic  [p] pager thread  [h] pair_lock  [x] poison_lock */
+/* Locks: [I] set before threads start  [a] atomic  [p] pager thread  [x] poison_lock */
 struct real_machine {
 	struct machine machine; /* first: a pointer to its first member is the core's handle */
 	const struct real_ops *real_ops; /* [I] */
@@ -177,14 +129,8 @@ struct real_machine {
 	struct poisoned poisoned[NR_POISONED]; /* [x] */
 	_Atomic(unsigned) nr_poisoned; /* [a], changed under [x] */
 
-	struct lock pair_lock; /* taken with all signals blocked; the pager thread only tries it */
-	struct hot hot[NR_HOT]; /* [h] paired entries; others [p] */
-	_Atomic(unsigned) nr_paired; /* [a], changed under [h] */
-	int pair_cpu; /* [p] -1: the pager is not bound */
-	struct trial trial; /* [p] */
+	struct pairing pair; /* real_where.h, as the next */
 	struct turns turns;
-	uint64_t parked_ns; /* [p] when the one parked fault came */
-	unsigned long pager_mask[CPU_MASK_BYTES / sizeof(unsigned long)]; /* [p] */
 
 	/* [a] the kswapd thread shall write the eventfds of leader_sleep and pager_sleep */
 	_Atomic(bool) poke_wanted;
@@ -195,6 +141,12 @@ struct real_machine {
 static inline struct real_machine *real_of(struct machine *machine)
 {
 	return (struct real_machine *)machine;
+}
+
+/* How many threads share a CPU with the pager thread. */
+static inline unsigned real_nr_paired(const struct real_machine *m)
+{
+	return atomic_load(&m->pair.nr);
 }
 
 /* Is the caller one of our own threads? The stack that it runs on tells, so no thread-local storage is needed. */
@@ -231,6 +183,8 @@ unsigned real_device_fds(
 	struct real_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr);
 int real_reap(struct real_machine *m, bool writes_too);
 bool wait_wants_writes(const struct wait *wait);
+/* Poll devices for a short time without sleeping. true: the wait is over. => the leader, or the pager thread */
+bool real_spin_for_read(struct real_machine *m, const struct wait *wait);
 
 /* real_thread.c, real_kswapd.c */
 int real_threads_start(struct real_machine *m);
@@ -245,28 +199,6 @@ bool real_kswapd_may_help(struct real_machine *m);
 void real_kswapd_help(struct real_machine *m);
 bool real_more(struct machine *machine); /* the operation more (contract/machine.h) */
 void real_kick_kswapd(struct real_machine *m); /* => pager lock not held */
-
-/* real_pair.c: => pager thread */
-/* True: the wait is over. => the leader, or the pager thread */
-bool real_spin_for_read(struct real_machine *m, const struct wait *wait);
-/* The pair and all its threads to another CPU. false: not possible now, nothing changed. => pager thread */
-bool real_pair_move(struct real_machine *m, int cpu);
-/* A new pair may live on any of @cpus; it starts on the first. */
-void real_trial_start(struct real_machine *m, const int *cpus, unsigned nr);
-/* A lone fault of a paired thread waited this long for a read. */
-void real_trial_waited(struct real_machine *m, uint64_t ns);
-void real_pair_note(struct real_machine *m, int tid);
-void real_pair_expire(struct real_machine *m);
-void real_unpair_all(struct real_machine *m); /* => no pager thread any more */
-
-/* real_turns.c: => signal mode, all signals blocked, no lock held */
-void real_turn(struct real_machine *m); /* Before a fault is served. May sleep */
-void real_turn_waits(struct real_machine *m); /* Before the caller waits for something else */
-
-/*
- * The operation faults_block (contract/machine.h). In real_turns.c, because a thread must not keep its turn in a wait.
- */
-bool real_faults_block(struct machine *machine);
 
 /* real_fault.c */
 /* End the access of a fault that cannot be served. => pager thread */

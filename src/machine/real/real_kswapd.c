@@ -83,7 +83,7 @@ void real_kswapd_meanwhile(struct real_machine *m)
 bool real_kswapd_may_help(struct real_machine *m)
 {
 	return !atomic_load(&m->help_in_vain) &&
-	       (m->faults == ANONMM_FAULTS_SIGNAL || atomic_load(&m->nr_paired) <= 1);
+	       (m->faults == ANONMM_FAULTS_SIGNAL || real_nr_paired(m) <= 1);
 }
 
 /*

@@ -1,21 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Pairing: who faults often shares a CPU with the pager thread for a while.
- *
- * A hand-off between two CPUs is an interrupt each way, many times the work of a fault; on one CPU
- * it is a context switch. It is cheap only when both threads are bound: then the scheduler has no
- * choice to make.
- *
- * Rule: a thread that faults HOT_FAULTS times within HOT_NS is paired; when it has not faulted for
- * COLD_NS its own mask is restored. Threads that share the CPU take turns there while others may
- * idle, so a further one must do little else than fault: HOT_FAULTS times within CROWD_NS, which
- * leaves it no more time between two faults than the hand-off would cost. (Measured on two CPUs: four
- * threads that only fault take 8 us a page so and 15 otherwise; four that compute 50 us a page, 59 and 50.)
- *
- * What the program sees and sets is its own mask. The pager thread only tries pair_lock: a holder
- * could be stopped by a signal handler that faults. Holders block all signals, so it cannot; but
- * a thread of the program is not to be waited for all the same.
- */
+/* Threads that share a CPU with the pager thread, and which CPU that is: real_where.h says why. */
 #include "machine/real/real_internal.h"
 
 #include <sched.h>
@@ -26,172 +10,139 @@
 #define COLD_NS (10 * 1000000ULL)
 #define CROWD_NS (700 * 1000ULL)
 
-#define BITS (8 * sizeof(unsigned long))
+#define TRIAL_WAITS 64
+#define TRIAL_AGAIN 16384
+#define WAIT_MOST_NS 400000ULL /* in a longer one there was a write as well as a wake-up */
 
-static int mask_get(int tid, unsigned long *mask)
+/* ---- Masks ------------------------------------------------------------------------------- */
+
+#define WORD_BITS (8 * (unsigned)sizeof(unsigned long))
+#define MASK_CPUS (CPU_MASK_WORDS * (int)WORD_BITS)
+
+static int mask_get(int tid, struct cpu_mask *mask)
 {
-	memset(mask, 0, CPU_MASK_BYTES);
-	return (int)host_call(SYS_sched_getaffinity, tid, CPU_MASK_BYTES, mask);
+	*mask = (struct cpu_mask){{0}};
+	return (int)host_call(SYS_sched_getaffinity, tid, sizeof(*mask), mask);
 }
 
-static int mask_set(int tid, const unsigned long *mask)
+static int mask_set(int tid, const struct cpu_mask *mask)
 {
-	return (int)host_call(SYS_sched_setaffinity, tid, CPU_MASK_BYTES, mask);
+	return (int)host_call(SYS_sched_setaffinity, tid, sizeof(*mask), mask);
 }
 
-static bool mask_has(const unsigned long *mask, int cpu)
+static bool mask_has(const struct cpu_mask *mask, int cpu)
 {
-	return mask[(unsigned)cpu / BITS] >> ((unsigned)cpu % BITS) & 1;
+	return mask->word[(unsigned)cpu / WORD_BITS] >> ((unsigned)cpu % WORD_BITS) & 1;
 }
 
-static void mask_one(unsigned long *mask, int cpu)
+static struct cpu_mask mask_one(int cpu)
 {
-	memset(mask, 0, CPU_MASK_BYTES);
-	mask[(unsigned)cpu / BITS] |= 1UL << ((unsigned)cpu % BITS);
+	struct cpu_mask mask = {{0}};
+
+	mask.word[(unsigned)cpu / WORD_BITS] |= 1UL << ((unsigned)cpu % WORD_BITS);
+	return mask;
 }
 
-static bool mask_is_one(const unsigned long *mask, int cpu)
+static bool mask_is(const struct cpu_mask *a, const struct cpu_mask *b)
 {
-	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
 
-	mask_one(one, cpu);
-	return memcmp(mask, one, CPU_MASK_BYTES) == 0;
+static int bind_to(int tid, int cpu)
+{
+	struct cpu_mask one = mask_one(cpu);
+
+	return mask_set(tid, &one);
 }
 
 /* ---- Binding ----------------------------------------------------------------------------- */
 
-/* kswapd works beside the pair, not between the two. */
+/* Let kswapd run on any CPU but @cpu, if the pager's mask has another; -1: on any. */
 static void keep_kswapd_off(struct real_machine *m, int cpu)
 {
-	unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
-	unsigned long any = 0;
+	struct cpu_mask mask = m->pair.pager_mask, none = {{0}};
 
-	memcpy(mask, m->pager_mask, sizeof(mask));
 	if (cpu >= 0)
-		mask[(unsigned)cpu / BITS] &= ~(1UL << ((unsigned)cpu % BITS));
-	for (unsigned i = 0; i < ARRAY_SIZE(mask); i++)
-		any |= mask[i];
-	if (any && atomic_load(&m->kswapd_tid))
-		mask_set(atomic_load(&m->kswapd_tid), mask);
-}
-
-/* A CPU that @own allows: the pager's present one, or the first that both may use. -1: none. */
-static int choose_cpu(struct real_machine *m, const unsigned long *own)
-{
-	unsigned here;
-
-	if (m->pair_cpu >= 0)
-		return mask_has(own, m->pair_cpu) ? m->pair_cpu : -1;
-	if (host_call(SYS_getcpu, &here, NULL, NULL) == 0 && here < CPU_MASK_BYTES * 8 &&
-		mask_has(own, (int)here))
-		return (int)here;
-	for (int cpu = 0; cpu < CPU_MASK_BYTES * 8; cpu++)
-		if (mask_has(own, cpu) && mask_has(m->pager_mask, cpu))
-			return cpu;
-	return -1;
+		mask.word[(unsigned)cpu / WORD_BITS] &= ~(1UL << ((unsigned)cpu % WORD_BITS));
+	if (!mask_is(&mask, &none) && atomic_load(&m->kswapd_tid))
+		mask_set(atomic_load(&m->kswapd_tid), &mask);
 }
 
 static int bind_pager(struct real_machine *m, int cpu)
 {
-	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
-
-	if (m->pair_cpu == cpu)
+	if (m->pair.cpu == cpu)
 		return 0;
-	mask_one(one, cpu);
-	if (mask_set(0, one))
+	if (bind_to(0, cpu))
 		return -EINVAL;
-	m->pair_cpu = cpu;
+	m->pair.cpu = cpu;
 	keep_kswapd_off(m, cpu);
 	return 0;
 }
 
 static void unbind_pager(struct real_machine *m)
 {
-	mask_set(0, m->pager_mask);
-	m->pair_cpu = -1;
+	mask_set(0, &m->pair.pager_mask);
+	m->pair.cpu = -1;
 	keep_kswapd_off(m, -1);
 }
 
-/* Where else the pair could live, @first being where it starts. */
-static void trial_start(struct real_machine *m, const unsigned long *own, int first)
+/*
+ * The CPUs that a new pair may live on become those of the trial: in front the one where the pager thread is, if the
+ * thread's mask @own has it. false: there is none. => pager thread, which is not bound
+ */
+static bool trial_start(struct real_machine *m, const struct cpu_mask *own)
 {
-	int cpus[TRIAL_CPUS] = {first};
-	unsigned nr = 1;
+	struct trial trial = {.nr = 0};
+	unsigned here;
 
-	for (int cpu = 0; cpu < CPU_MASK_BYTES * 8 && nr < TRIAL_CPUS; cpu++)
-		if (cpu != first && mask_has(own, cpu) && mask_has(m->pager_mask, cpu))
-			cpus[nr++] = cpu;
-	real_trial_start(m, cpus, nr);
+	if (mask_get(0, &m->pair.pager_mask) < 0)
+		return false;
+	if (host_call(SYS_getcpu, &here, NULL, NULL) == 0 && here < (unsigned)MASK_CPUS &&
+		mask_has(own, (int)here))
+		trial.cpu[trial.nr++] = (int)here;
+	for (int cpu = 0; cpu < MASK_CPUS && trial.nr < TRIAL_CPUS; cpu++)
+		if (mask_has(own, cpu) && mask_has(&m->pair.pager_mask, cpu) &&
+			(trial.nr == 0 || cpu != trial.cpu[0]))
+			trial.cpu[trial.nr++] = cpu;
+	m->pair.trial = trial;
+	return trial.nr > 0;
 }
 
-/* => pair_lock held, pager thread */
+/* => lock held, pager thread */
 static void pair(struct real_machine *m, struct hot *hot)
 {
-	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
-	int cpu;
+	struct pairing *p = &m->pair;
 
-	if (m->pair_cpu < 0 && mask_get(0, m->pager_mask) < 0)
+	if (mask_get(hot->tid, &hot->own) < 0 || (p->cpu < 0 && !trial_start(m, &hot->own)))
 		return;
-	if (mask_get(hot->tid, hot->own_mask) < 0)
-		return;
-	cpu = choose_cpu(m, hot->own_mask);
-	if (cpu >= 0 && m->pair_cpu < 0)
-		trial_start(m, hot->own_mask, cpu);
-	if (cpu < 0 || bind_pager(m, cpu))
-		return;
-	mask_one(one, cpu);
-	if (mask_set(hot->tid, one))
+	int cpu = p->cpu < 0 ? p->trial.cpu[0] : p->cpu;
+
+	if (!mask_has(&hot->own, cpu) || bind_pager(m, cpu) || bind_to(hot->tid, cpu))
 		return;
 	hot->paired = true;
-	atomic_fetch_add(&m->nr_paired, 1);
+	atomic_fetch_add(&p->nr, 1);
 }
 
-/* => pair_lock held. A thread that was bound by somebody else meanwhile stays as that one wants it. */
+/* A thread that somebody else has bound meanwhile stays as that one wants it. => lock held */
 static void unpair(struct real_machine *m, struct hot *hot)
 {
-	unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
+	struct cpu_mask now, one = mask_one(m->pair.cpu);
 
-	if (mask_get(hot->tid, mask) >= 0 && mask_is_one(mask, m->pair_cpu))
-		mask_set(hot->tid, hot->own_mask);
+	if (mask_get(hot->tid, &now) >= 0 && mask_is(&now, &one))
+		mask_set(hot->tid, &hot->own);
 	hot->paired = false;
 	hot->nr_faults = 0;
-	atomic_fetch_sub(&m->nr_paired, 1);
-}
-
-static bool all_may_use(const struct real_machine *m, int cpu)
-{
-	for (const struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
-		if (hot->paired && !mask_has(hot->own_mask, cpu))
-			return false;
-	return true;
-}
-
-bool real_pair_move(struct real_machine *m, int cpu)
-{
-	unsigned long one[CPU_MASK_BYTES / sizeof(unsigned long)];
-	bool moved;
-
-	if (cpu == m->pair_cpu)
-		return true;
-	if (!lock_try(&m->pair_lock))
-		return false;
-	mask_one(one, cpu);
-	moved = m->pair_cpu >= 0 && all_may_use(m, cpu) && bind_pager(m, cpu) == 0;
-	for (struct hot *hot = m->hot; moved && hot < m->hot + NR_HOT; hot++)
-		if (hot->paired)
-			mask_set(hot->tid, one);
-	lock_drop(&m->pair_lock);
-	return moved;
+	atomic_fetch_sub(&m->pair.nr, 1);
 }
 
 /* ---- The pager thread counts ------------------------------------------------------------- */
 
-/* The entry of @tid; a new one takes the place of the one that faulted least recently. */
-static struct hot *hot_of(struct real_machine *m, int tid)
+/* The entry of @tid. A new one takes the place of the unpaired thread that faulted least recently. NULL: none. */
+static struct hot *hot_of(struct pairing *p, int tid)
 {
 	struct hot *oldest = NULL;
 
-	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++) {
+	for (struct hot *hot = p->hot; hot < p->hot + NR_HOT; hot++) {
 		if (hot->tid == tid)
 			return hot;
 		if (!hot->paired && (!oldest || hot->last_ns < oldest->last_ns))
@@ -204,66 +155,148 @@ static struct hot *hot_of(struct real_machine *m, int tid)
 	return oldest;
 }
 
-/* One more fault of @hot. True when it has become one too many to go on as it is. */
-static bool count_fault(struct real_machine *m, struct hot *hot, uint64_t now)
+/* Count one more fault of @hot. Does it fault often enough to be paired? */
+static bool count_fault(struct pairing *p, struct hot *hot, uint64_t now)
 {
-	bool is_hot;
-
 	hot->last_ns = now;
 	if (hot->nr_faults++ == 0)
 		hot->window_ns = now;
 	if (hot->nr_faults < HOT_FAULTS)
 		return false;
-	is_hot = now - hot->window_ns <= (atomic_load(&m->nr_paired) ? CROWD_NS : HOT_NS);
 	hot->nr_faults = 0;
-	return is_hot;
+	return now - hot->window_ns <= (atomic_load(&p->nr) ? CROWD_NS : HOT_NS);
 }
 
 void real_pair_note(struct real_machine *m, int tid)
 {
-	struct hot *hot;
+	struct pairing *p = &m->pair;
 
-	if (tid == 0 || !lock_try(&m->pair_lock))
+	if (tid == 0 || !lock_try(&p->lock))
 		return;
-	hot = hot_of(m, tid);
-	if (hot && count_fault(m, hot, host_now_ns()) && !hot->paired)
+	struct hot *hot = hot_of(p, tid);
+
+	if (hot && count_fault(p, hot, host_now_ns()) && !hot->paired)
 		pair(m, hot);
-	lock_drop(&m->pair_lock);
+	lock_drop(&p->lock);
 }
 
 void real_pair_expire(struct real_machine *m)
 {
+	struct pairing *p = &m->pair;
 	uint64_t now = host_now_ns();
 
-	if (!lock_try(&m->pair_lock))
+	if (!lock_try(&p->lock))
 		return;
-	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
+	for (struct hot *hot = p->hot; hot < p->hot + NR_HOT; hot++)
 		if (hot->paired && now - hot->last_ns > COLD_NS)
 			unpair(m, hot);
-	if (atomic_load(&m->nr_paired) == 0 && m->pair_cpu >= 0)
+	if (atomic_load(&p->nr) == 0 && p->cpu >= 0)
 		unbind_pager(m);
-	lock_drop(&m->pair_lock);
+	lock_drop(&p->lock);
+}
+
+/* ---- On which CPU? ------------------------------------------------------------------------ */
+
+static bool all_may_use(const struct pairing *p, int cpu)
+{
+	for (const struct hot *hot = p->hot; hot < p->hot + NR_HOT; hot++)
+		if (hot->paired && !mask_has(&hot->own, cpu))
+			return false;
+	return true;
+}
+
+/* Move the pager thread and all threads that are paired. false: not possible now, nothing has changed */
+static bool pair_move(struct real_machine *m, int cpu)
+{
+	struct pairing *p = &m->pair;
+
+	if (cpu == p->cpu)
+		return true;
+	if (!lock_try(&p->lock))
+		return false;
+	bool moved = p->cpu >= 0 && all_may_use(p, cpu) && bind_pager(m, cpu) == 0;
+
+	for (struct hot *hot = p->hot; moved && hot < p->hot + NR_HOT; hot++)
+		if (hot->paired)
+			bind_to(hot->tid, cpu);
+	lock_drop(&p->lock);
+	return moved;
+}
+
+static unsigned shortest(const struct trial *trial)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < trial->nr; i++)
+		if (trial->sum_ns[i] < trial->sum_ns[best])
+			best = i;
+	return best;
+}
+
+/* Enough waits were counted on the present CPU: go on with the next one, decide, or begin anew. */
+static void trial_next(struct real_machine *m)
+{
+	struct trial *trial = &m->pair.trial;
+
+	trial->waits = 0;
+	if (trial->settled) {
+		trial->settled = false;
+		trial->turn = 0;
+		memset(trial->sum_ns, 0, sizeof(trial->sum_ns));
+	} else if (++trial->turn == trial->nr) {
+		trial->settled = true;
+		trial->turn = shortest(trial);
+	}
+	if (!pair_move(m, trial->cpu[trial->turn]) && !trial->settled)
+		trial->sum_ns[trial->turn] = UINT64_MAX / 2; /* never the shortest */
+}
+
+void real_pair_waited(struct real_machine *m, uint64_t ns)
+{
+	struct trial *trial = &m->pair.trial;
+
+	if (trial->nr < 2 || atomic_load(&m->pair.nr) == 0)
+		return;
+	if (!trial->settled)
+		trial->sum_ns[trial->turn] += min_u64(ns, WAIT_MOST_NS);
+	if (++trial->waits >= (trial->settled ? TRIAL_AGAIN : TRIAL_WAITS))
+		trial_next(m);
+}
+
+/* ---- Other threads ask -------------------------------------------------------------------- */
+
+static uint64_t enter(struct pairing *p)
+{
+	uint64_t signals = host_block_signals();
+
+	lock_take(&p->lock);
+	return signals;
+}
+
+static void leave(struct pairing *p, uint64_t signals)
+{
+	lock_drop(&p->lock);
+	host_restore_signals(signals);
 }
 
 void real_unpair_all(struct real_machine *m)
 {
-	uint64_t signals = host_block_signals();
+	struct pairing *p = &m->pair;
+	uint64_t signals = enter(p);
 
-	lock_take(&m->pair_lock);
-	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
+	for (struct hot *hot = p->hot; hot < p->hot + NR_HOT; hot++)
 		if (hot->paired)
 			unpair(m, hot);
-	m->pair_cpu = -1;
-	lock_drop(&m->pair_lock);
-	host_restore_signals(signals);
+	p->cpu = -1;
+	leave(p, signals);
 }
 
-/* ---- The program asks -------------------------------------------------------------------- */
-
-/* => pair_lock held */
-static struct hot *paired_entry(struct real_machine *m, int tid)
+/* The entry of thread @tid (0: the calling thread), if it is paired; else NULL. => lock held */
+static struct hot *paired_entry(struct pairing *p, int tid)
 {
-	for (struct hot *hot = m->hot; hot < m->hot + NR_HOT; hot++)
+	if (!tid)
+		tid = host_tid();
+	for (struct hot *hot = p->hot; hot < p->hot + NR_HOT; hot++)
 		if (hot->paired && hot->tid == tid)
 			return hot;
 	return NULL;
@@ -271,53 +304,51 @@ static struct hot *paired_entry(struct real_machine *m, int tid)
 
 static void unpair_tid(struct real_machine *m, int tid)
 {
-	uint64_t signals;
-	struct hot *hot;
-
-	if (atomic_load(&m->nr_paired) == 0)
+	if (atomic_load(&m->pair.nr) == 0)
 		return;
-	signals = host_block_signals();
-	lock_take(&m->pair_lock);
-	hot = paired_entry(m, tid);
+	uint64_t signals = enter(&m->pair);
+	struct hot *hot = paired_entry(&m->pair, tid);
+
 	if (hot)
 		unpair(m, hot);
-	lock_drop(&m->pair_lock);
-	host_restore_signals(signals);
+	leave(&m->pair, signals);
 }
 
 void real_unpair_self(struct machine *machine)
 {
-	struct real_machine *m = real_of(machine);
-
-	if (atomic_load(&m->nr_paired))
-		unpair_tid(m, host_tid());
+	unpair_tid(real_of(machine), 0);
 }
 
 int real_setaffinity(struct machine *machine, int tid, size_t bytes, const void *mask)
 {
-	unpair_tid(real_of(machine), tid ? tid : host_tid());
+	unpair_tid(real_of(machine), tid);
 	return (int)host_call(SYS_sched_setaffinity, tid, bytes, mask);
 }
 
 int real_getaffinity(struct machine *machine, int tid, size_t bytes, void *mask)
 {
-	struct real_machine *m = real_of(machine);
+	struct pairing *p = &real_of(machine)->pair;
 	int real = (int)host_call(SYS_sched_getaffinity, tid, bytes, mask);
-	uint64_t signals;
-	struct hot *hot;
 
 	if (real < 0)
 		return real;
 	if ((size_t)real < bytes)
 		memset((char *)mask + real, 0, bytes - (size_t)real);
-	if (atomic_load(&m->nr_paired) == 0)
+	if (atomic_load(&p->nr) == 0)
 		return 0;
-	signals = host_block_signals();
-	lock_take(&m->pair_lock);
-	hot = paired_entry(m, tid ? tid : host_tid());
+	uint64_t signals = enter(p);
+	struct hot *hot = paired_entry(p, tid);
+
 	if (hot)
-		memcpy(mask, hot->own_mask, bytes < CPU_MASK_BYTES ? bytes : CPU_MASK_BYTES);
-	lock_drop(&m->pair_lock);
-	host_restore_signals(signals);
+		memcpy(mask, &hot->own, min_u64(bytes, sizeof(hot->own)));
+	leave(p, signals);
 	return 0;
+}
+
+void real_where_reset(struct real_machine *m)
+{
+	memset(&m->pair, 0, sizeof(m->pair));
+	lock_init(&m->pair.lock);
+	m->pair.cpu = -1;
+	memset(&m->turns, 0, sizeof(m->turns));
 }

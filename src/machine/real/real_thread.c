@@ -44,7 +44,7 @@ static void serve_told(struct real_machine *m, struct told_fault fault)
 	if (serve(m, &fault))
 		return;
 	m->parked[m->nr_parked++] = fault;
-	m->parked_ns = fault.wait.what == WAIT_PAGE && atomic_load(&m->nr_paired) ? host_now_ns() : 0;
+	m->pair.parked_ns = fault.wait.what == WAIT_PAGE && real_nr_paired(m) ? host_now_ns() : 0;
 }
 
 /* Read as many faults as could be parked, and serve or park each. Returns how many. */
@@ -116,7 +116,7 @@ static int64_t sleep_limit(struct real_machine *m, unsigned nr_devices)
 {
 	if (m->nr_parked)
 		return nr_devices ? PARKED_MOST_NS : PARKED_BLIND_NS;
-	return atomic_load(&m->nr_paired) || atomic_load(&m->nr_poisoned) ? TIDY_NS : -1;
+	return real_nr_paired(m) || atomic_load(&m->nr_poisoned) ? TIDY_NS : -1;
 }
 
 /*
@@ -147,12 +147,12 @@ static bool sleep_in_poll(struct real_machine *m)
  */
 static bool lone_read(struct real_machine *m)
 {
-	return m->nr_parked == 1 && atomic_load(&m->nr_paired) == 1 && m->parked[0].wait.what == WAIT_PAGE;
+	return m->nr_parked == 1 && real_nr_paired(m) == 1 && m->parked[0].wait.what == WAIT_PAGE;
 }
 
 static void tidy(struct real_machine *m)
 {
-	if (atomic_load(&m->nr_paired))
+	if (real_nr_paired(m))
 		real_pair_expire(m);
 	if (atomic_load(&m->nr_poisoned))
 		real_poison_expire(m);
@@ -174,10 +174,10 @@ static void *pager_main(void *machine)
 		if (m->nr_parked) {
 			real_reap(m, parked_want_writes(m));
 			retry_parked(m);
-			if (faults == 1 && m->nr_parked == 0 && m->parked_ns)
-				real_trial_waited(m, host_now_ns() - m->parked_ns);
+			if (faults == 1 && m->nr_parked == 0 && m->pair.parked_ns)
+				real_pair_waited(m, host_now_ns() - m->pair.parked_ns);
 		}
-		if (atomic_load(&m->nr_paired) <= 1)
+		if (real_nr_paired(m) <= 1)
 			real_kswapd_help(m);
 		/*
 		 * A thread whose fault has just been served may have faulted again already, so look for faults before
@@ -264,7 +264,6 @@ void real_fork_child(struct real_machine *m)
 	lock_init(&m->pager_lock);
 	lock_init(&m->kswapd_lock);
 	lock_init(&m->poison_lock);
-	lock_init(&m->pair_lock);
 	atomic_store(&m->poke_wanted, false);
 	for (unsigned word = 0; word < WAIT_WORDS; word++)
 		atomic_store(&m->nr_waiting[word], 0);
@@ -275,10 +274,7 @@ void real_fork_child(struct real_machine *m)
 	atomic_store(&m->kick_pending, false);
 	atomic_store(&m->kswapd_asleep, false);
 	atomic_store(&m->nr_poisoned, 0);
-	atomic_store(&m->nr_paired, 0);
-	memset(m->hot, 0, sizeof(m->hot));
-	m->pair_cpu = -1;
-	memset(&m->turns, 0, sizeof(m->turns));
+	real_where_reset(m);
 	m->nr_parked = 0;
 	m->started = m->has_pager = false;
 }

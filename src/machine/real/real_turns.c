@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Turns (signal mode): of many threads that fault, one runs at a time.
- *
- * A page that is shown or taken away changes a page table, and every other CPU that runs a thread of the program must
- * forget the old entry: an interrupt to it, for which the sender waits. On a virtual machine that costs more than all
- * the rest of a fault, so that two CPUs serve half of what one does alone. A CPU whose threads sleep is not interrupted.
- * So a thread that faults keeps the turn for TURN_NS, whatever it does between its faults; the others sleep meanwhile.
- *
- * On a host whose interrupts are cheap, or where threads compute between their faults, it is the other way round. No
- * call tells; so it is tried: faults a second without turns, then with, and what was better stays for a while.
- *
- * A turn is a guess, never a lock: nothing is safe because of it. Who has it may exit, wait for a read or for another thread;
- * when it has not faulted for STALE_NS the heir, first of those who wait, takes it. The others sleep until there is no heir.
- * A look of the heir's interrupts as well: the more were in vain, the fewer it takes.
- */
+/* Turns of threads that fault in signal mode, and whether they pay: real_where.h says why. */
 #include "machine/real/real_internal.h"
 
 #define TURN_NS (4 * 1000000ULL) /* many times what it costs to wake the next */
 #define STALE_NS (500 * 1000ULL)
 #define PATIENCE_MOST_NS (8 * STALE_NS)
-#define QUEUE_NS                                                                                             \
-	(1000 * 1000000LL) /* no wake is lost; who wakes by itself loses its place in the host's queue */
+/* No wake is lost, so this is long: a thread that wakes by itself loses its place in the host's queue. */
+#define QUEUE_NS (1000 * 1000000LL)
 
 #define CROSSINGS 32 /* within CROSSED_NS: 3 a ms, whose interrupts take a tenth of a CPU */
 #define CROSSED_NS (10 * 1000000ULL)
@@ -50,7 +36,7 @@ static uint64_t patience(struct turns *turns)
 	return max_u64(atomic_load(&turns->patience_ns), STALE_NS);
 }
 
-/* => the heir. Until the holder passes on, or seems to be gone. */
+/* Sleep until the holder passes the turn on, or seems to be gone. => the caller is the heir */
 static void inherit_turn(struct turns *turns, uint64_t me)
 {
 	while (turns_are_on(turns)) {
@@ -84,8 +70,8 @@ static void wait_for_turn(struct turns *turns, uint64_t me)
 		atomic_store(&turns->heir, 0);
 		break;
 	}
-	host_futex_wake(&turns->heir,
-		1); /* without turns too: who went to sleep just then is woken by the one before */
+	/* Also when there are no turns any more: a thread may have gone to sleep just then. */
+	host_futex_wake(&turns->heir, 1);
 	atomic_fetch_sub(&turns->nr_waiting, 1);
 }
 
@@ -125,7 +111,7 @@ static uint64_t next_hold(struct turns *turns)
 	return hold;
 }
 
-/* => trial_lock held */
+/* A window of time has ended: go on to the next state. => lock held */
 static void measured(struct turns *turns, uint64_t now)
 {
 	uint64_t ns = max_u64(now - atomic_load(&turns->window_ns), 1); /* a host's clock may be coarse */
@@ -153,7 +139,7 @@ static void measured(struct turns *turns, uint64_t now)
 	}
 }
 
-/* Faults of several threads in turn: many enough to ask? */
+/* Was this the CROSSINGS-th fault of another thread than the one before? */
 static bool crossed_often(struct turns *turns)
 {
 	uint64_t me = (uint64_t)pthread_self();

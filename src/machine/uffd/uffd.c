@@ -203,7 +203,7 @@ int uffd_machine_open(const struct uffd_config *config, struct machine **out, ch
 	m->nr_frames = config->nr_frames;
 	m->real.fd = m->node = m->real.leader_sleep.fd = m->real.pager_sleep.fd = -1;
 	m->real.kick = &m->real.own_kick;
-	m->real.pair_cpu = -1;
+	real_where_reset(&m->real);
 	m->real.faults = uffd_faults_choose(config->faults, NULL);
 	error = reserve_range(m, config, why, why_len);
 	if (!error)
