@@ -213,8 +213,8 @@ void answer_free(struct answer *answer);
 /* In the child: it has all that it needs. */
 void answer_ready(struct answer *answer);
 /*
- * In the child: it cannot have what it needs, for -errno @error. Returns when the child is to end without a word. false:
- * nobody waits for the answer any more, and the program will see how the child ends. => all signals are blocked
+ * In the child: it cannot have what it needs, for -errno @error. Returns when the child is to end without a word.
+ * false: nobody waits for the answer any more, and the program will see how the child ends. => all signals are blocked
  */
 bool answer_failed(struct answer *answer, int error);
 /*
@@ -376,8 +376,8 @@ int status_start(uint64_t memory_max);
 /* From now on other processes accept the page. */
 void status_show(void);
 /*
- * In a fork's child: map a page of its own. 0 or -ENOMEM. => before anything kicks: the parent's page is not the child's
- * to write
+ * In a fork's child: map a page of its own. 0 or -ENOMEM. => before anything kicks: the parent's page is not the
+ * child's to write
  */
 int status_fork_child(void);
 /* The process ends: remove the file. */
