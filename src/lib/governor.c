@@ -29,7 +29,6 @@ struct governor {
 	_Atomic(uint64_t) most; /* [a] bytes */
 	_Atomic(bool) stop; /* [a] */
 	struct governor_state state; /* [g] */
-	uint64_t limit; /* [g] bytes: the limit that it set last */
 	int64_t stalled_us[2]; /* [g] of host and group, at the last look */
 	uint64_t looked_ns; /* [g] time of the last look; 0: none yet */
 	struct pollfd watches[NR_WATCHES]; /* [g], WATCH_STOP [I] */
@@ -118,8 +117,7 @@ static bool is_pressed(struct governor *g, const struct hostmem *mem, uint64_t n
 	return host || group || told(&g->watches[WATCH_PRESSURE]) || told(&g->watches[WATCH_GROUP_PRESSURE]);
 }
 
-/* Is the change worth the work? Every lower limit is, and one that is higher by more than 2 %. */
-static bool worth_it(uint64_t now, uint64_t wanted)
+bool governor_worth_it(uint64_t now, uint64_t wanted)
 {
 	return wanted < now || wanted - now > now / 50;
 }
@@ -136,12 +134,19 @@ static uint64_t managed_bytes(const struct governor *g)
 	return (uint64_t)limit.frames_used * PAGE_BYTES + stats.metadata_bytes;
 }
 
-static int set_limit(const struct governor *g, uint64_t bytes)
+/* If the limit is refused (locked memory, full swap), the next look asks again. */
+static void follow(const struct governor *g, uint64_t wanted)
 {
+	struct pager_limit limit;
 	char why[200];
 
-	return g->config.ops ? g->config.ops->set(bytes)
-			     : pager_set_limit(g->config.pager, bytes, why, sizeof(why));
+	if (g->config.ops) {
+		g->config.ops->follow(wanted);
+		return;
+	}
+	pager_limit(g->config.pager, &limit);
+	if (governor_worth_it(limit.bytes, wanted))
+		(void)pager_set_limit(g->config.pager, wanted, why, sizeof(why));
 }
 
 static void look(struct governor *g)
@@ -153,11 +158,7 @@ static void look(struct governor *g)
 	seen.slack = mem.slack;
 	seen.managed = managed_bytes(g);
 	seen.pressed = is_pressed(g, &mem, seen.now_ns);
-	uint64_t wanted = governor_decide(&g->state, &seen, atomic_load(&g->most));
-
-	/* If the limit is refused (locked memory, full swap), the next look asks again. */
-	if (worth_it(g->limit, wanted) && set_limit(g, wanted) == 0)
-		g->limit = wanted;
+	follow(g, governor_decide(&g->state, &seen, atomic_load(&g->most)));
 }
 
 /* ---- The thread ---------------------------------------------------------------------------- */
@@ -275,14 +276,11 @@ static void governor_free(struct governor *g)
 int governor_start(const struct governor_config *config, struct governor **out)
 {
 	struct governor *g = host_mmap(0, page_align_up(sizeof(*g)), PROT_READ | PROT_WRITE, 0);
-	struct pager_limit limit;
 	int error = 0;
 
 	if (!g)
 		return -ENOMEM;
-	pager_limit(config->pager, &limit);
 	g->config = *config;
-	g->limit = limit.bytes;
 	g->state = (struct governor_state){.share = 100, .calm_since_ns = host_now_ns()};
 	g->stalled_us[0] = g->stalled_us[1] = -1;
 	atomic_store(&g->most, config->most);

@@ -45,10 +45,17 @@ uint64_t governor_first(const char *root, uint64_t most);
 /* The host's memory in bytes: the limit can never be more. */
 uint64_t governor_most(void);
 
-/* For a limit that is not that of one pager: the run's. */
+/*
+ * Is it worth the work to set another limit, @wanted bytes instead of @now? A lower limit always is, and one that is
+ * higher by more than 2 %.
+ */
+bool governor_worth_it(uint64_t now, uint64_t wanted);
+
+/* For a limit that is not that of one pager: the run's. At each look the governor calls both, in this order. */
 struct governor_ops {
 	uint64_t (*managed)(void); /* bytes in use */
-	int (*set)(uint64_t bytes); /* 0 or -errno */
+	void (*follow)(uint64_t
+			wanted); /* set the limit to @wanted bytes, if this process shall do so and it is worth it */
 };
 
 struct governor_config {

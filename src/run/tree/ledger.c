@@ -92,12 +92,15 @@ void ledger_reap(struct ledger *ledger, uint64_t pid_ns)
 	}
 }
 
-bool ledger_is_first(const struct ledger *ledger, unsigned me)
+bool ledger_lead(struct ledger *ledger, unsigned me, uint64_t now_ns)
 {
-	for (unsigned i = 0; i < me; i++)
-		if (atomic_load(&ledger->slots[i].owner))
-			return false;
-	return true;
+	uint64_t old = atomic_load(&ledger->leader), now_ms = now_ns / 1000000;
+	unsigned leader = old % LEDGER_SLOTS;
+
+	if (leader != me && now_ms < old / LEDGER_SLOTS + LEDGER_LEAD_MS &&
+		atomic_load(&ledger->slots[leader].owner))
+		return false;
+	return atomic_compare_exchange_strong(&ledger->leader, &old, now_ms * LEDGER_SLOTS + me);
 }
 
 /* ---- Kicks ------------------------------------------------------------------------------------ */

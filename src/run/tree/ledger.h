@@ -31,6 +31,10 @@
  * So a process keeps a working set that it uses, because its faults make it hungry. It loses one that it does not
  * touch.
  *
+ * The price of LEDGER_HUNGRY_NS: for so long after a process has got enough, the others come to an even share and no
+ * further, although memory is free. This is a choice. Faults come in bursts, and a process that lost its claim between
+ * two bursts would have to take its share back each time, while the others give back what they had just taken.
+ *
  * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go
  * on with less; so many processes with small shares may exceed the limit together.
  */
@@ -48,6 +52,7 @@
 #define LEDGER_FLOOR (512 * KIB) /* each process's least, beside its tables and compressed store */
 #define LEDGER_GRAIN (64 * KIB) /* a share grows by no less */
 #define LEDGER_HUNGRY_NS (500 * 1000000ULL)
+#define LEDGER_LEAD_MS 3000
 #define LEDGER_NONE LEDGER_SLOTS
 
 /* Locks: [I] set by the launcher  [o] the slot's owner writes, all processes read  [a] atomic, all processes write */
@@ -90,6 +95,8 @@ struct ledger {
 	_Atomic(uint64_t) limit; /* [a] bytes, for all processes together */
 	uint64_t most; /* [I] bytes: the limit is never set higher */
 	_Atomic(uint64_t) cap; /* [a] bytes: the governor sets the limit no higher */
+	_Atomic(uint64_t)
+		leader; /* [a] the slot of ledger_lead(), and LEDGER_SLOTS times the ms when it asked last */
 	_Atomic(uint64_t) peak; /* [a] bytes: the largest sum of shares after a share grew */
 	_Atomic(uint32_t) top; /* [a] slots from this number on were never used */
 	_Atomic(uint32_t) told; /* [a] was it said that the floors exceed the limit? (share.h) */
@@ -154,7 +161,11 @@ void ledger_kick(struct ledger *ledger, unsigned slot);
 /* Kick every process but @me. @hungry: only those that are hungry. */
 void ledger_kick_others(struct ledger *ledger, unsigned me, bool hungry, uint64_t now_ns);
 
-/* Is @me the lowest slot that has an owner? Its process does what one process must do for all. */
-bool ledger_is_first(const struct ledger *ledger, unsigned me);
+/*
+ * Does @me do what one process must do for all: does it follow the host? The leader asks once a second, and so says that
+ * it still runs. Another process takes its place when the leader has not asked for LEDGER_LEAD_MS, because it is stopped,
+ * was killed, or is another program now; and at once when the leader's slot is free.
+ */
+bool ledger_lead(struct ledger *ledger, unsigned me, uint64_t now_ns);
 
 #endif

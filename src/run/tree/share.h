@@ -35,6 +35,7 @@ extern struct share {
 	_Atomic(uint64_t) shrunk_ns,
 		shrunk_faults; /* [a] time when the limit was last lowered, and share_faults() at that time */
 	_Atomic(unsigned) urgent_waits; /* [a] waits of urgent faults since the share last grew */
+	bool leads; /* the governor's own: the answer of ledger_lead() at its last look */
 	uint8_t *stack; /* [I] the thread's, SHARE_STACK_BYTES */
 	uint64_t pid_ns; /* [I] as status_pid_ns() */
 } share;

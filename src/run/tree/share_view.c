@@ -6,32 +6,38 @@
 
 #include <stdio.h>
 
-/* Bytes of managed memory in use by all processes of the run. The governor of one process acts for all of them. */
+/*
+ * The governors of all processes look at the host, and the one of the leader sets the limit. Processes that were killed
+ * must not count as memory in use: the host has it again.
+ */
 static uint64_t managed_by_all(void)
 {
+	uint64_t now_ns = host_now_ns();
 	struct ledger_sum sum;
 
-	ledger_look(share.ledger, share.me, host_now_ns(), &sum);
+	share.leads = ledger_lead(share.ledger, share.me, now_ns);
+	if (share.leads)
+		ledger_reap(share.ledger, share.pid_ns);
+	ledger_look(share.ledger, share.me, now_ns, &sum);
 	return sum.used;
 }
 
-static int set_for_all(uint64_t bytes)
+/* A leader that was stopped may set an old limit later. The next look of the new leader sees it and sets its own. */
+static void follow_for_all(uint64_t wanted)
 {
 	struct ledger *ledger = share.ledger;
-	uint64_t most = atomic_load(&ledger->cap);
 
-	ledger_reap(ledger, share.pid_ns);
-	if (!ledger_is_first(ledger, share.me))
-		return -EBUSY;
-	atomic_store(&ledger->limit, min_u64(bytes, most));
+	wanted = min_u64(wanted, atomic_load(&ledger->cap));
+	if (!share.leads || !governor_worth_it(atomic_load(&ledger->limit), wanted))
+		return;
+	atomic_store(&ledger->limit, wanted);
 	ledger_kick_others(ledger, share.me, false, host_now_ns());
 	ledger_kick(ledger, share.me);
-	return 0;
 }
 
 const struct governor_ops *share_governor_ops(void)
 {
-	static const struct governor_ops ops = {managed_by_all, set_for_all};
+	static const struct governor_ops ops = {managed_by_all, follow_for_all};
 
 	return share.ledger ? &ops : NULL;
 }
@@ -73,10 +79,9 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 	uint64_t now_ns = host_now_ns();
 	int error = 0;
 
-	if (run.follows) {
+	if (run.follows && bytes >= atomic_load(&ledger->limit)) {
 		atomic_store(&ledger->cap, bytes);
-		if (bytes >= atomic_load(&ledger->limit))
-			return 0;
+		return 0;
 	}
 	if (bytes > ledger->most) {
 		snprintf(why, why_len,
@@ -91,6 +96,8 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len)
 		error = pager_set_limit(run.pager, bytes, why, why_len);
 	if (!error) {
 		share.bytes = min_u64(share.bytes, bytes);
+		if (run.follows)
+			atomic_store(&ledger->cap, bytes);
 		atomic_store(&ledger->limit, bytes);
 	}
 	/*

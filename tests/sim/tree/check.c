@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What must hold in sim-tree: always, when a share grows, when a slot is freed, and at the end of a calm period. */
 #include "world.h"
+#include "host/memory.h"
+#include "lib/governor.h"
 
 #define SLACK_BYTES (2 * MIB)
 
@@ -161,6 +163,42 @@ static bool has_enough(struct process *p, const struct total *total)
 	return have >= word(&p->share.slot->floor) && (!is_hungry(p) || have + SLACK_BYTES >= even / 2);
 }
 
+static bool somebody_follows(void)
+{
+	bool one = false;
+
+	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
+		struct process *p = &world.processes[i];
+
+		one = one || (is_bound(p) && !p->stopped && p->threads[GOVERNOR].exists);
+	}
+	return one;
+}
+
+/*
+ * Bytes that lie between the limit and those that the host allows, as the governors see it: what stopped processes used is
+ * what they told last. Signs of pressure lower the limit down to GOVERNOR_SHARE_LEAST percent.
+ */
+static uint64_t off_host(void)
+{
+	struct governor_state state = {.share = 100};
+	struct governor_look look = {0};
+	struct ledger_sum sum = {0};
+	struct hostmem mem;
+
+	if (!world.follows || !somebody_follows())
+		return 0;
+	for (unsigned i = 0; i < world.ledger.top; i++)
+		sum.used += word(&slot_at(i)->owner) ? word(&slot_at(i)->used) : 0;
+	hostmem_read("", &mem);
+	look = (struct governor_look){.slack = mem.slack, .managed = sum.used};
+	uint64_t most = min_u64(governor_decide(&state, &look, world.ledger.most), word(&world.ledger.cap));
+	uint64_t least = world.stalled_us ? most * GOVERNOR_SHARE_LEAST / 100 : most;
+
+	least -= least / 40; /* a limit that would be higher by 2 % is not set */
+	return limit() > most ? limit() - most : least > limit() ? least - limit() : 0;
+}
+
 /*
  * A process that is hungry for a moment has a share kept for it for half a second, whether it takes it or not. So what
  * is free, over the limit, or too little counts only when all looks of two seconds find it.
@@ -180,6 +218,9 @@ void check_sample(void)
 
 		p->starved = !enough && (p->starved || !world.looked);
 	}
+	uint64_t off = off_host();
+
+	world.least_off = world.looked ? min_u64(world.least_off, off) : off;
 	world.least_over = world.looked ? min_u64(world.least_over, over) : over;
 	world.least_free = world.looked ? min_u64(world.least_free, free) : free;
 	world.looked = true;
@@ -225,6 +266,9 @@ void check_end(void)
 	add_up(&total);
 	if (world.least_over)
 		world_fail("the shares are %lu KiB, and the limit is %lu", total.shares / KIB, limit() / KIB);
+	if (world.least_off > MIB / 2)
+		world_fail("the limit is %lu KiB, %lu away from what the host allows", limit() / KIB,
+			world.least_off / KIB);
 	if (total.hungry && total.dead)
 		world_fail("the dead have %lu KiB still", total.dead / KIB);
 	if (world.least_free > SLACK_BYTES + limit() / 8)

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const plant_names[NR_PLANTS] = {
-	"nothing", "raise-first", "no-second-look", "no-reap", "no-zombies", "reap-stopped", "lost-kick"};
+const char *const plant_names[NR_PLANTS] = {"nothing", "raise-first", "no-second-look", "no-reap",
+	"no-zombies", "reap-stopped", "lost-kick", "first-leads", "own-limit"};
 
 static const char usage[] =
 	"usage: sim-tree [--seeds N] [--from N] [--seed N] [--plant NAME] [-v]\n"
@@ -27,7 +27,7 @@ static const char usage[] =
 	"  --steps N      so many kills, stops and changes of the limit (chosen by the seed)\n"
 	"  --plant NAME   with a bug planted, which must be found: raise-first, no-second-look, no-reap, "
 	"no-zombies,\n"
-	"                 reap-stopped, lost-kick\n"
+	"                 reap-stopped, lost-kick, first-leads, own-limit\n"
 	"  -v             print the schedule\n"
 	"\n"
 	"A seed that fails is tried again with fewer processes and steps; the smallest that still fails is "

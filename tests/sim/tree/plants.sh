@@ -3,7 +3,7 @@
 # plants.sh SIM-TREE: each bug that sim-tree can plant is found, and its schedule is printed.
 sim=$1
 failed=0
-for plant in raise-first no-second-look no-reap no-zombies reap-stopped lost-kick; do
+for plant in raise-first no-second-look no-reap no-zombies reap-stopped lost-kick first-leads own-limit; do
 	out=$("$sim" --seeds 200 --plant $plant | grep -a -E '^seed|^the schedule|FAILED')
 	case $out in
 	*"the schedule of"*FAILED*) echo "found: $plant" ;;

@@ -154,6 +154,7 @@ static void make_child(struct process *parent)
 	child->run = run;
 	if (child->managed)
 		child->run.pager = (struct pager *)child;
+	real_governor_fork(parent, child);
 	child->state = NONE;
 	child->pid = 100 + seed_below(&world.programs, WORLD_PROCESSES + 1);
 	while (status_start_time(child->pid))
@@ -312,8 +313,10 @@ static void start_as_child(struct process *p)
 
 static void start_governor(void)
 {
-	if (world.follows && share.ledger)
-		world_start_thread(GOVERNOR, real_governor_main, NULL);
+	if (world.follows && share.ledger && run.governor)
+		real_governor_fork_child();
+	else if (world.follows && share.ledger)
+		real_governor_start();
 }
 
 void program_main(void *unused)
@@ -341,6 +344,6 @@ void program_main(void *unused)
 			act_calmly(p);
 		else
 			act(p);
-		nap(500);
+		nap(world.now_ns < world.quiet_ns ? 20000 : 500);
 	}
 }

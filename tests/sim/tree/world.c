@@ -2,6 +2,7 @@
 /* The kernel of sim-tree: threads, time, and random kills and stops; see world.h. */
 #include "world.h"
 #include "shims.h"
+#include "host/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 
 #define STACK_BYTES (64 * KIB)
 #define CALM_NS (4000 * MS) /* after the last chaos, until everything must be in order */
+#define FOLLOW_NS                                                                                            \
+	(4000 * MS) /* until another process follows the host, where the leader is stopped, and has looked */
 #define CHAOS_MOST_NS (3000 * MS)
 #define PREEMPT_POINTS 40
 
@@ -118,6 +121,36 @@ void world_end_thread(void)
 	world.thread->exists = false;
 	for (;;)
 		leave();
+}
+
+static void change_host(void)
+{
+	world.outside_bytes = seed_below(&world.seed, (unsigned)(world.ledger.most / KIB)) * KIB;
+	world_say("others use %lu KiB", world.outside_bytes / KIB);
+}
+
+static bool others_follow(void)
+{
+	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
+		const struct process *p = &world.processes[i];
+
+		if (p != world.now && p->state == ALIVE && !p->stopped && p->threads[GOVERNOR].exists)
+			return true;
+	}
+	return false;
+}
+
+void world_stop_leader(void)
+{
+	if (world.calm || world.stopped_leader || !others_follow() || seed_once_in(&world.seed, 4))
+		return;
+	world.now->stopped = true;
+	world.stopped_leader = world.now;
+	world.quiet_ns = world.now_ns + (LEDGER_LEAD_MS + 1200) * MS;
+	change_host();
+	world_say("process %d is stopped, as it sets the limit", world.now->pid);
+	world.points = 1;
+	world_point(__func__, __LINE__);
 }
 
 /* ---- The shims' host ------------------------------------------------------------------------------- */
@@ -266,7 +299,7 @@ void run_say(const char *format, ...)
 	(void)format;
 }
 
-static void share_thread_main(void *thread)
+static void thread_main(void *thread)
 {
 	struct host_thread *t = thread;
 
@@ -276,13 +309,42 @@ static void share_thread_main(void *thread)
 
 int host_thread_start(struct host_thread *t)
 {
-	world_start_thread(SHARE, share_thread_main, t);
+	world_start_thread(strcmp(t->name, "anonmm-governor") ? SHARE : GOVERNOR, thread_main, t);
 	return 0;
 }
 
 void host_thread_serve(struct host_thread *t)
 {
 	(void)t;
+}
+
+void host_thread_join(struct host_thread *t)
+{
+	(void)t;
+}
+
+void host_thread_interrupt(struct host_thread *t)
+{
+	(void)t;
+}
+
+void hostmem_read(const char *root, struct hostmem *mem)
+{
+	(void)root;
+	*mem = (struct hostmem){.physical = world.ledger.most,
+		.slack = (int64_t)world.ledger.most - (int64_t)world.outside_bytes};
+	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
+		const struct process *p = &world.processes[i];
+
+		if (p->state == ALIVE && p->managed)
+			mem->slack -= (int64_t)(p->pager.used * PAGE_BYTES + p->pager.metadata_bytes);
+	}
+}
+
+int64_t hostmem_stalled_us(const char *path)
+{
+	(void)path;
+	return world.stalled_us;
 }
 
 /* ---- Chaos ------------------------------------------------------------------------------------------- */
@@ -325,9 +387,12 @@ void process_dies(struct process *p)
 
 static void chaos(void)
 {
-	struct process *p = some_process();
-	unsigned what = seed_below(&world.seed, 8);
+	bool resume = world.stopped_leader && world.stopped_leader->stopped && seed_once_in(&world.seed, 2);
+	struct process *p = resume ? world.stopped_leader : some_process();
+	unsigned what = resume ? 3 : seed_below(&world.seed, 8);
 
+	if (world.follows && world.steps == world.config.steps / 3)
+		world.quiet_ns = world.now_ns + 1100 * MS; /* the governors look again */
 	world.steps++;
 	if (!p)
 		return;
@@ -337,6 +402,9 @@ static void chaos(void)
 	} else if (what < 5) {
 		p->stopped = !p->stopped;
 		world_say("process %d is %s", p->pid, p->stopped ? "stopped" : "continued");
+	} else if (what == 6 && world.follows) {
+		world.stalled_us += seed_once_in(&world.seed, 4) ? 2000000 : 0;
+		change_host();
 	} else if (what == 5) {
 		p->limit_asked = (int64_t)(world.ledger.most / (1 + seed_below(&world.seed, 8)));
 		world_say("process %d is asked to set the limit to %ld KiB", p->pid, p->limit_asked / 1024);
@@ -345,12 +413,20 @@ static void chaos(void)
 
 static void become_calm(void)
 {
+	struct process *leader = world.follows && seed_once_in(&world.seed, 4)
+					 ? world_owner(world.ledger.slots[0].owner)
+					 : NULL;
+
 	world.calm = true;
 	world_say("calm");
+	if (leader && leader->state == ALIVE) {
+		leader->stopped = true;
+		world_say("process %d is stopped", leader->pid);
+	}
 	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
 		struct process *p = &world.processes[i];
 
-		if (p->state == ALIVE && p->stopped && !seed_once_in(&world.seed, 4)) {
+		if (p->state == ALIVE && p != leader && p->stopped && !seed_once_in(&world.seed, 4)) {
 			p->stopped = false;
 			world_say("process %d is continued", p->pid);
 		}
@@ -427,7 +503,10 @@ static void run_thread(struct process *p, struct thread *t)
 		t = &p->threads[PROGRAM];
 	}
 	world.thread = t;
-	world.points = 1 + seed_below(&world.seed, PREEMPT_POINTS);
+	/* The seconds in which governors look are long: fewer switches then. */
+	bool slow = world.follows && (world.calm || world.now_ns < world.quiet_ns);
+
+	world.points = 1 + seed_below(&world.seed, slow ? 16 * PREEMPT_POINTS : PREEMPT_POINTS);
 	uint64_t from_ns = world.now_ns;
 
 	world.at[0] = '\0';
@@ -481,11 +560,13 @@ bool world_run(const struct sim_config *config, enum plant plant)
 
 	begin(config, plant);
 	while (!world.failed && world.now_ns < end_ns) {
-		if (!world.calm && world.steps < config->steps && seed_once_in(&world.seed, 12))
+		if (!world.calm && world.now_ns >= world.quiet_ns && world.steps < config->steps &&
+			seed_once_in(&world.seed, 12))
 			chaos();
-		if (!world.calm && (world.steps >= config->steps || world.now_ns > CHAOS_MOST_NS)) {
+		if (!world.calm &&
+			(world.steps >= config->steps || world.now_ns > CHAOS_MOST_NS + world.quiet_ns)) {
 			become_calm();
-			end_ns = world.now_ns + CALM_NS;
+			end_ns = world.now_ns + CALM_NS + (world.follows ? FOLLOW_NS : 0);
 			sample_ns = end_ns - CALM_NS / 2;
 		}
 		if (!pick(&p, &t)) {

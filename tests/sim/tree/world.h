@@ -56,6 +56,7 @@ struct process {
 	int64_t limit_asked; /* bytes for all, by `anonmm limit`; 0: none */
 	bool growing; /* in ledger_grow(): its slot may say what it has not got */
 	uint64_t share_before; /* then */
+	uint64_t governor_set; /* PLANT_OWN_LIMIT: bytes, the limit that its governor set last */
 	bool starved; /* it had too little at each look of the calm */
 	struct share share;
 	struct run run;
@@ -78,6 +79,8 @@ enum plant {
 	PLANT_NO_ZOMBIES,
 	PLANT_REAP_STOPPED,
 	PLANT_LOST_KICK,
+	PLANT_FIRST_LEADS,
+	PLANT_OWN_LIMIT,
 	NR_PLANTS,
 };
 
@@ -96,6 +99,8 @@ extern struct world {
 	unsigned points; /* until the world takes over */
 	unsigned steps; /* of chaos, so far */
 	bool calm;
+	uint64_t quiet_ns; /* there is no chaos until then */
+	struct process *stopped_leader; /* by world_stop_leader(), once */
 	bool failed;
 	char why[400];
 	pid_t next_pid;
@@ -103,7 +108,11 @@ extern struct world {
 	uint64_t jumps_bytes; /* by how much shares and limit have moved apart without anybody's asking */
 	uint64_t least_free, least_over; /* bytes, of all looks in the calm */
 	bool looked;
-	bool follows; /* the limit follows the host */
+	bool follows; /* the limit follows the host, which has ledger.most bytes */
+	uint64_t outside_bytes; /* of the host's memory that others use */
+	int64_t stalled_us; /* how long tasks of the host have waited for memory */
+	uint64_t
+		least_off; /* bytes, of all looks in the calm: how far the limit is from what the host allows */
 	bool (*more)(bool urgent);
 	char at[80]; /* the point, for -v */
 	uint64_t nr_switches;
@@ -122,13 +131,17 @@ void world_point(const char *function, int line);
 bool world_sleep(uint64_t until_ns, const void *key);
 void world_wake(const void *key, bool same_process);
 void world_end_thread(void) __attribute__((noreturn));
+/* A leader is about to set the limit. Now and then it is stopped here, for longer than another process waits to lead. */
+void world_stop_leader(void);
 void world_start_thread(enum role role, void (*run)(void *), void *arg);
 
 /* Dead; until its parent has waited for it its number stays. */
 void process_dies(struct process *p);
 
-/* real.c: entries of the library */
-void real_governor_main(void *unused);
+/* real_governor.c: the governor of the process that runs; and of a fork's child, before it runs and in it */
+void real_governor_start(void);
+void real_governor_fork(const struct process *parent, const struct process *child);
+void real_governor_fork_child(void);
 
 /* program.c: what programs do, and the model of their pagers */
 void program_main(void *unused);
