@@ -93,7 +93,7 @@ static void unbind_pager(struct real_machine *m)
 static bool trial_start(struct real_machine *m, const struct cpu_mask *own)
 {
 	struct trial trial = {.nr = 0};
-	unsigned here;
+	unsigned here = 0;
 
 	if (mask_get(0, &m->pair.pager_mask) < 0)
 		return false;
