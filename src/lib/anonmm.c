@@ -368,6 +368,7 @@ static int check_limit(const struct anonmm *mm, uint64_t bytes)
 int anonmm_set_limit(struct anonmm *mm, uint64_t bytes)
 {
 	char asked[32], why[200];
+	struct api_call call;
 	int error;
 
 	last_error[0] = '\0';
@@ -378,7 +379,9 @@ int anonmm_set_limit(struct anonmm *mm, uint64_t bytes)
 		governor_set_most(mm->governor, bytes);
 		return 0;
 	}
-	error = pager_set_limit(mm->pager, bytes, why, sizeof(why));
+	call_begin(&call, mm, NULL); /* a signal handler that faults would wait for the pager lock */
+	call.result = pager_set_limit(mm->pager, bytes, why, sizeof(why));
+	error = call_end(&call);
 	return error ? fail(error, "a memory limit of %s cannot hold: %s",
 			       size_text(bytes, asked, sizeof(asked)), why)
 		     : 0;
@@ -387,8 +390,11 @@ int anonmm_set_limit(struct anonmm *mm, uint64_t bytes)
 void anonmm_get_stats(struct anonmm *mm, struct anonmm_stats *stats, size_t size)
 {
 	struct anonmm_stats now;
+	struct api_call call;
 
+	call_begin(&call, mm, NULL); /* as in anonmm_set_limit() */
 	pager_stats(mm->pager, &now);
+	call_end(&call);
 	memset(stats, 0, size);
 	memcpy(stats, &now, min_u64(size, sizeof(now)));
 }

@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <cmocka.h>
 
 #define PAGE 4096u
@@ -459,6 +461,52 @@ static void pointer_calls_do_what_their_models_do(void **state)
 	anonmm_close(mm);
 }
 
+static volatile uint64_t *handler_words;
+
+/* Touches one page after another, so that some of them are out. */
+static void on_tick(int sig)
+{
+	static size_t at;
+
+	(void)sig;
+	for (unsigned i = 0; i < 8; i++, at++)
+		(void)handler_words[at % 4096 * 512];
+}
+
+static void a_handler_may_fault_in(enum anonmm_faults faults)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_ONSTACK | SA_RESTART}, old;
+	struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+	struct anonmm_stats stats;
+
+	config.faults = faults;
+	struct anonmm *mm = open_or_skip(&config);
+
+	handler_words = anonmm_mmap(mm, NULL, 16 * MIB, PROT_READ | PROT_WRITE);
+	assert_non_null(handler_words);
+	for (size_t i = 0; i < 4096; i++)
+		handler_words[i * 512] = i;
+	sigaction(SIGALRM, &action, &old);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (unsigned i = 0; i < 200000; i++)
+		anonmm_get_stats(mm, &stats, sizeof(stats));
+	for (unsigned i = 0; i < 2000; i++)
+		assert_int_equal(anonmm_set_limit(mm, (7 + i % 2) * MIB), 0);
+	setitimer(ITIMER_REAL, &never, NULL);
+	sigaction(SIGALRM, &old, NULL);
+	assert_true(stats.swapped_in > 0);
+	assert_int_equal(anonmm_munmap(mm, (void *)handler_words, 16 * MIB), 0);
+	anonmm_close(mm);
+}
+
+static void a_handler_may_fault_while_the_library_works(void **state)
+{
+	(void)state;
+	a_handler_may_fault_in(ANONMM_FAULTS_THREAD);
+	a_handler_may_fault_in(ANONMM_FAULTS_SIGNAL);
+}
+
 static void two_pagers_live_side_by_side(void **state)
 {
 	struct anonmm_config config = good(ANONMM_UFFD);
@@ -505,6 +553,7 @@ int main(void)
 		cmocka_unit_test(pointers_work_in_signal_mode),
 		cmocka_unit_test(pointers_work_without_move),
 		cmocka_unit_test(pointer_calls_do_what_their_models_do),
+		cmocka_unit_test(a_handler_may_fault_while_the_library_works),
 		cmocka_unit_test(two_pagers_live_side_by_side),
 	};
 
