@@ -140,4 +140,5 @@ void raw_block_signals(sigset_t *old)
 void raw_restore_signals(const sigset_t *old)
 {
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, KERNEL_SIGSET_BYTES);
+	signals_send_kept();
 }

@@ -311,8 +311,15 @@ int share_set_limit(uint64_t bytes, char *why, size_t why_len);
 int signals_start(void);
 /* Make @action the handler of @sig, SIGBUS or SIGSYS. The program cannot replace it from now on. 0 or -errno. */
 int signals_take(int sig, const struct sigaction *action);
-/* A SIGBUS or SIGSYS that is not the library's: do what the program has chosen for it. => the handler of @sig */
+/*
+ * A SIGBUS or SIGSYS that is not the library's: do what the program has chosen for it, or keep it if it was sent and the
+ * program's handler must not run now. => the handler of @sig
+ */
 void signals_pass_on(int sig, siginfo_t *info, void *context);
+/* Send again what is kept. => the library holds no lock in this thread; errno is kept */
+void signals_send_kept(void);
+/* In a fork's child: what is kept is the parent's. */
+void signals_fork_child(void);
 
 /* ---- core.c, core_stop.c -------------------------------------------------------------------- */
 

@@ -236,6 +236,96 @@ static void recursion_handled(void)
 	recurse(0);
 }
 
+/* ---- SIGBUS and SIGSYS from others -------------------------------------------------------------- */
+
+#define SENT_BYTES (8 * MIB)
+#define SENT 4000
+
+static char *sent_area;
+static _Atomic int sent_got, sent_bad, sent_deep;
+static __thread int sent_inside; /* handlers that run in this thread */
+static _Atomic int sent_over;
+
+static uint64_t sent_word(size_t at)
+{
+	return *(volatile uint64_t *)(sent_area + at * PAGE);
+}
+
+/* Its handler uses memory that is out and allocates, whatever the thread was doing. */
+static void on_sent(int sig, siginfo_t *info, void *context)
+{
+	int deep = ++sent_inside;
+
+	(void)context;
+	if (deep > sent_deep)
+		sent_deep = deep;
+	if (info->si_signo != sig || info->si_pid != getpid() || info->si_uid != getuid())
+		sent_bad = 1;
+	if (info->si_code == SI_QUEUE ? info->si_value.sival_int != sig
+				      : info->si_code != SI_USER && info->si_code != SI_TKILL)
+		sent_bad = 2;
+	for (int i = 0; i < 32; i++) {
+		size_t at = (size_t)(sent_got * 32 + i) * 7919 % (SENT_BYTES / PAGE);
+
+		if (sent_word(at) != at)
+			sent_bad = 3;
+	}
+	char *p = malloc(20000);
+
+	memset(p, sig, 20000);
+	free(p);
+	sent_got++;
+	sent_inside--;
+}
+
+static void *sends_signals(void *arg)
+{
+	for (int i = 0; i < SENT; i++) {
+		int sig = i & 1 ? SIGSYS : SIGBUS;
+
+		if (i % 3 == 0)
+			syscall(SYS_tgkill, getpid(), getpid(), sig);
+		else if (i % 3 == 1)
+			kill(getpid(), sig);
+		else
+			sigqueue(getpid(), sig, (union sigval){.sival_int = sig});
+		usleep(50);
+	}
+	sent_over = 1;
+	return arg;
+}
+
+/* The thread that gets them faults all the time, and makes calls that the library serves with its locks held. */
+static void sent_signals(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sent, .sa_flags = SA_RESTART | SA_SIGINFO};
+	pthread_t thread;
+	int ends[2];
+
+	CHECK(pipe(ends) == 0);
+	sent_area = map(SENT_BYTES);
+	for (size_t at = 0; at < SENT_BYTES / PAGE; at++)
+		*(uint64_t *)(sent_area + at * PAGE) = at;
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSYS, &action, NULL);
+	pthread_create(&thread, NULL, sends_signals, NULL);
+	for (size_t round = 0; !sent_over; round++) {
+		char *p = map(64 * PAGE);
+
+		fill(p, 64 * PAGE, 22);
+		mprotect(p + PAGE, PAGE, PROT_READ);
+		madvise(p, 32 * PAGE, MADV_DONTNEED);
+		if (syscall(SYS_write, ends[1], p + 40 * PAGE, 100) != 100 ||
+			syscall(SYS_read, ends[0], p + 41 * PAGE, 100) != 100)
+			sent_bad = 4;
+		munmap(p, 64 * PAGE);
+	}
+	pthread_join(thread, NULL);
+	say(sent_got > SENT / 20 && sent_got <= SENT ? "as many came\n" : "few came, or too many\n");
+	say(sent_deep <= 2 ? "one of each at a time\n" : "deep\n");
+	say(sent_bad ? "wrong\n" : "right\n");
+}
+
 /* ---- A host that says "again" -------------------------------------------------------------------- */
 
 static void *asks_again(void *page)
@@ -563,6 +653,7 @@ static const struct {
 	{"aborts", double_free},
 	{"kills-itself", kills_itself},
 	{"divides", divides},
+	{"sent-signals", sent_signals},
 	{"host-says-again", host_says_again},
 	{"traps", traps},
 	{"fork-bomb", fork_bomb},

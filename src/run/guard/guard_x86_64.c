@@ -47,6 +47,7 @@ void guard_plain_syscall(void) __attribute__((visibility("hidden")));
 
 void guard_run(struct frame *frame)
 {
+	signals_send_kept(); /* those that came while the handler ran */
 	frame->rax = (uint64_t)guard_finish(&frame->call);
 }
 

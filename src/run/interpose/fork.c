@@ -301,6 +301,7 @@ static void child_swap(void)
 static int child_begin(void)
 {
 	shell_fork_child();
+	signals_fork_child();
 	int error = status_fork_child();
 	if (error)
 		return error;

@@ -8,9 +8,15 @@
  * program's own SA_ONSTACK handlers run there, too. A SIGBUS or SIGSYS that is not a trap goes to the program's
  * handler.
  *
+ * One that somebody sent (kill, sigqueue, raise) may come while the library's own code runs, which may hold locks. The
+ * program's handler could fault, and wait for these locks for ever. It may also come while the program's handler for it
+ * runs, where the kernel would block it. In both cases it is kept, one of each as the kernel keeps them, and sent again
+ * when the program goes on.
+ *
  * In thread mode everything passes through.
  */
 #include "run/run.h"
+#include "host/host.h"
 #include "run/raw.h"
 
 #include <poll.h>
@@ -27,6 +33,12 @@ static struct sigaction program_action[NR_OURS];
 static THREAD_LOCAL bool program_blocks[NR_OURS]; /* has the program blocked it in its mask? */
 static THREAD_LOCAL stack_t program_stack; /* the alternate stack that the program has set */
 static THREAD_LOCAL bool has_program_stack;
+
+/* Signals that were sent and are kept. */
+static THREAD_LOCAL siginfo_t kept[NR_OURS];
+static THREAD_LOCAL bool is_kept[NR_OURS], any_kept;
+/* A place on the stack: the program's handlers that run below it block the signal. 0: there is none */
+static THREAD_LOCAL uint64_t blocked_below[NR_OURS];
 
 static bool mask_is_ours(void)
 {
@@ -76,8 +88,97 @@ static void die_of(int sig)
 	REAL(sigaction)(sig, &action, NULL);
 }
 
+/*
+ * Was the library's code interrupted? It blocks all signals but these two, also one that libc keeps for itself and lets
+ * no program block.
+ */
+static bool is_our_mask(const sigset_t *mask)
+{
+	uint64_t bits;
+
+	memcpy(&bits, mask, sizeof(bits)); /* the kernel's form */
+	return bits >> (HOST_SIGNAL_SETXID - 1) & 1;
+}
+
+/*
+ * Was a handler interrupted that blocks the signal? The library's handlers, and the program's in them, run on the
+ * alternate stack. Of one that was left by siglongjmp() the stack is unwound.
+ */
+static bool in_blocking_handler(const ucontext_t *uc, unsigned nr)
+{
+	uint64_t sp = (uint64_t)uc->uc_mcontext.gregs[REG_RSP], start = (uintptr_t)uc->uc_stack.ss_sp;
+
+	return sp < blocked_below[nr] && sp - start < uc->uc_stack.ss_size;
+}
+
+/* Keep the signal if its handler must not run now. Another one of its kind is lost, as in the kernel. */
+static bool keep(int sig, const siginfo_t *info, const ucontext_t *uc)
+{
+	unsigned nr = (unsigned)number_of(sig);
+
+	if (info->si_code > 0 || !(is_our_mask(&uc->uc_sigmask) || in_blocking_handler(uc, nr)))
+		return false;
+	if (!is_kept[nr]) {
+		is_kept[nr] = true; /* first: another one may come here meanwhile */
+		kept[nr] = *info;
+	}
+	any_kept = true;
+	return true;
+}
+
+/* If one of them must not come yet, its handler keeps it again. */
+static void send_kept(void)
+{
+	any_kept = false;
+	for (unsigned nr = 0; nr < NR_OURS; nr++) {
+		if (!is_kept[nr])
+			continue;
+		siginfo_t info = kept[nr];
+
+		is_kept[nr] = false;
+		host_call(SYS_rt_tgsigqueueinfo, getpid(), host_tid(), ours[nr], &info);
+	}
+}
+
+void signals_send_kept(void)
+{
+	if (unlikely(any_kept))
+		send_kept();
+}
+
+void signals_fork_child(void)
+{
+	any_kept = false;
+	memset(is_kept, 0, sizeof(is_kept));
+}
+
+/* Run the program's handler, with its mask. Afterwards all signals are blocked, until the library's handler returns. */
+static void run_handler(const struct sigaction *action, int sig, siginfo_t *info, void *context)
+{
+	sigset_t mask = ((ucontext_t *)context)->uc_sigmask;
+	uint64_t before[NR_OURS], here = (uintptr_t)__builtin_frame_address(0);
+
+	memcpy(before, blocked_below, sizeof(before));
+	for (unsigned nr = 0; nr < NR_OURS; nr++)
+		if (sigismember(&action->sa_mask, ours[nr]) == 1 ||
+			(ours[nr] == sig && !(action->sa_flags & SA_NODEFER)))
+			blocked_below[nr] = here;
+	sigorset(&mask, &mask, &action->sa_mask);
+	remove_ours(&mask);
+	REAL(pthread_sigmask)(SIG_SETMASK, &mask, NULL);
+	if (action->sa_flags & SA_SIGINFO)
+		action->sa_sigaction(sig, info, context);
+	else
+		action->sa_handler(sig);
+	host_block_signals();
+	memcpy(blocked_below, before, sizeof(before));
+	signals_send_kept();
+}
+
 void signals_pass_on(int sig, siginfo_t *info, void *context)
 {
+	if (keep(sig, info, context))
+		return;
 	struct sigaction *program = &program_action[number_of(sig)], action = *program;
 	bool sent = info->si_code <= 0;
 
@@ -91,14 +192,7 @@ void signals_pass_on(int sig, siginfo_t *info, void *context)
 	}
 	if (action.sa_flags & SA_RESETHAND)
 		program->sa_handler = SIG_DFL;
-	sigset_t mask = ((ucontext_t *)context)->uc_sigmask;
-	sigorset(&mask, &mask, &action.sa_mask);
-	remove_ours(&mask);
-	REAL(pthread_sigmask)(SIG_SETMASK, &mask, NULL);
-	if (action.sa_flags & SA_SIGINFO)
-		action.sa_sigaction(sig, info, context);
-	else
-		action.sa_handler(sig);
+	run_handler(&action, sig, info, context);
 }
 
 static void on_bus(int sig, siginfo_t *info, void *context)
@@ -127,8 +221,8 @@ int signals_start(void)
 
 	if (!run.signal_mode)
 		return 0;
+	/* With SIGSYS: a fault is served without a system call on managed memory. */
 	raw_fill(&action.sa_mask);
-	sigdelset(&action.sa_mask, SIGSYS);
 	return signals_take(SIGBUS, &action);
 }
 
