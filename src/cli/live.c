@@ -252,22 +252,6 @@ void live_sweep(uid_t uid)
 
 /* ---- Asking --------------------------------------------------------------------------------------- */
 
-static int wait_for_answer(struct status *page, uint32_t asked, int timeout_ms)
-{
-	uint64_t until = host_now_ns() + (uint64_t)timeout_ms * 1000000;
-
-	for (;;) {
-		uint32_t answered = atomic_load(&page->answered);
-		uint64_t now = host_now_ns();
-
-		if (answered == asked)
-			return 0;
-		if (now >= until)
-			return -ETIMEDOUT;
-		host_futex_wait_shared(&page->answered, answered, (int64_t)min_u64(until - now, 50000000));
-	}
-}
-
 /* One asker at a time. Who has the lock is as quick as the process, or gives up as we would. */
 static int lock_file(int fd, int timeout_ms)
 {
@@ -279,31 +263,13 @@ static int lock_file(int fd, int timeout_ms)
 	return 0;
 }
 
-struct question {
-	enum status_request request;
-	uint64_t bytes; /* STATUS_LIMIT */
-	enum touch_what touch; /* STATUS_TOUCH, and the rest */
-	uint64_t from, end;
-};
-
-static int ask(struct live *live, const struct question *question, int timeout_ms)
+static int ask(struct live *live, const struct status_question *question, int timeout_ms)
 {
 	struct status *page = live->page;
 	int error = lock_file(live->fd, timeout_ms);
 
-	if (!error) {
-		uint32_t asked = atomic_load(&page->asked) + 1;
-
-		page->request = question->request;
-		page->request_bytes = question->bytes;
-		page->request_from = question->from;
-		page->request_end = question->end;
-		page->touch_what = question->touch;
-		atomic_store(&page->asked, asked);
-		atomic_store(&page->kick, 1);
-		host_futex_wake_shared(&page->kick, INT32_MAX);
-		error = wait_for_answer(page, asked, timeout_ms);
-	}
+	if (!error)
+		error = status_ask(page, question, timeout_ms);
 	memcpy(&live->seen, page, sizeof(live->seen));
 	live->seen.why[sizeof(live->seen.why) - 1] = '\0';
 	live->seen.record.name[sizeof(live->seen.record.name) - 1] = '\0';
@@ -316,12 +282,13 @@ static int ask(struct live *live, const struct question *question, int timeout_m
 
 int live_ask(struct live *live, enum status_request request, uint64_t bytes, int timeout_ms)
 {
-	return ask(live, &(struct question){.request = request, .bytes = bytes}, timeout_ms);
+	return ask(live, &(struct status_question){.request = request, .bytes = bytes}, timeout_ms);
 }
 
 int live_touch(struct live *live, enum touch_what what, uint64_t from, uint64_t end, int timeout_ms)
 {
-	struct question question = {.request = STATUS_TOUCH, .touch = what, .from = from, .end = end};
+	struct status_question question = {
+		.request = STATUS_TOUCH, .touch_what = what, .from = from, .end = end};
 
 	return ask(live, &question, timeout_ms);
 }

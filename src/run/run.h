@@ -398,10 +398,11 @@ void dlopen_start(void);
 /* ---- touch.c ---------------------------------------------------------------------------------- */
 
 struct status;
+struct status_question;
 /*
  * Do request number @asked, a STATUS_TOUCH, or go on with it. false: call again later. Never waits. => kswapd thread
  */
-bool touch_step(struct status *page, uint32_t asked);
+bool touch_step(struct status *page, const struct status_question *question, uint32_t asked);
 
 /* ---- record.c ------------------------------------------------------------------------------- */
 

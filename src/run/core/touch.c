@@ -14,10 +14,10 @@
 
 static uint32_t begun; /* number of the last request that was begun; its progress is on the status page */
 
-static void begin(struct status *page, uint32_t asked)
+static void begin(struct status *page, uint64_t from, uint32_t asked)
 {
 	begun = asked;
-	page->touch_at = page->request_from;
+	page->touch_at = from;
 	page->touch_pages = page->touch_refused = 0;
 	page->touch_full = 0;
 }
@@ -51,13 +51,13 @@ static enum fault_result bring_in(uint64_t addr)
 }
 
 /* Bring in or count the page at touch_at, which is away. false: it is under I/O, try again later. */
-static bool do_page(struct status *page)
+static bool do_page(struct status *page, enum touch_what what)
 {
 	enum fault_result result = FAULT_DONE;
 
-	if (page->touch_what == TOUCH_ROOM && !has_room())
+	if (what == TOUCH_ROOM && !has_room())
 		result = FAULT_OOM;
-	else if (page->touch_what != TOUCH_COUNT)
+	else if (what != TOUCH_COUNT)
 		result = bring_in(page->touch_at);
 	if (result == FAULT_WAIT)
 		return false;
@@ -72,20 +72,20 @@ static bool do_page(struct status *page)
 	return true;
 }
 
-bool touch_step(struct status *page, uint32_t asked)
+bool touch_step(struct status *page, const struct status_question *question, uint32_t asked)
 {
-	uint64_t most = page->touch_what == TOUCH_COUNT ? COUNT_MOST : PAGES_MOST;
-	uint64_t end = min_u64(page->request_end, run.end);
+	enum touch_what what = question->touch_what;
+	uint64_t most = what == TOUCH_COUNT ? COUNT_MOST : PAGES_MOST;
+	uint64_t end = min_u64(question->end, run.end);
 
 	if (begun != asked)
-		begin(page, asked);
+		begin(page, question->from, asked);
 	while (page->touch_pages + page->touch_refused < most && !page->touch_full) {
-		if (!space_next_out(
-			    run.space, away(page->touch_what), page->touch_at, end, &page->touch_at)) {
-			page->touch_at = page->request_end;
+		if (!space_next_out(run.space, away(what), page->touch_at, end, &page->touch_at)) {
+			page->touch_at = question->end;
 			return true;
 		}
-		if (!do_page(page)) {
+		if (!do_page(page, what)) {
 			pager_poll(run.pager, SWAP_READ, POLL_MS);
 			return false;
 		}

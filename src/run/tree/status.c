@@ -8,12 +8,10 @@
  */
 #include "run/run.h"
 #include "host/host.h"
-#include "lib/governor.h"
 #include "run/raw.h"
 #include "run/tree/status.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -108,56 +106,6 @@ static struct status *map_status(void *at)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* ---- Requests: => kswapd thread -------------------------------------------------------------------- */
-
-static void publish(void)
-{
-	struct share_view view;
-
-	page->now_ns = host_now_ns();
-	pager_stats(run.pager, &page->record.stats);
-	pager_limit(run.pager, &page->limit);
-	if (!page->limit.bytes)
-		page->limit.bytes = share_bytes();
-	share_view(&view);
-	page->shared = view.shared;
-	page->run_limit = view.shared ? view.limit : page->limit.bytes;
-	page->run_shares = view.shares;
-	page->run_processes = view.processes;
-}
-
-static void set_limit(uint64_t bytes)
-{
-	page->why[0] = '\0';
-	page->result = 0;
-	if (share_is_shared())
-		page->result = share_set_limit(bytes, page->why, sizeof(page->why));
-	else if (run.governor)
-		governor_set_most(run.governor, bytes);
-	else
-		page->result = pager_set_limit(run.pager, bytes, page->why, sizeof(page->why));
-	if (!page->result && !run.governor)
-		run.record->limit_bytes = bytes;
-}
-
-static void serve(void *unused)
-{
-	uint32_t asked = atomic_load(&page->asked);
-
-	(void)unused;
-	if (likely(asked == atomic_load(&page->answered)))
-		return;
-	if (page->request == STATUS_TOUCH && !touch_step(page, asked)) {
-		atomic_store(&page->kick, 1); /* it goes on when kswapd has done some of its other work */
-		return;
-	}
-	if (page->request == STATUS_LIMIT)
-		set_limit(page->request_bytes);
-	publish();
-	atomic_store(&page->answered, asked);
-	syscall(SYS_futex, &page->answered, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-}
-
 /* ---- Start, fork, end --------------------------------------------------------------------------------- */
 
 static void describe_process(void)
@@ -180,7 +128,7 @@ int status_start(uint64_t memory_max)
 	page->memory_max = memory_max;
 	page->follows = run.follows;
 	snprintf(page->swap, sizeof(page->swap), "%s", run.swap_uri ? run.swap_uri : "none");
-	uffd_machine_serve(run.machine, &page->kick, serve, NULL);
+	uffd_machine_serve(run.machine, &page->kick, status_serve, page);
 	return 0;
 }
 
@@ -198,8 +146,7 @@ int status_fork_child(void)
 		return -ENOMEM;
 	*page = inherited;
 	atomic_store(&page->kick, 0);
-	atomic_store(&page->asked, 0);
-	atomic_store(&page->answered, 0);
+	atomic_store(&page->answered, inherited.asked); /* nobody has asked the child yet */
 	describe_process();
 	status_show();
 	return 0;

@@ -11,9 +11,13 @@
  *
  * A request takes these steps:
  *
- *   asker    locks the file (flock), writes request and its arguments, increments asked, sets kick to 1 and wakes its
- *            sleeper
- *   kswapd   sleeps on kick. It does what is asked, writes the answer, sets answered to asked and wakes its sleeper
+ *   asker    locks the file (flock), writes the question, increments asked, sets kick to 1 and wakes its sleeper
+ *   kswapd   sleeps on kick. It copies the question, does what is asked, writes the answer, sets answered to asked and
+ *            wakes its sleeper
+ *
+ * An asker that gets no answer unlocks the file after a while, or is killed. The next asker may then write its question
+ * while kswapd reads the old one. So question_of says which request the question belongs to, and kswapd looks at it
+ * before and after it copies.
  *
  * No thread of the program is interrupted, and no thread exists for requests alone.
  */
@@ -26,13 +30,13 @@
 
 #include <sys/types.h>
 
-#define STATUS_MAGIC 0x737461746d6e6f6eULL
+#define STATUS_MAGIC 0x737461746d6e6f32ULL /* the lowest byte is the version of the format, a digit */
 #define STATUS_BYTES PAGE_BYTES
 
 enum status_request {
 	STATUS_LOOK, /* write the fields from now_ns on */
-	STATUS_LIMIT, /* set the limit to request_bytes, then as STATUS_LOOK */
-	STATUS_TOUCH, /* go through some pages of [request_from, request_end) (touch.c), then as STATUS_LOOK */
+	STATUS_LIMIT, /* set the limit to bytes, then as STATUS_LOOK */
+	STATUS_TOUCH, /* go through some pages of [from, end) (touch.c), then as STATUS_LOOK */
 };
 
 enum touch_what {
@@ -40,6 +44,13 @@ enum touch_what {
 	TOUCH_ROOM, /* bring in pages that are out, while there are free frames or the limit can grow */
 	TOUCH_ANYHOW, /* bring in pages that are out; other pages may go out for them */
 	TOUCH_COUNT, /* only count the pages that are armed or out */
+};
+
+struct status_question {
+	uint32_t request; /* enum status_request */
+	uint32_t touch_what; /* enum touch_what, of STATUS_TOUCH */
+	uint64_t bytes; /* of STATUS_LIMIT */
+	uint64_t from, end; /* addresses, of STATUS_TOUCH */
 };
 
 /* Locks: [I] set before magic  [f] the file's lock  [a] atomic  [k] kswapd, after asked and before answered */
@@ -53,13 +64,12 @@ struct status {
 
 	_Atomic(uint32_t) kick; /* [a] 1: kswapd shall run, for a request or for reclaim. A futex */
 	_Atomic(uint32_t) asked, answered; /* [a] counts of requests; equal: none is open. Futex: answered */
-	uint32_t request; /* [f] enum status_request */
-	uint64_t request_bytes; /* [f] of STATUS_LIMIT */
-	uint64_t request_from, request_end; /* [f] addresses, of STATUS_TOUCH */
-	uint32_t touch_what; /* [f] enum touch_what */
+	_Atomic(uint32_t)
+		question_of; /* [f] the value of asked that question belongs to; 0: it is being written */
+	struct status_question question; /* [f] */
 
 	uint32_t touch_full; /* [k] 1: there was no frame for the page at touch_at */
-	uint64_t touch_at; /* [k] the next request goes on at this address; request_end: nothing is left */
+	uint64_t touch_at; /* [k] the next request goes on at this address; question.end: nothing is left */
 	uint64_t touch_pages,
 		touch_refused; /* [k] pages that were brought in or counted; pages that could not be read */
 
@@ -85,6 +95,15 @@ bool status_directory(unsigned i, uid_t uid, char *path, size_t len);
  * => a descriptor, or -errno. -EACCES: the directory is not @uid's, or its mode lets others in
  */
 int status_open_directory(const char *path, uid_t uid, bool make);
+
+/*
+ * Ask the process of @page, and wait for the answer: 0, or -ETIMEDOUT. => the caller has the lock of the file; it keeps it
+ * until it has read the answer
+ */
+int status_ask(struct status *page, const struct status_question *question, int timeout_ms);
+
+/* Do what is asked of the process of @page, this one, and answer. => kswapd thread */
+void status_serve(void *page);
 
 /* Field 22 of /proc/PID/stat; 0: there is no such process, or /proc does not show it. */
 uint64_t status_start_time(pid_t pid);

@@ -11,7 +11,8 @@
 #include <string.h>
 
 const char *const plant_names[NR_PLANTS] = {"nothing", "raise-first", "no-second-look", "no-reap",
-	"no-zombies", "reap-stopped", "lost-kick", "first-leads", "own-limit"};
+	"no-zombies", "reap-stopped", "lost-kick", "first-leads", "own-limit", "torn-question",
+	"lost-question"};
 
 static const char usage[] =
 	"usage: sim-tree [--seeds N] [--from N] [--seed N] [--plant NAME] [-v]\n"
@@ -27,7 +28,8 @@ static const char usage[] =
 	"  --steps N      so many kills, stops and changes of the limit (chosen by the seed)\n"
 	"  --plant NAME   with a bug planted, which must be found: raise-first, no-second-look, no-reap, "
 	"no-zombies,\n"
-	"                 reap-stopped, lost-kick, first-leads, own-limit\n"
+	"                 reap-stopped, lost-kick, first-leads, own-limit,\n"
+	"                 torn-question, lost-question\n"
 	"  -v             print the schedule\n"
 	"\n"
 	"A seed that fails is tried again with fewer processes and steps; the smallest that still fails is "

@@ -167,6 +167,7 @@ static void make_child(struct process *parent)
 	child->pager.faults = 0;
 	child->child = parent->managed;
 	child->restart = false;
+	child->page = NULL;
 	memset(child->threads, 0, sizeof(child->threads));
 	world_say("process %d forks %d", parent->pid, child->pid);
 
@@ -296,6 +297,8 @@ static void start(struct process *p)
 			model_open(p, memory, most);
 			share_attach();
 			share_start();
+			run.record = &world.ledger.records[0];
+			ask_page();
 			p->managed = true;
 		}
 	}
@@ -307,6 +310,7 @@ static void start_as_child(struct process *p)
 	share_fork_child();
 	if (share.ledger)
 		share_fork_start();
+	ask_page();
 	p->child = false;
 	world_say("process %d runs as a child, %lu KiB", p->pid, share.bytes / KIB);
 }

@@ -61,7 +61,7 @@ void world_fail(const char *format, ...)
 
 static const char *role_name(const struct thread *t)
 {
-	static const char *const names[] = {"program", "share", "governor"};
+	static const char *const names[] = {"program", "share", "governor", "kswapd"};
 
 	return names[t - world.now->threads];
 }
@@ -405,6 +405,8 @@ static void chaos(void)
 	} else if (what == 6 && world.follows) {
 		world.stalled_us += seed_once_in(&world.seed, 4) ? 2000000 : 0;
 		change_host();
+	} else if (what == 7) {
+		ask_begin();
 	} else if (what == 5) {
 		p->limit_asked = (int64_t)(world.ledger.most / (1 + seed_below(&world.seed, 8)));
 		world_say("process %d is asked to set the limit to %ld KiB", p->pid, p->limit_asked / 1024);
@@ -431,6 +433,7 @@ static void become_calm(void)
 			world_say("process %d is continued", p->pid);
 		}
 	}
+	ask_begin();
 }
 
 /* ---- The scheduler ----------------------------------------------------------------------------------- */
@@ -486,6 +489,7 @@ static void become(struct process *p)
 static void restart(struct process *p)
 {
 	become(p);
+	p->page = NULL;
 	p->restart = p->managed = p->child = p->growing = false;
 	memset(&share, 0, sizeof(share));
 	memset(&run, 0, sizeof(run));

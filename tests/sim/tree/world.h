@@ -15,13 +15,15 @@
 
 #include "run/run.h"
 #include "run/tree/share.h"
+#include "run/tree/status.h"
 #include "../coro.h"
 #include "../seed.h"
 
 #define WORLD_PROCESSES 16 /* that exist at once, dead ones that nobody has waited for among them */
+#define WORLD_PAGES 512
 #define MS 1000000ULL
 
-enum role { PROGRAM, SHARE, GOVERNOR, NR_ROLES };
+enum role { PROGRAM, SHARE, GOVERNOR, KSWAPD, NR_ROLES };
 
 struct thread {
 	struct coro coro;
@@ -41,6 +43,12 @@ struct model_pager {
 	uint64_t settled_ns; /* until when pages have left */
 };
 
+/* A status page. It is the file: a process that asks may have it when the process of the page has ended. */
+struct page_file {
+	struct status status;
+	pid_t locked; /* the process that has the file's lock; 0: none */
+};
+
 enum state { NONE, ALIVE, ZOMBIE };
 
 struct process {
@@ -52,6 +60,8 @@ struct process {
 	bool managed; /* its program has the library, and has started */
 	bool restart; /* it has become another program */
 	bool waits; /* for its children */
+	struct page_file *page; /* NULL: none */
+	uint32_t asked; /* the last that it has read of its page */
 	bool child; /* it begins as a fork's child */
 	int64_t limit_asked; /* bytes for all, by `anonmm limit`; 0: none */
 	bool growing; /* in ledger_grow(): its slot may say what it has not got */
@@ -81,6 +91,8 @@ enum plant {
 	PLANT_LOST_KICK,
 	PLANT_FIRST_LEADS,
 	PLANT_OWN_LIMIT,
+	PLANT_TORN_QUESTION,
+	PLANT_LOST_QUESTION,
 	NR_PLANTS,
 };
 
@@ -90,7 +102,9 @@ extern struct world {
 	struct sim_config config;
 	enum plant plant;
 	struct ledger ledger;
+	struct page_file pages[WORLD_PAGES]; /* each is used once */
 	struct process processes[WORLD_PROCESSES];
+	unsigned nr_pages;
 	struct process *now; /* who runs */
 	struct thread *thread;
 	struct coro scheduler;
@@ -142,6 +156,11 @@ void process_dies(struct process *p);
 void real_governor_start(void);
 void real_governor_fork(const struct process *parent, const struct process *child);
 void real_governor_fork_child(void);
+
+/* ask.c: a page for the process that runs; and a process that asks others by their pages */
+void ask_page(void);
+/* A process begins that asks. */
+void ask_begin(void);
 
 /* program.c: what programs do, and the model of their pagers */
 void program_main(void *unused);
