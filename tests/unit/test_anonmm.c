@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define PAGE 4096u
@@ -507,6 +508,75 @@ static void a_handler_may_fault_while_the_library_works(void **state)
 	a_handler_may_fault_in(ANONMM_FAULTS_SIGNAL);
 }
 
+#define STACK_ROOM (256u * 1024)
+
+/* The memory below a small stack, where an overflow would go. */
+static void is_untouched(const uint8_t *memory, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (memory[i] != 0xa5)
+			fail_msg("the stack has overflowed by %zu bytes", bytes - i);
+}
+
+static volatile uintptr_t handler_place;
+
+static void on_measure(int sig)
+{
+	(void)sig;
+	handler_place = (uintptr_t)__builtin_frame_address(0);
+}
+
+/* A stack of @bytes at the end of @memory, for handlers of SIGUSR1. */
+static void use_stack(uint8_t *memory, size_t bytes, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK | SA_RESTART};
+	stack_t stack = {.ss_sp = memory + STACK_ROOM - bytes, .ss_size = bytes};
+
+	assert_int_equal(sigaltstack(&stack, NULL), 0);
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+	memset(memory, 0xa5, STACK_ROOM);
+}
+
+/* The thread faults, or the handler of its signal does, with room for the kernel's frames and 4 KiB. */
+static void faults_with_stack(struct anonmm *mm, uint8_t *memory, size_t bytes, bool in_handler)
+{
+	use_stack(memory, bytes, on_tick);
+	handler_words = anonmm_mmap(mm, NULL, 16 * MIB, PROT_READ | PROT_WRITE);
+	assert_non_null(handler_words);
+	for (size_t i = 0; i < 4096; i++) {
+		handler_words[i * 512] = i;
+		if (in_handler)
+			raise(SIGUSR1);
+	}
+	for (size_t i = 0; i < 4096; i++)
+		assert_int_equal(handler_words[i * 512], i);
+	is_untouched(memory, STACK_ROOM - bytes);
+	assert_int_equal(anonmm_munmap(mm, (void *)handler_words, 16 * MIB), 0);
+}
+
+static void faults_need_no_large_alternate_stack(void **state)
+{
+	struct anonmm_config config = good(ANONMM_UFFD);
+	uint8_t *memory = malloc(STACK_ROOM);
+	stack_t before;
+
+	(void)state;
+	config.faults = ANONMM_FAULTS_SIGNAL;
+	struct anonmm *mm = open_or_skip(&config);
+
+	sigaltstack(NULL, &before);
+	use_stack(memory, STACK_ROOM, on_measure);
+	raise(SIGUSR1);
+	size_t frame = (uintptr_t)(memory + STACK_ROOM) - handler_place;
+
+	faults_with_stack(mm, memory, frame + 4096, false);
+	faults_with_stack(mm, memory, 2 * frame + 4096, true);
+	signal(SIGUSR1, SIG_DFL);
+	sigaltstack(&before, NULL);
+	anonmm_close(mm);
+	free(memory);
+}
+
 static void two_pagers_live_side_by_side(void **state)
 {
 	struct anonmm_config config = good(ANONMM_UFFD);
@@ -554,6 +624,7 @@ int main(void)
 		cmocka_unit_test(pointers_work_without_move),
 		cmocka_unit_test(pointer_calls_do_what_their_models_do),
 		cmocka_unit_test(a_handler_may_fault_while_the_library_works),
+		cmocka_unit_test(faults_need_no_large_alternate_stack),
 		cmocka_unit_test(two_pagers_live_side_by_side),
 	};
 

@@ -6,6 +6,7 @@
  *   real_wait.c     waiting and waking       real_kswapd.c  the kswapd thread, and who else does its work
  *   real_thread.c   the pager thread         real_signal.c  the SIGBUS handler
  *   real_fault.c    faults that cannot be served            real_say.c     words for the person who runs this
+ *   real_stack.c    room for the SIGBUS handler where the program's alternate stack is small
  *   real_where.h    which thread runs where, and when: real_pair.c in thread mode, real_turns.c in signal mode
  *
  * Two threads are started (real_thread.c): kswapd, and in thread mode the pager thread. In signal mode each thread
@@ -189,6 +190,11 @@ bool real_spin_for_read(struct real_machine *m, const struct wait *wait);
 /* real_thread.c, real_kswapd.c */
 int real_threads_start(struct real_machine *m);
 void real_threads_stop(struct real_machine *m);
+/*
+ * Run work(arg), on a stack of the machine's if the thread's alternate stack has little room, or on this one where the
+ * host has no memory for another. => in the handler of @ucontext, all signals blocked
+ */
+void real_with_room(const void *ucontext, void (*work)(void *), void *arg);
 /* The first call in a fork's child: reset what the parent's threads were doing, because they do not exist here. */
 void real_fork_child(struct real_machine *m);
 void *real_kswapd_main(void *machine);

@@ -3,7 +3,8 @@
  * Signal mode: the faulting thread serves its own fault, in the SIGBUS handler that the host
  * kernel runs for a missing page of the managed range.
  *
- * The handler runs with all signals blocked, on an alternate stack in memory that is not managed.
+ * The handler runs with all signals blocked, on an alternate stack in memory that is not managed. Where the program made
+ * that stack, it may be small (real_stack.c).
  * It allocates nothing from the program, and takes only locks whose holders block signals too.
  */
 #include "machine/real/real_internal.h"
@@ -125,18 +126,31 @@ static void pass_on(int signal, siginfo_t *info, void *ucontext)
 		sigaction(signal, &dfl, NULL); /* the access is tried again, and ends the program */
 }
 
+struct caught {
+	struct machine *machine; /* whose range was touched */
+	siginfo_t *info;
+	void *ucontext;
+	bool done;
+};
+
+static void serve_caught(void *arg)
+{
+	struct caught *caught = arg;
+
+	caught->done = real_handle_sigbus(caught->machine, caught->info, caught->ucontext);
+}
+
 static void on_sigbus(int signal, siginfo_t *info, void *ucontext)
 {
+	struct caught caught = {.info = info, .ucontext = ucontext};
 	int saved_errno = errno;
-	bool done = false;
 
-	for (unsigned i = 0; i < MAX_INSTALLED && !done; i++) {
-		struct machine *machine = atomic_load(&installed[i]);
-
-		done = machine && is_ours(real_of(machine), info) &&
-		       real_handle_sigbus(machine, info, ucontext);
+	for (unsigned i = 0; i < MAX_INSTALLED && !caught.done; i++) {
+		caught.machine = atomic_load(&installed[i]);
+		if (caught.machine && is_ours(real_of(caught.machine), info))
+			real_with_room(ucontext, serve_caught, &caught);
 	}
-	if (!done)
+	if (!caught.done)
 		pass_on(signal, info, ucontext);
 	errno = saved_errno;
 }
