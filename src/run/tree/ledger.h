@@ -31,9 +31,10 @@
  * So a process keeps a working set that it uses, because its faults make it hungry. It loses one that it does not
  * touch.
  *
- * The price of LEDGER_HUNGRY_NS: for so long after a process has got enough, the others come to an even share and no
- * further, although memory is free. This is a choice. Faults come in bursts, and a process that lost its claim between
- * two bursts would have to take its share back each time, while the others give back what they had just taken.
+ * A process stops being hungry at once when it does not use what it has. Otherwise LEDGER_HUNGRY_NS must pass since it
+ * last wanted more in vain. The price is that for so long the others come to an even share and no further, although memory
+ * may be free. This is a choice: a process that is short reclaims its own pages, so it has free frames now and then, and
+ * free frames do not show that it is content.
  *
  * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go
  * on with less; so many processes with small shares may exceed the limit together.

@@ -72,14 +72,21 @@ static void account(struct step *step)
 		ledger_kick_others(share.ledger, share.me, true, step->now_ns);
 }
 
+/* With a limit of fewer bytes, pages would have to leave. */
+static uint64_t needed(const struct step *step)
+{
+	return step->used + step->used / 16 + LEDGER_FLOOR;
+}
+
 static void feed(struct step *step)
 {
 	uint64_t since = atomic_load(&share.slot->hungry_ns);
 
 	if (!since)
 		return;
-	if (step->now_ns > since + LEDGER_HUNGRY_NS) {
-		atomic_store(&share.slot->hungry_ns, 0);
+	/* What this process does not use it gives back, so it does not hold the others to an even share. */
+	if (step->now_ns > since + LEDGER_HUNGRY_NS || needed(step) + LEDGER_GRAIN <= share.bytes) {
+		atomic_compare_exchange_strong(&share.slot->hungry_ns, &since, 0);
 		return;
 	}
 	rest_at_most(step, HUNGRY_LOOK_NS);
@@ -90,12 +97,6 @@ static void feed(struct step *step)
 	}
 	if (share_is_short(&step->limit, step->now_ns))
 		share_grow(0, step->now_ns);
-}
-
-/* With a limit of fewer bytes, pages would have to leave. */
-static uint64_t needed(const struct step *step)
-{
-	return step->used + step->used / 16 + LEDGER_FLOOR;
 }
 
 /*

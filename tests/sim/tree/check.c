@@ -5,6 +5,7 @@
 #include "lib/governor.h"
 
 #define SLACK_BYTES (2 * MIB)
+#define CONTENT_NS (200 * MS)
 
 static struct ledger_slot *slot_at(unsigned i)
 {
@@ -44,6 +45,22 @@ static bool is_bound(const struct process *p)
 	       !p->child && !p->restart;
 }
 
+/* With a limit of fewer bytes nothing would have to leave: then the process must soon say that it is content. */
+static void check_content(struct process *p)
+{
+	uint64_t needed =
+		p->pager.used * PAGE_BYTES * 17 / 16 + p->pager.metadata_bytes * 17 / 16 + LEDGER_FLOOR;
+	uint64_t hungry_ns = word(&p->share.slot->hungry_ns);
+	bool idle = hungry_ns && world.now_ns < hungry_ns + LEDGER_HUNGRY_NS && !p->stopped &&
+		    needed + LEDGER_GRAIN <= p->share.bytes;
+
+	if (!idle || hungry_ns != p->idle_hungry_ns || !p->idle_ns) {
+		p->idle_ns = idle ? world.now_ns : 0;
+		p->idle_hungry_ns = hungry_ns;
+	} else if (world.now_ns - p->idle_ns > CONTENT_NS)
+		world_fail("process %d needs nothing, and holds back the others", p->pid);
+}
+
 void check_always(void)
 {
 	for (unsigned i = 0; i < WORLD_PROCESSES; i++) {
@@ -56,6 +73,7 @@ void check_always(void)
 		if (p->pager.limit_bytes > may)
 			world_fail("process %d uses %lu KiB, and its slot says %lu", p->pid,
 				p->pager.limit_bytes / KIB, may / KIB);
+		check_content(p);
 		if (world_owner(word(&p->share.slot->owner)) != p)
 			world_fail("process %d has lost its slot", p->pid);
 	}

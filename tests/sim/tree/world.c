@@ -401,6 +401,7 @@ static void chaos(void)
 		process_dies(p);
 	} else if (what < 5) {
 		p->stopped = !p->stopped;
+		p->idle_ns = 0; /* it could do nothing meanwhile */
 		world_say("process %d is %s", p->pid, p->stopped ? "stopped" : "continued");
 	} else if (what == 6 && world.follows) {
 		world.stalled_us += seed_once_in(&world.seed, 4) ? 2000000 : 0;
@@ -430,6 +431,7 @@ static void become_calm(void)
 
 		if (p->state == ALIVE && p != leader && p->stopped && !seed_once_in(&world.seed, 4)) {
 			p->stopped = false;
+			p->idle_ns = 0;
 			world_say("process %d is continued", p->pid);
 		}
 	}

@@ -67,6 +67,8 @@ struct process {
 	bool growing; /* in ledger_grow(): its slot may say what it has not got */
 	uint64_t share_before; /* then */
 	uint64_t governor_set; /* PLANT_OWN_LIMIT: bytes, the limit that its governor set last */
+	uint64_t idle_ns,
+		idle_hungry_ns; /* since when it has needed nothing and is hungry; its hungry_ns then */
 	bool starved; /* it had too little at each look of the calm */
 	struct share share;
 	struct run run;
