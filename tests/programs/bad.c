@@ -236,6 +236,50 @@ static void recursion_handled(void)
 	recurse(0);
 }
 
+/* A handler that needs most of a large alternate stack. */
+static char *deep_area;
+
+static void on_deep(int sig)
+{
+	volatile char deep[600 * 1024];
+	size_t good = 0;
+
+	for (size_t i = 0; i < sizeof(deep); i += PAGE)
+		deep[i] = deep_area[i * 8];
+	for (size_t i = 0; i < sizeof(deep); i += PAGE)
+		good += deep[i] == sig;
+	say(good == sizeof(deep) / PAGE ? "deep and good\n" : "bad\n");
+}
+
+static void *deep_thread(void *bytes)
+{
+	stack_t stack = {.ss_size = (size_t)bytes, .ss_sp = malloc((size_t)bytes)},
+		off = {.ss_flags = SS_DISABLE};
+
+	for (int i = 0; i < 20; i++) {
+		CHECK(sigaltstack(&stack, NULL) == 0);
+		CHECK(sigaltstack(&off, NULL) == 0);
+	}
+	CHECK(sigaltstack(&stack, NULL) == 0);
+	pthread_kill(pthread_self(), SIGUSR1);
+	return NULL;
+}
+
+static void large_stacks(void)
+{
+	struct sigaction action = {.sa_handler = on_deep, .sa_flags = SA_ONSTACK};
+	pthread_t thread;
+
+	deep_area = map(8 * MIB);
+	memset(deep_area, SIGUSR1, 8 * MIB);
+	sigaction(SIGUSR1, &action, NULL);
+	deep_thread((void *)(1 * MIB));
+	for (size_t i = 1; i < 10; i++) {
+		pthread_create(&thread, NULL, deep_thread, (void *)(i * MIB));
+		pthread_join(thread, NULL);
+	}
+}
+
 /* ---- SIGBUS and SIGSYS from others -------------------------------------------------------------- */
 
 #define SENT_BYTES (8 * MIB)
@@ -653,6 +697,7 @@ static const struct {
 	{"aborts", double_free},
 	{"kills-itself", kills_itself},
 	{"divides", divides},
+	{"large-stacks", large_stacks},
 	{"sent-signals", sent_signals},
 	{"host-says-again", host_says_again},
 	{"traps", traps},

@@ -25,6 +25,12 @@ int real_thread_enter(struct machine *m);
 void real_thread_exit(struct machine *m);
 
 /*
+ * Signal mode. The calling thread's handlers want a stack of @bytes: the alternate stack of real_thread_enter() gets so
+ * much more. 0, also where a handler runs on it now: it stays as it is; or -ENOMEM.
+ */
+int real_thread_room(struct machine *m, size_t bytes);
+
+/*
  * The SIGBUS handler's work. true: the fault was ours and is served; the handler must return. false: the fault is not
  * ours, or the page cannot be had. In the second case a message was said, and @info is as the program should see it.
  */

@@ -71,45 +71,82 @@ bool real_handle_sigbus(struct machine *machine, siginfo_t *info, void *ucontext
 
 /* ---- Alternate stacks ---------------------------------------------------------------------- */
 
+/* Lies behind the end of an alternate stack that was made here, in its last page. */
+struct stack_end {
+	uint64_t magic;
+	uint8_t *memory; /* with the guard page */
+	size_t bytes;
+	uint64_t fill[5];
+};
+
+#define STACK_MAGIC 0x6b6361747373726fULL
+
 /*
- * The handler's frame with all of the CPU's registers, the core's deepest path, and below them the program's own handlers.
- * What is not touched costs nothing.
+ * The handler's frame with all of the CPU's registers, the core's deepest path, and below them the program's own handlers,
+ * for which it may ask for @room. What is not touched costs nothing.
  */
-static size_t altstack_bytes(void)
+static size_t altstack_bytes(size_t room)
 {
-	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 192 * KIB;
+	return page_align_up(getauxval(AT_MINSIGSTKSZ)) + 192 * KIB + page_align_up(room);
+}
+
+static int altstack_make(size_t room)
+{
+	size_t bytes = PAGE_BYTES + altstack_bytes(room);
+	uint8_t *memory = host_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
+
+	if (!memory)
+		return -ENOMEM;
+	host_mprotect((uint64_t)(uintptr_t)memory, PAGE_BYTES, PROT_NONE); /* an overflow must not pass */
+	struct stack_end *end = (struct stack_end *)(memory + bytes) - 1;
+	stack_t stack = {.ss_sp = memory + PAGE_BYTES, .ss_size = bytes - PAGE_BYTES - sizeof(*end)};
+
+	*end = (struct stack_end){.magic = STACK_MAGIC, .memory = memory, .bytes = bytes};
+	int error = (int)host_call(SYS_sigaltstack, &stack, NULL);
+	if (error)
+		host_munmap(memory, bytes);
+	return error;
+}
+
+/* Free the stack, if it was made here. => no handler runs on it */
+static void altstack_free(const stack_t *stack)
+{
+	const struct stack_end *end = (const void *)((uint8_t *)stack->ss_sp + stack->ss_size);
+
+	/* Another stack may end where memory ends: look no further than its last page. */
+	if (((uintptr_t)(end + 1) & ~PAGE_MASK) == 0 && end->magic == STACK_MAGIC &&
+		end->memory + PAGE_BYTES == stack->ss_sp)
+		host_munmap(end->memory, end->bytes);
 }
 
 int real_thread_enter(struct machine *machine)
 {
-	size_t bytes = altstack_bytes();
-	stack_t stack = {.ss_size = bytes};
-	uint8_t *memory;
-	int error;
+	return real_of(machine)->faults == ANONMM_FAULTS_SIGNAL ? altstack_make(0) : 0;
+}
 
-	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
+int real_thread_room(struct machine *machine, size_t room)
+{
+	stack_t old = {.ss_flags = SS_DISABLE};
+
+	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL || room >= SIZE_MAX / 2)
+		return room >= SIZE_MAX / 2 ? -ENOMEM : 0;
+	host_call(SYS_sigaltstack, NULL, &old);
+	if (old.ss_flags & (SS_DISABLE | SS_ONSTACK) || old.ss_size >= altstack_bytes(room) - PAGE_BYTES)
 		return 0;
-	memory = host_mmap(0, bytes + PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_STACK);
-	if (!memory)
-		return -ENOMEM;
-	host_mprotect((uint64_t)(uintptr_t)memory, PAGE_BYTES, PROT_NONE); /* an overflow must not pass */
-	stack.ss_sp = memory + PAGE_BYTES;
-	error = (int)host_call(SYS_sigaltstack, &stack, NULL);
-	if (error)
-		host_munmap(memory, bytes + PAGE_BYTES);
+	int error = altstack_make(room);
+	if (!error)
+		altstack_free(&old);
 	return error;
 }
 
 void real_thread_exit(struct machine *machine)
 {
-	stack_t off = {.ss_flags = SS_DISABLE}, old = {0};
-	size_t bytes = altstack_bytes();
+	stack_t off = {.ss_flags = SS_DISABLE}, old = {.ss_flags = SS_DISABLE};
 
 	if (real_of(machine)->faults != ANONMM_FAULTS_SIGNAL)
 		return;
-	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE) &&
-		old.ss_size == bytes)
-		host_munmap((uint8_t *)old.ss_sp - PAGE_BYTES, bytes + PAGE_BYTES);
+	if (host_call(SYS_sigaltstack, &off, &old) == 0 && !(old.ss_flags & SS_DISABLE))
+		altstack_free(&old);
 }
 
 /* ---- The handler, for programs that use the library themselves --------------------------------- */

@@ -283,6 +283,8 @@ EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 
 	if (stack && !error && !(asked.ss_flags & SS_DISABLE) && asked.ss_size < (size_t)MINSIGSTKSZ)
 		error = ENOMEM;
+	if (stack && !error && !(asked.ss_flags & SS_DISABLE))
+		error = -real_thread_room(run.machine, asked.ss_size);
 	if (stack && !error) {
 		program_stack = asked;
 		has_program_stack = !(asked.ss_flags & SS_DISABLE);
