@@ -184,6 +184,12 @@ struct machine_ops {
 	void (*unlock)(struct machine *);
 
 	/*
+	 * unlock(), then lock(), as the core does in a long walk. A thread that waits for the lock should get it in
+	 * between. NULL: the core calls the two. => pager lock held
+	 */
+	void (*rest)(struct machine *);
+
+	/*
 	 * The event counter @word has moved on: wake all who wait with that word, and nobody else. => pager lock held
 	 * or not
 	 */

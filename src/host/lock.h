@@ -22,6 +22,9 @@ struct lock {
 void lock_slow(struct lock *lock);
 void lock_wake_one(struct lock *lock);
 
+/* Drop the lock, and take it again, so that a thread that waits for it gets it in between. => held by the caller */
+void lock_rest(struct lock *lock);
+
 static inline void lock_init(struct lock *lock)
 {
 	atomic_store(&lock->word, 0);

@@ -57,6 +57,8 @@ struct swapoff {
 	/* where the swapoff goes on. The pointer is only compared, never followed: the space may be gone */
 	struct space *space;
 	uint64_t index;
+	bool caches; /* the spaces have been looked at; pages leave the swap cache now */
+	uint32_t slot; /* the slot where that goes on */
 };
 
 /* Locks: [I] set once  [L] pager lock  [a] atomic */
@@ -123,16 +125,35 @@ struct pager {
 	uint32_t nr_reclaimers; /* [L] threads inside reclaim */
 	uint64_t metadata_bytes; /* [L] host memory that the core's structures take */
 	uint64_t nr_oom; /* [L] faults that ended in FAULT_OOM */
+	unsigned walked; /* [L] steps of walks since the lock was taken; walk_rest() */
 };
 
 static inline void pager_lock(struct pager *pager)
 {
 	pager->machine->ops->lock(pager->machine);
+	pager->walked = 0;
 }
 
 static inline void pager_unlock(struct pager *pager)
 {
 	pager->machine->ops->unlock(pager->machine);
+}
+
+/*
+ * A walk whose length grows with the memory does at most WALK_STEPS steps (of some 100 instructions) in one hold of the
+ * pager lock: some 20 us. walk_rest() is one step of such a walk: drops the lock, so that others can take it, and takes
+ * it again, when that many steps have been done since the lock was taken. Returns true if it has dropped the lock.
+ * walk_rest_now() does so whatever was done.
+ */
+#define WALK_STEPS 512u
+void walk_rest_now(struct pager *pager);
+
+static inline bool walk_rest(struct pager *pager)
+{
+	if (likely(++pager->walked < WALK_STEPS))
+		return false;
+	walk_rest_now(pager);
+	return true;
 }
 
 /* Wake the threads that wait for anything else than a page or a space (WAIT_WORD_COMMON). */

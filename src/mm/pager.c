@@ -23,6 +23,17 @@ void pager_chunk_free(struct pager *pager, void *chunk, size_t bytes)
 	pager->machine->ops->chunk_free(pager->machine, chunk, bytes);
 }
 
+void walk_rest_now(struct pager *pager)
+{
+	if (pager->machine->ops->rest)
+		pager->machine->ops->rest(pager->machine);
+	else {
+		pager_unlock(pager);
+		pager_lock(pager);
+	}
+	pager->walked = 0;
+}
+
 static void word_event(struct pager *pager, unsigned word)
 {
 	atomic_fetch_add(&pager->events[word], 1);

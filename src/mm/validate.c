@@ -261,6 +261,7 @@ static void check_slots(struct census *c, unsigned type)
 {
 	struct swap_area *area = &c->pager->areas[type];
 	uint32_t used = 0, nr_free = 0;
+	struct swap_area sums = {.nr_names = 0};
 
 	for (uint32_t at = 0; at < area->touched; at++) {
 		struct swap_slot *slot = &area->slots[at];
@@ -268,6 +269,10 @@ static void check_slots(struct census *c, unsigned type)
 		struct page *page = slot_page(c->pager, entry);
 
 		used += slot->word != 0;
+		sums.nr_names += slot->count;
+		sums.nr_named += slot->count > 0;
+		sums.nr_cached += page != NULL;
+		sums.nr_named_cached += page && slot->count > 0;
 		/*
 		 * While a PTE gets a copy of the cached page, which is locked, its entry has gone and the slot still
 		 * counts it.
@@ -287,6 +292,9 @@ static void check_slots(struct census *c, unsigned type)
 	}
 	for (uint32_t cluster = 0; cluster < area->clusters.nr; cluster++)
 		nr_free += area->clusters.free[cluster];
+	if (sums.nr_names != area->nr_names || sums.nr_named != area->nr_named ||
+		sums.nr_cached != area->nr_cached || sums.nr_named_cached != area->nr_named_cached)
+		wrong(c, "area %u: its names, or its named and cached slots, are not what is counted", type);
 	if (!clusters_check(&area->clusters))
 		wrong(c, "area %u: the maps of its clusters are not what is free", type);
 	if (used != area->nr_used || nr_free != area->nr_slots - used)

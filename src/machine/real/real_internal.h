@@ -179,6 +179,7 @@ void real_wait(struct machine *machine, const struct wait *wait);
 void real_wake_kswapd(struct machine *machine, bool by_fault);
 void real_lock(struct machine *machine);
 void real_unlock(struct machine *machine);
+void real_rest(struct machine *machine);
 void real_poke_for_others(struct real_machine *m);
 unsigned real_device_fds(
 	struct real_machine *m, const struct wait *waits, unsigned nr_waits, struct pollfd *fds, unsigned nr);

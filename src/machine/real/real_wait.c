@@ -28,6 +28,11 @@ void real_lock(struct machine *machine)
 	lock_take(&real_of(machine)->pager_lock);
 }
 
+void real_rest(struct machine *machine)
+{
+	lock_rest(&real_of(machine)->pager_lock);
+}
+
 /* A kick of kswapd that fell due under the lock comes after the lock is dropped: kswapd takes the lock at once. */
 void real_unlock(struct machine *machine)
 {

@@ -76,6 +76,7 @@ static const struct machine_ops uffd_ops = {
 	.region_unmap = region_unmap,
 	.lock = real_lock,
 	.unlock = real_unlock,
+	.rest = real_rest,
 	.wake = real_wake,
 	.wait = real_wait,
 	.wake_kswapd = real_wake_kswapd,

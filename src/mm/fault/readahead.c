@@ -233,6 +233,7 @@ unsigned swapin_willneed(struct pager *pager, struct vma *vma, uint32_t index, u
 		for (unsigned i = 0; more && i < SWAP_IO_PAGES && index < end; i++)
 			more = read_one(pager, vma, index++, &plug);
 		plug_submit(pager, &plug);
+		walk_rest_now(pager); /* the caller holds the space lock: the VMA stays */
 	}
 	return (unsigned)(pager->stats->readahead - before);
 }

@@ -126,7 +126,7 @@ int unmap_mapping_range(struct file *file, uint32_t first, struct wait *wait)
 	int error = 0;
 
 	while (!error && !links_walk(&file->i_mmap, first, UINT32_MAX, find_mapped, &m))
-		error = unmap_vmas(m.vma->space, m.start, m.vma->end, wait);
+		error = unmap_vma_of_other(m.vma->space, m.start, m.vma->end, wait);
 	return error;
 }
 

@@ -278,10 +278,12 @@ unsigned pager_reclaim(struct pager *pager, unsigned pages)
 		unsigned before = scan.nr_scanned;
 
 		while (scan.nr_reclaimed + scan.nr_written < pages && node_reclaimable(node) > 0 &&
-			!node_hopeless(node, scan.nr_scanned - before))
+			!node_hopeless(node, scan.nr_scanned - before)) {
 			shrink_node(&scan, node,
 				(unsigned)min_u64(
 					pages - scan.nr_reclaimed - scan.nr_written, SWAP_CLUSTER_MAX));
+			walk_rest_now(pager);
+		}
 	}
 	plug_submit(pager, &scan.plug);
 	pager->nr_reclaimers--;

@@ -136,14 +136,17 @@ static bool vma_needs_copy(const struct vma *vma)
 	return !(vma->flags & (VM_SHARED | VM_FOREIGN)) && vma->anon_vma;
 }
 
-/* Copy the PTEs of pages [index, end) of one VMA. *index becomes the page where it stopped. */
+/*
+ * Copy the PTEs of pages [index, end) of one VMA. *index becomes the page where it stopped. Drops the lock now and then:
+ * the VMA is VM_CHANGING, and a page that leaves memory meanwhile is found by both PTEs.
+ */
 static int copy_page_range(struct fork *fork, uint64_t *index, uint64_t end)
 {
 	pte_slot_t *from, *to = NULL;
 	uint64_t last = 0;
 	int error;
 
-	for (; (from = pgtable_next(&fork->parent->pgtable, *index, end, index)) != NULL; ++*index) {
+	for (; (from = space_next(fork->parent, *index, end, index)) != NULL; ++*index) {
 		uint64_t at = *index + fork->shift;
 
 		/* Words of one table follow each other, so a search from the root is not needed for each. */
@@ -299,7 +302,7 @@ static int early_pte(struct fork *fork, struct early *early, uint64_t index, pte
 static int early_gather(struct fork *fork, struct early *early, uint64_t *index, uint64_t end)
 {
 	while (early->nr < EARLY_BATCH) {
-		pte_slot_t *from = pgtable_next(&fork->parent->pgtable, *index, end, index);
+		pte_slot_t *from = space_next(fork->parent, *index, end, index);
 
 		if (!from) {
 			*index = end;

@@ -56,25 +56,63 @@ static pte_slot_t *leaf_or_skip(const struct pgtable *pgtable, uint64_t *index)
 	return (pte_slot_t *)(void *)table;
 }
 
-pte_slot_t *pgtable_next(const struct pgtable *pgtable, uint64_t index, uint64_t end, uint64_t *found)
+pte_slot_t *pgtable_next_near(
+	const struct pgtable *pgtable, uint64_t index, uint64_t end, unsigned *steps, uint64_t *found)
 {
-	while (index < end) {
+	while (index<end && * steps> 0) {
 		pte_slot_t *leaf = leaf_or_skip(pgtable, &index);
 
+		--*steps;
 		if (!leaf)
 			continue;
-		uint64_t stop = min_u64(end, table_end(index, 1));
+		uint64_t first = index, stop = min_u64(min_u64(end, table_end(index, 1)), index + *steps);
 
 		for (; index < stop; index++) {
 			pte_slot_t *ptep = leaf + slot_at(index, 0);
 
 			if (!pte_is_none(pte_load(ptep))) {
+				*steps -= (unsigned)(index - first);
 				*found = index;
 				return ptep;
 			}
 		}
+		*steps -= (unsigned)(stop - first);
 	}
+	*found = min_u64(index, end);
 	return NULL;
+}
+
+pte_slot_t *pgtable_next(const struct pgtable *pgtable, uint64_t index, uint64_t end, uint64_t *found)
+{
+	pte_slot_t *ptep = NULL;
+	uint64_t at = index;
+
+	while (!ptep && at < end) {
+		unsigned steps = UINT32_MAX;
+
+		ptep = pgtable_next_near(pgtable, at, end, &steps, &at);
+	}
+	if (ptep)
+		*found = at;
+	return ptep;
+}
+
+pte_slot_t *space_next(struct space *space, uint64_t index, uint64_t end, uint64_t *found)
+{
+	struct pager *pager = space->pager;
+	pte_slot_t *ptep = NULL;
+
+	walk_rest(pager);
+	while (!ptep && index < end) {
+		unsigned before = WALK_STEPS - pager->walked, steps = before;
+
+		ptep = pgtable_next_near(&space->pgtable, index, end, &steps, &index);
+		pager->walked += before - steps;
+		if (!ptep && index < end)
+			walk_rest_now(pager);
+	}
+	*found = index;
+	return ptep;
 }
 
 /* Free what of @table's children lies wholly in the range; true when nothing is left below it. */

@@ -128,6 +128,8 @@ int unmap_region(struct space *space, uint64_t start, uint64_t end, struct wait 
  * -EAGAIN with *wait: a page is busy; progress is kept.
  */
 int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
+/* The same for a caller that does not hold the space lock (truncation): the lock is dropped for the machine alone. */
+int unmap_vma_of_other(struct space *space, uint64_t start, uint64_t end, struct wait *wait);
 
 /*
  * Hide every page of the range, before its region changes: the pages are armed afterwards, with their bytes at their

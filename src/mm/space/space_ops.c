@@ -117,22 +117,26 @@ static int make_page_tables(struct space *space, uint64_t from, uint64_t to, uin
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
 	uint64_t shift = space_index(space, to) - index;
 
-	for (; pgtable_next(&space->pgtable, index, end, &index); index++)
+	for (; space_next(space, index, end, &index); index++)
 		if (!pgtable_make(space->pager, &space->pgtable, index + shift))
 			return -ENOMEM;
 	return 0;
 }
 
-/* Move PTE words to another place. The pages are hidden, so no address shows them. => tables are made */
+/*
+ * Move PTE words to another place. The pages are hidden, so no address shows them. Drops the lock: faults wait, and the
+ * reverse map asks both VMAs, so it finds each word at the old place or at the new one. => tables are made
+ */
 static void move_page_tables(struct space *space, uint64_t from, uint64_t to, uint64_t len)
 {
 	uint64_t index = space_index(space, from), end = space_index(space, from + len);
 	uint64_t shift = space_index(space, to) - index;
 	pte_slot_t *ptep;
 
-	for (; (ptep = pgtable_next(&space->pgtable, index, end, &index)) != NULL; index++) {
+	for (; (ptep = space_next(space, index, end, &index)) != NULL; index++) {
 		pte_store(pgtable_find(&space->pgtable, index + shift), pte_load(ptep));
 		pte_store(ptep, 0);
+		ksm_move(space, index, index + shift, 1);
 	}
 	ksm_move(space, space_index(space, from), space_index(space, to), end - space_index(space, from));
 }
@@ -337,13 +341,14 @@ int space_mremap(struct space *space, uint64_t *addr, uint64_t old_len, uint64_t
 
 /* ---- madvise ------------------------------------------------------------------------------------ */
 
-/* Isolate pages of [index, end) for the advice, up to a batch. *index becomes the page where it stopped. */
+/* Isolate pages of [index, end) for the advice, up to a batch, or what is near. *index becomes the page where it stopped. */
 static void isolate_range(struct space *space, uint64_t *index, uint64_t end, struct page_head *list)
 {
 	pte_slot_t *ptep;
-	unsigned nr = 0;
+	unsigned nr = 0, steps = WALK_STEPS;
 
-	while (nr < SWAP_CLUSTER_MAX && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
+	while (nr < SWAP_CLUSTER_MAX &&
+		(ptep = pgtable_next_near(&space->pgtable, *index, end, &steps, index)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		(*index)++;
@@ -356,8 +361,6 @@ static void isolate_range(struct space *space, uint64_t *index, uint64_t end, st
 			isolate_lru_page(space->pager, page, list))
 			nr++;
 	}
-	if (nr < SWAP_CLUSTER_MAX)
-		*index = end;
 }
 
 static void advise_reclaim(struct space *space, uint64_t start, uint64_t end, bool pageout)
@@ -372,6 +375,7 @@ static void advise_reclaim(struct space *space, uint64_t start, uint64_t end, bo
 			reclaim_pages(space->pager, &list);
 		else
 			deactivate_pages(space->pager, &list);
+		walk_rest_now(space->pager); /* nothing is isolated now */
 	}
 }
 
@@ -413,6 +417,7 @@ static int populate(struct space *space, uint64_t *addr, uint64_t end, enum popu
 	struct pager *pager = space->pager;
 
 	while (*addr < end) {
+		walk_rest(pager);
 		bool write = populate_writes(space, *addr, how);
 
 		if (is_populated(space, *addr, write)) {
@@ -527,7 +532,7 @@ static int advise_free(struct space *space, uint64_t start, uint64_t end, struct
 			return -EINVAL;
 	if (!space->pager->machine->ops->sees_write)
 		return unmap_vmas(space, start, end, wait);
-	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
+	for (; (ptep = space_next(space, index, last, &index)) != NULL; index++) {
 		pte_t pte = pte_load(ptep);
 
 		if (pte_is_swap(pte)) {
@@ -610,7 +615,8 @@ static int set_locked(struct space *space, uint64_t start, uint64_t end, bool lo
 }
 
 /*
- * Move the pages that are in memory to the list where they belong now. For an isolated page, reclaim does that when it
+ * Move the pages that are in memory to the list where they belong now. Drops the lock: the VMAs have their mark already,
+ * so what comes in meanwhile is on the right list. For an isolated page, reclaim does that when it
  * looks at the page next.
  */
 static void requeue_range(struct space *space, uint64_t start, uint64_t end, bool lock)
@@ -618,7 +624,7 @@ static void requeue_range(struct space *space, uint64_t start, uint64_t end, boo
 	uint64_t index = space_index(space, start), last = space_index(space, end);
 	pte_slot_t *ptep;
 
-	for (; (ptep = pgtable_next(&space->pgtable, index, last, &index)) != NULL; index++) {
+	for (; (ptep = space_next(space, index, last, &index)) != NULL; index++) {
 		pte_t pte = pte_load(ptep);
 
 		if (!(pte & (PTE_PRESENT | PTE_MIGRATION)) || (pte & PTE_ZERO))

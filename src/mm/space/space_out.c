@@ -2,7 +2,7 @@
 /* What of a space is not at its addresses: for a caller whose memory is about to be looked at from outside. */
 #include "mm/mm.h"
 
-#define LOOK_MAX 4096 /* words looked at while the lock is held once */
+#define LOOK_MAX 2048 /* words looked at while the lock is held once */
 
 static bool is_away(pte_t pte, enum space_away what)
 {
@@ -12,11 +12,11 @@ static bool is_away(pte_t pte, enum space_away what)
 /* Look at up to LOOK_MAX words from *at on. true: the word at *at is one. *at moves on. => pager lock held */
 static bool next_out(struct space *space, enum space_away what, uint64_t *at, uint64_t end)
 {
-	for (unsigned looked = 0; looked < LOOK_MAX && *at < end; looked++) {
-		uint64_t found;
-		pte_slot_t *ptep = pgtable_next(&space->pgtable, *at, end, &found);
+	unsigned steps = LOOK_MAX;
 
-		*at = ptep ? found : end;
+	while (*at < end && steps > 0) {
+		pte_slot_t *ptep = pgtable_next_near(&space->pgtable, *at, end, &steps, at);
+
 		if (ptep && is_away(pte_load(ptep), what))
 			return true;
 		*at += ptep != NULL;

@@ -14,6 +14,7 @@
 /* Pages of a range that are taken away together. */
 struct zap {
 	struct space *space;
+	bool rests; /* the caller holds the space lock, so the walk may drop the pager lock between two pages */
 	unsigned nr;
 	struct zapped {
 		struct page *page;
@@ -40,6 +41,15 @@ static bool zap_add(struct zap *zap, uint64_t index, pte_slot_t *ptep)
 	pte_hide(pager, find_vma(zap->space, addr), addr, ptep, &zap->batch);
 	zap->at[zap->nr++] = (struct zapped){page, ptep, addr};
 	return true;
+}
+
+/* The next word that is not none, from *index on. What the batch has is locked, so the lock may be dropped. */
+static pte_slot_t *zap_next(struct zap *zap, uint64_t *index, uint64_t end)
+{
+	struct space *space = zap->space;
+
+	return zap->rests ? space_next(space, *index, end, index)
+			  : pgtable_next(&space->pgtable, *index, end, index);
 }
 
 /* Is the page anonymous, without a slot? Then it is written when it leaves memory, whether it is dirty or not. */
@@ -116,7 +126,7 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	struct pager *pager = space->pager;
 	pte_slot_t *ptep;
 
-	while (!zap_full(zap) && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
+	while (!zap_full(zap) && (ptep = zap_next(zap, index, end)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		if (pte_is_swap(pte)) {
@@ -137,12 +147,13 @@ static struct page *zap_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	return NULL;
 }
 
-int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+static int zap_range(struct space *space, uint64_t start, uint64_t end, bool rests, struct wait *wait)
 {
 	uint64_t index = space_index(space, start), last = space_index(space, end);
 	struct zap zap;
 
 	zap.space = space;
+	zap.rests = rests;
 	zap.nr = zap.batch.nr = 0;
 	while (index < last) {
 		struct page *busy = zap_gather(&zap, &index, last);
@@ -159,6 +170,16 @@ int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *w
 	return 0;
 }
 
+int unmap_vmas(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	return zap_range(space, start, end, true, wait);
+}
+
+int unmap_vma_of_other(struct space *space, uint64_t start, uint64_t end, struct wait *wait)
+{
+	return zap_range(space, start, end, false, wait);
+}
+
 /*
  * As zap_gather(): lock and hide the pages of one batch from *index on. The zero page is not hidden: its PTE becomes
  * none, and the next touch maps it again. A page that is moving is hidden already; it comes back armed.
@@ -169,7 +190,7 @@ static struct page *hide_gather(struct zap *zap, uint64_t *index, uint64_t end)
 	struct pager *pager = space->pager;
 	pte_slot_t *ptep;
 
-	while (!zap_full(zap) && (ptep = pgtable_next(&space->pgtable, *index, end, index)) != NULL) {
+	while (!zap_full(zap) && (ptep = zap_next(zap, index, end)) != NULL) {
 		pte_t pte = pte_load(ptep);
 
 		if (pte & PTE_ZERO) {
@@ -205,6 +226,7 @@ int hide_range(struct space *space, uint64_t start, uint64_t end, struct wait *w
 	struct zap zap;
 
 	zap.space = space;
+	zap.rests = true;
 	while (index < last) {
 		zap.nr = zap.batch.nr = 0;
 		struct page *busy = hide_gather(&zap, &index, last);

@@ -270,7 +270,7 @@ static bool slot_leased(struct pager *pager, swp_entry_t entry)
 	TAILQ_FOREACH (lease, &pager->leases, link) {
 		const uint64_t *map = lease->map[entry.type];
 
-		if (map && entry.slot < lease->nr[entry.type] &&
+		if (map && !lease->ends && entry.slot < lease->nr[entry.type] &&
 			map[entry.slot / 64] >> (entry.slot % 64) & 1)
 			return true;
 	}
@@ -308,18 +308,29 @@ static void slot_release(struct pager *pager, swp_entry_t entry)
 
 void swap_duplicate(struct pager *pager, swp_entry_t entry)
 {
+	struct swap_area *area = &pager->areas[entry.type];
 	struct swap_slot *slot = swap_slot(pager, entry);
 
 	assert(word_kind(slot) != WORD_FREE && slot->count < UINT16_MAX);
-	slot->count++;
+	area->nr_names++;
+	if (slot->count++ > 0)
+		return;
+	area->nr_named++;
+	area->nr_named_cached += word_kind(slot) == WORD_PAGE;
 }
 
 void swap_free(struct pager *pager, swp_entry_t entry)
 {
+	struct swap_area *area = &pager->areas[entry.type];
 	struct swap_slot *slot = swap_slot(pager, entry);
 
 	assert(slot->count > 0);
-	if (--slot->count == 0 && word_kind(slot) != WORD_PAGE)
+	area->nr_names--;
+	if (--slot->count > 0)
+		return;
+	area->nr_named--;
+	area->nr_named_cached -= word_kind(slot) == WORD_PAGE;
+	if (word_kind(slot) != WORD_PAGE)
 		slot_release(pager, entry);
 }
 
@@ -332,14 +343,24 @@ struct page *slot_page(struct pager *pager, swp_entry_t entry)
 
 void slot_set_page(struct pager *pager, swp_entry_t entry, struct page *page)
 {
-	swap_slot(pager, entry)->word = (page_pfn(pager, page) << 2) | WORD_PAGE;
+	struct swap_area *area = &pager->areas[entry.type];
+	struct swap_slot *slot = swap_slot(pager, entry);
+
+	if (word_kind(slot) != WORD_PAGE) {
+		area->nr_cached++;
+		area->nr_named_cached += slot->count > 0;
+	}
+	slot->word = (page_pfn(pager, page) << 2) | WORD_PAGE;
 }
 
 void slot_clear_page(struct pager *pager, swp_entry_t entry, uint32_t shadow)
 {
+	struct swap_area *area = &pager->areas[entry.type];
 	struct swap_slot *slot = swap_slot(pager, entry);
 
 	assert(word_kind(slot) == WORD_PAGE);
+	area->nr_cached--;
+	area->nr_named_cached -= slot->count > 0;
 	slot->word = shadow == NO_SHADOW ? WORD_USED : ((shadow & SHADOW_MASK) << 2) | WORD_SHADOW;
 	if (slot->count == 0)
 		slot_release(pager, entry);
@@ -401,7 +422,10 @@ static void lease_free(struct pager *pager, struct swap_lease *lease)
 	pager_chunk_free(pager, lease, page_align_up(sizeof(*lease)));
 }
 
-/* Add the slots of area @type that are named now to the lease's map. false: no memory, and the map is as it was. */
+/*
+ * Add the slots of area @type that are named now to the lease's map. Drops the lock: no name changes while the pager is
+ * frozen. false: no memory, and the map is as it was.
+ */
 static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned type)
 {
 	struct swap_area *area = &pager->areas[type];
@@ -414,9 +438,11 @@ static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned t
 		return false;
 	if (lease->map[type])
 		memcpy(map, lease->map[type], (lease->nr[type] + 63ul) / 64 * sizeof(uint64_t));
-	for (uint32_t slot = 0; slot < area->touched; slot++)
+	for (uint32_t slot = 0; slot < area->touched; slot++) {
 		if (area->slots[slot].count > 0)
 			map[slot / 64] |= 1ull << (slot % 64);
+		walk_rest(pager);
+	}
 	lease_map_free(pager, lease, type);
 	lease->map[type] = map;
 	lease->nr[type] = area->touched;
@@ -425,7 +451,7 @@ static bool lease_fill(struct pager *pager, struct swap_lease *lease, unsigned t
 
 /*
  * The rule at the head of swap_slots.h: mapped pages leave the swap cache, because their slots can no longer be written
- * once they are leased.
+ * once they are leased. Drops the lock: no mapping changes while the pager is frozen.
  */
 static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 {
@@ -437,6 +463,7 @@ static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 			delete_from_swap_cache(pager, page, NO_SHADOW);
 			page_set(page, PG_dirty);
 		}
+		walk_rest(pager);
 	}
 }
 
@@ -444,7 +471,7 @@ static void unshare_mapped_pages(struct pager *pager, const struct node *node)
 static int lease_extend(struct pager *pager, struct swap_lease *lease)
 {
 	assert(pager->frozen);
-	for (unsigned n = 0; n < pager->nr_nodes; n++)
+	for (unsigned n = 0; n < pager->nr_nodes && pager->nr_swapcache > 0; n++)
 		unshare_mapped_pages(pager, &pager->nodes[n]);
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		if (!lease_fill(pager, lease, type))
@@ -479,22 +506,26 @@ int pager_lease_join(struct pager *pager, struct swap_lease *lease)
 	return error;
 }
 
+/* Drops the lock. The area stays: swapoff refuses one that a lease in the list has a map of. */
 static void free_deferred(struct pager *pager, unsigned type, const struct swap_lease *lease)
 {
 	struct swap_area *area = &pager->areas[type];
 
-	for (uint32_t slot = 0; lease->map[type] && slot < lease->nr[type]; slot++)
+	for (uint32_t slot = 0; lease->map[type] && slot < lease->nr[type]; slot++) {
 		if ((lease->map[type][slot / 64] >> (slot % 64) & 1) &&
 			(area->slots[slot].flags & SLOT_DEFERRED))
 			slot_release(pager, (swp_entry_t){(uint8_t)type, slot});
+		walk_rest(pager);
+	}
 }
 
 void pager_lease_end(struct pager *pager, struct swap_lease *lease)
 {
 	pager_lock(pager);
-	TAILQ_REMOVE(&pager->leases, lease, link);
+	lease->ends = true;
 	for (unsigned type = 0; type < pager->nr_areas; type++)
 		free_deferred(pager, type, lease);
+	TAILQ_REMOVE(&pager->leases, lease, link);
 	lease_free(pager, lease);
 	pager_event(pager);
 	pager_unlock(pager);

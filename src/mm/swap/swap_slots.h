@@ -62,6 +62,9 @@ struct swap_area {
 	void *cluster_memory; /* [I] memory of @clusters */
 	uint32_t cursor; /* [L] slot to try next */
 	uint32_t nr_used; /* [L] slots whose word is not free */
+	/* [L] names of slots (their counts' sum); slots that are named; cached ones; slots that are both */
+	uint64_t nr_names;
+	uint32_t nr_named, nr_cached, nr_named_cached;
 	uint64_t nr_refused; /* [L] writes for which the device had no room */
 	/* [L] slots below this one were used at some time: the part of the table that takes memory */
 	uint32_t touched;
@@ -82,6 +85,7 @@ struct swap_area {
  */
 struct swap_lease {
 	TAILQ_ENTRY(swap_lease) link;
+	bool ends; /* [L] nobody reads there any more; what was deferred for it is being freed */
 	uint64_t *map[MAX_SWAP_AREAS]; /* NULL: nothing is leased there */
 	uint32_t nr[MAX_SWAP_AREAS]; /* slots that the map has a bit for; no slot behind them is leased */
 };

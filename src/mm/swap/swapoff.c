@@ -32,19 +32,9 @@ static bool is_off_entry(const struct pager *pager, pte_t word)
 /* ---- Is there room? ------------------------------------------------------------------------------ */
 
 /* Frames that its content will take: what is cached has one; where frames cannot be shared each user needs its own. */
-static uint64_t frames_needed(struct pager *pager, const struct swap_area *area, uint8_t type)
+static uint64_t frames_needed(const struct pager *pager, const struct swap_area *area)
 {
-	uint64_t nr = 0;
-
-	for (uint32_t at = 0; at < area->touched; at++) {
-		unsigned users = area->slots[at].count;
-
-		if (users == 0)
-			continue;
-		nr += pager->machine->ops->can_share ? 1 : users;
-		nr -= slot_page(pager, (swp_entry_t){type, at}) != NULL;
-	}
-	return nr;
+	return (pager->machine->ops->can_share ? area->nr_named : area->nr_names) - area->nr_named_cached;
 }
 
 /* Free frames, pages of files that can be read again, and free slots elsewhere that pages of ours can go to. */
@@ -257,20 +247,26 @@ static struct space *off_space(struct pager *pager)
 	return TAILQ_FIRST(&pager->spaces);
 }
 
-/* One space from off.index on. */
+/* A stretch of one space, from off.index on. OFF_LOOK_AGAIN: there is more of it. Drops the lock. */
 static int unuse_space(struct pager *pager, struct space *space, struct wait *wait)
 {
 	uint64_t end = space->bytes >> PAGE_SHIFT, index = pager->off.index;
+	unsigned steps = WALK_STEPS;
 	pte_slot_t *ptep;
 	int error = 0;
 
 	pager->off.space = space;
-	for (; !error && (ptep = pgtable_next(&space->pgtable, index, end, &index)) != NULL; index++) {
+	for (; !error && (ptep = pgtable_next_near(&space->pgtable, index, end, &steps, &index)) != NULL;
+		index++) {
 		pager->off.index = index; /* before the lock may drop: the space may be gone after */
 		if (is_off_entry(pager, pte_load(ptep)))
 			error = unuse_pte(pager, space, index, ptep, wait);
 	}
-	return error;
+	if (error || index >= end)
+		return error;
+	pager->off.index = index;
+	walk_rest_now(pager);
+	return OFF_LOOK_AGAIN;
 }
 
 static int unuse_spaces(struct pager *pager, struct wait *wait)
@@ -322,25 +318,31 @@ static int unuse_files(struct pager *pager, struct wait *wait)
 	return 0;
 }
 
-/* Pages that are only cached, or mapped and cached by a slot that nobody names. OFF_LOOK_AGAIN: some slot is still named */
+/*
+ * Pages that are only cached, or mapped and cached by a slot that nobody names, from off.slot on. Drops the lock.
+ * OFF_LOOK_AGAIN: there is more to look at, or at the end of the pass a slot is still named or cached.
+ */
 static int unuse_cache(struct pager *pager, struct wait *wait)
 {
 	struct swap_area *area = off_area(pager);
-	bool named = false;
 
-	for (uint32_t at = 0; at < area->touched; at++) {
-		struct page *page = slot_page(pager, (swp_entry_t){(uint8_t)pager->off.type, at});
+	while (pager->off.slot < area->touched) {
+		struct page *page = slot_page(pager, (swp_entry_t){pager->off.type, pager->off.slot});
 
-		named = named || area->slots[at].count > 0;
-		if (!page)
-			continue;
-		if (page_has_any(page, PG_locked | PG_writeback))
+		if (page && page_has_any(page, PG_locked | PG_writeback))
 			return off_wait_page(pager, page, wait);
-		page_get(page);
-		off_free_slot(pager, page);
-		page_put(pager, page);
+		if (page) {
+			page_get(page);
+			off_free_slot(pager, page);
+			page_put(pager, page);
+		}
+		pager->off.slot++;
+		if (walk_rest(pager))
+			return OFF_LOOK_AGAIN; /* this swapoff may have ended meanwhile: off_run() looks */
 	}
-	return named ? OFF_LOOK_AGAIN : 0;
+	pager->off.caches = false;
+	pager->off.slot = 0;
+	return area->nr_named + area->nr_cached > 0 ? OFF_LOOK_AGAIN : 0;
 }
 
 /* ---- Begin, end ------------------------------------------------------------------------------------------- */
@@ -361,7 +363,7 @@ static int off_begin(struct pager *pager, uint8_t type)
 
 	if (area_is_leased(pager, type))
 		return -EBUSY;
-	if (frames_needed(pager, area, type) > room_elsewhere(pager, area))
+	if (frames_needed(pager, area) > room_elsewhere(pager, area))
 		return -ENOMEM;
 	pager->off = (struct swapoff){.running = true, .type = type};
 	if (area_counts(area))
@@ -387,11 +389,14 @@ static int off_step(struct pager *pager, struct wait *wait)
 {
 	if (off_area(pager)->nr_used == 0)
 		return 0; /* nobody names a slot: no page table needs a look */
-	int error = unuse_spaces(pager, wait);
+	int error = pager->off.caches ? 0 : unuse_spaces(pager, wait);
 
-	if (!error)
+	if (!error && !pager->off.caches)
 		error = unuse_files(pager, wait);
-	return error ? error : unuse_cache(pager, wait);
+	if (error)
+		return error;
+	pager->off.caches = true;
+	return unuse_cache(pager, wait);
 }
 
 /* Nobody may be inside the device any more. -EAGAIN: somebody is */
