@@ -5,7 +5,7 @@ sim=$1
 failed=0
 for plant in raise-first no-second-look no-reap no-zombies reap-stopped lost-kick first-leads own-limit torn-question lost-question; do
 	seeds=200
-	[ $plant = own-limit ] && seeds=2000 # it takes a leader that is stopped at one place, replaced, and continued
+	case $plant in first-leads | own-limit) seeds=2000 ;; esac # a leader must be stopped at one place, and others go on
 	out=$("$sim" --seeds $seeds --plant $plant | grep -a -E '^seed|^the schedule|FAILED')
 	case $out in
 	*"the schedule of"*FAILED*) echo "found: $plant" ;;
