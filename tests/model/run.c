@@ -69,7 +69,7 @@ static void check_empty(struct run *run)
 	struct anonmm_stats stats;
 
 	/* Writes of pages that are gone end by and by, perhaps in another thread's poll. */
-	for (int tries = 0; tries < 1000; tries++) {
+	for (int tries = 0; tries < 10000; tries++) {
 		pager_poll(world.pager, SWAP_READ, 1);
 		pager_poll(world.pager, SWAP_WRITE, 1);
 		pager_stats(world.pager, &stats);
