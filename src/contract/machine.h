@@ -197,18 +197,18 @@ struct machine_ops {
 
 	/*
 	 * Wait until @wait may be over; it may return too early. The core never calls this. The library's calls do when
-	 * the core returned -EAGAIN, and so does the machine's own fault handler. When @wait is for frames or for a
-	 * write, the machine calls kswapd_step(), too: only reclaim frees what was written, and a device that is memory
+	 * the core returned -EAGAIN, and so does the machine's own fault handler. When @wait is for frames, the machine has
+	 * kswapd_step() called, too: only reclaim frees what was written, and a device that is memory
 	 * has ended its writes before anybody waits. soft: runs kswapd and the devices itself, so that time passes. =>
 	 * pager lock not held
 	 */
 	void (*wait)(struct machine *, const struct wait *);
 
 	/*
-	 * Have kswapd_step() called soon. @by_fault: a fault took the free frames below the low watermark; the work may
-	 * wait for the next fault. Otherwise the work must be done even if nobody ever faults again. Real memory: with
-	 * @by_fault this normally sets a flag for the next fault, otherwise it wakes the kswapd thread. => pager lock
-	 * held
+	 * Have kswapd_step() called soon. @by_fault: a fault took the free frames below the low watermark; whoever
+	 * serves faults may do the work after them. Otherwise the work must be done even if nobody ever faults again.
+	 * Real memory: with @by_fault this normally sets a flag, which the thread that serves a fault sees when it is
+	 * done; otherwise it wakes the kswapd thread. => pager lock held
 	 */
 	void (*wake_kswapd)(struct machine *, bool by_fault);
 

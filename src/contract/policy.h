@@ -55,7 +55,8 @@ uint64_t cost_store_most(uint64_t memory, const struct swap_cost *behind);
  *
  * `pages` is the number of pages in the store, x the number of pages in `step` frames of the store. A near page that
  * is saved is worth one way out and in again. A far or a beyond page is worth the additional time of a read from
- * behind. The share goes up or down by one step when one side has gained more.
+ * behind. The share goes down by one step when
+ * near pages have cost more. It goes up when the other side has cost several times as much (tier.c).
  */
 struct tier {
 	uint32_t share; /* of the frames, in 1/TIER_WHOLE, at most; 0: not chosen yet */

@@ -89,7 +89,9 @@ struct swapdev_ops {
 
 	/*
 	 * Start all requests of @list, and empty the list. A request that cannot be started ends with a result other
-	 * than 0. The device keeps no order between requests.
+	 * than 0. The device keeps no order between requests. A done() that a device in front has given may call
+	 * submit() again, from inside this device's submit() or poll().
+	 * => pager lock not held; page locks, the space lock and kswapd's lock may be. The submitter has set result to 0
 	 */
 	void (*submit)(struct swapdev *, struct swap_io_list *list);
 

@@ -179,8 +179,8 @@ void wait_on_page(struct pager *pager, struct page *page, enum wait_for what, st
 void wait_on_space(struct space *space, struct wait *wait);
 
 /*
- * Ask the machine for kswapd's work, because a fault found frames few. The next fault may do the work: on real memory
- * this normally only sets a flag for it (real_kswapd.c).
+ * Ask the machine for kswapd's work, because a fault found frames few. The thread that serves the fault may do the
+ * work afterwards: on real memory this normally only sets a flag for it (real_kswapd.c).
  */
 void pager_wake_kswapd(struct pager *pager);
 /* Ask for kswapd's work when it must be done even if nobody ever faults again: the kswapd thread does it. */

@@ -3,8 +3,8 @@
  * Who calls kswapd_step():
  *
  *   - Mostly the thread that has just served a fault (real_kswapd_help). The core's request for it, wake_kswapd() with
- *     by_fault, only sets the flag help_due, and the next fault does the work. So on real memory "kswapd is woken"
- *     normally means: the next fault does some of kswapd's work.
+ *     by_fault, only sets the flag help_due. The thread looks at the flag when its fault is served, and does
+ *     HELP_PAGES pages. It does nothing if another thread is at it.
  *   - A thread that waits for a lone read does a little (real_kswapd_meanwhile).
  *   - The kswapd thread does the work when nobody faults, when several threads are paired with the pager thread, and
  *     when the last step could reclaim nothing (help_in_vain).

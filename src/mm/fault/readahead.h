@@ -3,8 +3,8 @@
  * Readahead and birth-around: how many pages a fault serves at once, and which.
  *
  * The policy of streams decides that (contract/policy.h). One window serves both swap-in (pages are read before they
- * are asked for, then mapped in one go) and births (new pages in runs). Reads are issued one window ahead, so the
- * device works while the program does.
+ * are asked for, then mapped in one go) and births (new pages in runs). Reads are issued up to two windows ahead, so
+ * the device works while the program does.
  */
 #ifndef ANONMM_READAHEAD_H
 #define ANONMM_READAHEAD_H

@@ -17,7 +17,7 @@
  *   PG_lru       <=>  on a list of reclaim, or isolated
  *   PG_active     =>  on an active list, or isolated
  *   PG_writeback  =>  PG_swapcache
- *   _count == 0  <=>  on the free list
+ *   _count == 0  <=>  free (a bit in the map of free frames), reserved, or never used
  */
 #ifndef ANONMM_PAGE_H
 #define ANONMM_PAGE_H

@@ -379,8 +379,9 @@ static void say_failure(struct pager *pager, const struct swap_area *area, const
 			io->dir == SWAP_READ ? "read" : "write", io->nr, io->slot, area->dev->uri,
 			io->result ? failure_words(io->result) : "the content is not what was written",
 			(unsigned long long)n,
-			io->dir == SWAP_READ ? "; programs that need these pages get SIGBUS"
-					     : "; the pages stay in memory");
+			io->dir == SWAP_WRITE                 ? "; the pages stay in memory"
+			: io->nr > 1 || io->result == -ENOMEM ? "; each page is read again when it is needed"
+							      : "; programs that need this page get SIGBUS");
 }
 
 /* A full device is no error, but somebody may want to know: say it the 1st, 2nd, 4th, 8th time, and so on. */

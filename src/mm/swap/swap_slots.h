@@ -6,8 +6,8 @@
  *
  *      free | used | the cached page (SWAP_HAS_CACHE) | a shadow: when its page was removed
  *
- * Slots are handed out in ascending runs, from clusters that are wholly free where there are such (next_cluster() says
- * when not). So pages that are evicted together lie together, and one write carries many pages.
+ * Slots are handed out in ascending runs, from clusters that are wholly free where there are such (clusters.h;
+ * next_cluster() in swap_slots.c says when not). So pages that are evicted together lie together, and one write carries many pages.
  *
  * A slot can be written by us unless one of these holds: its area is inherited (we are a fork's child, and the slots
  * are the parent's); its area is being given up (swapoff); the slot is leased (we are the parent, and a child still

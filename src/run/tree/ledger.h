@@ -12,8 +12,10 @@
  * begins another. It stays until the launcher's report. The core counts in the record itself, so the counters are there
  * even after the process was killed.
  *
- * A process writes to its own slot and record alone. Nobody waits for another process, and nobody holds a lock, so a
- * process may be stopped or killed at any moment. The free part of the limit is what no slot has:
+ * A process writes the share in its own slot, and its own record, alone. A few fields of a slot and of the head are
+ * written by all processes, each by one atomic operation; the comment of the field says so. Nobody waits for another
+ * process, and nobody holds a lock, so a process may be stopped or killed at any moment. The free part of the limit is
+ * what no slot has:
  *
  *      free = limit - sum of share over the slots of processes that live
  *
@@ -32,9 +34,9 @@
  * touch.
  *
  * A process stops being hungry at once when it does not use what it has. Otherwise LEDGER_HUNGRY_NS must pass since it
- * last wanted more in vain. The price is that for so long the others come to an even share and no further, although memory
- * may be free. This is a choice: a process that is short reclaims its own pages, so it has free frames now and then, and
- * free frames do not show that it is content.
+ * last wanted more in vain. The price is that for so long the others come to an even share and no further, although
+ * memory may be free. This is a choice: a process that is short reclaims its own pages, so it has free frames now and
+ * then, and free frames do not show that it is content.
  *
  * Invariant: the sum of shares is at most the limit. One exception: every process has its floor, because it cannot go
  * on with less; so many processes with small shares may exceed the limit together.
@@ -163,9 +165,9 @@ void ledger_kick(struct ledger *ledger, unsigned slot);
 void ledger_kick_others(struct ledger *ledger, unsigned me, bool hungry, uint64_t now_ns);
 
 /*
- * Does @me do what one process must do for all: does it follow the host? The leader asks once a second, and so says that
- * it still runs. Another process takes its place when the leader has not asked for LEDGER_LEAD_MS, because it is stopped,
- * was killed, or is another program now; and at once when the leader's slot is free.
+ * Does @me do what one process must do for all: does it follow the host? The leader asks once a second, and so says
+ * that it still runs. Another process takes its place when the leader has not asked for LEDGER_LEAD_MS, because it is
+ * stopped, was killed, or is another program now; and at once when the leader's slot is free.
  */
 bool ledger_lead(struct ledger *ledger, unsigned me, uint64_t now_ns);
 

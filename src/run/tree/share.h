@@ -50,8 +50,11 @@ extern struct share {
  */
 bool share_grow(uint64_t least, uint64_t now_ns);
 
-/* Are free frames below the low watermark, and would a higher limit help? */
+/* Are free frames below the high watermark, and would a higher limit help? */
 bool share_is_short(const struct pager_limit *limit, uint64_t now_ns);
+
+/* Write to the slot how many bytes this process uses now. => lock not held */
+void share_tell_used(void);
 
 uint64_t share_faults(void); /* of the pager, so far */
 uint64_t share_minor_faults(void); /* of the process, as the host counts them */

@@ -197,7 +197,7 @@ int zram_poll_fd(struct swapdev *dev, enum swap_dir dir)
 {
 	struct swapdev *next = zram_of(dev)->next;
 
-	return next ? next->ops->poll_fd(next, dir) : -1;
+	return next && next->ops->poll_fd ? next->ops->poll_fd(next, dir) : -1;
 }
 
 /* ---- Old pages ------------------------------------------------------------------------------------ */
