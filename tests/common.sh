@@ -81,11 +81,10 @@ managed() {
 		--stats="$work/stats" -- "$@"
 }
 
-# need_nobody: the test needs that root can become another user. Afterwards the launcher is one that everybody may read:
-# a copy, if the build is closed to others (in /root, or under a strict umask).
-need_nobody() {
-	[ "$(id -u)" = 0 ] || skip root "no other user can be tried"
-	need setpriv
+# have_nobody: can root become another user here? Afterwards the launcher is one that everybody may read: a copy, if the
+# build is closed to others (in /root, or under a strict umask).
+have_nobody() {
+	[ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && as_nobody true || return 1
 	chmod 711 "$work"
 	as_nobody test -r "$ANONMM_BUILD/libanonmm-preload.so" -a -x "$ANONMM" && return
 	mkdir -m 755 "$work/build" "$work/build/tests"
@@ -97,7 +96,14 @@ need_nobody() {
 	as_nobody test -x "$ANONMM" || { fail "another user cannot read $work"; finish; }
 }
 
-# as_nobody COMMAND...: as a user without any privilege. => need_nobody
+# need_nobody: the test needs another user.
+need_nobody() {
+	[ "$(id -u)" = 0 ] || skip root "no other user can be tried"
+	need setpriv
+	have_nobody || { fail "root cannot become another user"; finish; }
+}
+
+# as_nobody COMMAND...: as a user without any privilege. => have_nobody, or need_nobody
 as_nobody() {
 	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"
 }

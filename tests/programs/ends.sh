@@ -35,7 +35,7 @@ for most in 0 unlimited; do
 	done
 done
 ulimit -c 0
-if as_nobody true; then
+if have_nobody; then
 	ends "as nobody" as_nobody signal pressure handler
 else
 	echo "not root, or no setpriv: no other user was tried"

@@ -92,7 +92,7 @@ for core in 0 unlimited; do
 		done
 	done
 done
-if as_nobody true; then
+if have_nobody; then
 	ends "as nobody" as_nobody signal segv
 else
 	echo "not root, or no setpriv: no other user was tried"

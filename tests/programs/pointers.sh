@@ -13,7 +13,7 @@ ulimit -c 0
 SWAPS=no
 all_cases
 
-if as_nobody true; then
+if have_nobody; then
 	for name in $("$program"); do
 		as_nobody "$program" "$name" >"$work/expected" 2>&1 || fail "as nobody, $name: natively: $?"
 		managed_as_nobody 8M auto "$program" "$name" >"$work/out" 2>"$work/said" ||

@@ -13,7 +13,7 @@ for mode in signal thread; do
 	same $mode "$work/expected" "$work/out"
 	cat "$work/out"
 done
-if as_nobody true; then
+if have_nobody; then
 	managed_as_nobody 8M signal "$work/shells" >"$work/out" || fail "as nobody: status $?"
 	same "as nobody" "$work/expected" "$work/out"
 else

@@ -3,8 +3,7 @@
 # Programs that become another user, and then fork: with one thread and with several, for a while and for good.
 . "$(dirname "$0")/../common.sh"
 need gcc
-need setpriv
-[ "$(id -u)" = 0 ] || skip root "nobody else can be become"
+need_nobody
 
 cat >"$work/program.c" <<'C'
 #define _GNU_SOURCE
