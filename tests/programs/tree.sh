@@ -109,11 +109,15 @@ sys.exit(any(os.waitpid(p, 0)[1] for p in pids))"
 	kill -KILL "$killed"
 	ready 3
 	heir=$(members | head -n 1)
-	share=$(number share_bytes "$heir")
+	for _ in $(seq 100); do # a share grows while it is needed
+		share=$(number share_bytes "$heir")
+		[ "${share:-0}" -ge $((22 << 20)) ] && break
+		sleep 0.1
+	done
 	[ "${share:-0}" -ge $((22 << 20)) ] || fail "$mode: a share of $share beside one that is stopped: $("$ANONMM" ps)"
 	kill -CONT "$stopped"
 	wait $launcher
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ "$(grep -c good "$work/out")" -eq 2 ] && break
 		sleep 0.1
 	done
