@@ -283,7 +283,7 @@ static void large_stacks(void)
 /* ---- SIGBUS and SIGSYS from others -------------------------------------------------------------- */
 
 #define SENT_BYTES (8 * MIB)
-#define SENT 4000
+#define SENT 1000
 
 static char *sent_area;
 static _Atomic int sent_got, sent_bad, sent_deep;
