@@ -3,7 +3,7 @@
 #   make          build into build/; build/anonmm runs in place
 #   make setup    install what is missing (Debian, root or sudo)
 #   make demo     two unmodified programs in a quarter of their memory, and the life of one page
-#   make check    all tests, six minutes on two cores; variables, umask and limits of the caller do not count
+#   make check    all tests, some ten minutes on two cores; variables, umask and limits of the caller do not count
 #   make fuzz     coverage-guided operations (FUZZ_SECONDS for each target, default 300)
 #   make coverage branches of src/mm/ and src/policy/ that the tests take; fails below 95 %
 #   make matrix   real programs in a quarter and a half of their memory (MATRIX: arguments of tests/matrix/run, as
